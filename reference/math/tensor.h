@@ -1,0 +1,69 @@
+// A tensor: numbers in row-major order and the extent of each axis. Nothing else.
+#pragma once
+
+#include <cassert>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "trace/recorder.h"
+
+namespace pictor {
+
+using Shape = std::vector<std::int64_t>;
+
+struct Tensor {
+    Shape shape;
+    std::vector<float> values;
+
+    Tensor() = default;
+    explicit Tensor(Shape extents);  // all zeros; throws std::runtime_error when the size is negative or absurd
+
+    std::int64_t extent(int axis) const { return shape[static_cast<std::size_t>(axis)]; }
+    std::int64_t size() const { return static_cast<std::int64_t>(values.size()); }
+    bool empty() const { return values.empty(); }
+
+    float* data() { return values.data(); }
+    const float* data() const { return values.data(); }
+
+    // The numbers that start at index i (or i, j) of the first axes.
+    float* row(std::int64_t i) { return values.data() + offset({i}); }
+    const float* row(std::int64_t i) const { return values.data() + offset({i}); }
+    float* row(std::int64_t i, std::int64_t j) { return values.data() + offset({i, j}); }
+    const float* row(std::int64_t i, std::int64_t j) const { return values.data() + offset({i, j}); }
+
+    float& operator()(std::int64_t i) { return values[offset({i})]; }
+    float operator()(std::int64_t i) const { return values[offset({i})]; }
+    float& operator()(std::int64_t i, std::int64_t j) { return values[offset({i, j})]; }
+    float operator()(std::int64_t i, std::int64_t j) const { return values[offset({i, j})]; }
+    float& operator()(std::int64_t i, std::int64_t j, std::int64_t k) { return values[offset({i, j, k})]; }
+    float operator()(std::int64_t i, std::int64_t j, std::int64_t k) const { return values[offset({i, j, k})]; }
+    float& operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l) { return values[offset({i, j, k, l})]; }
+    float operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l) const { return values[offset({i, j, k, l})]; }
+
+    // The same numbers for the recorder, under this shape or another of the same size.
+    TensorView view() const { return {values.data(), shape}; }
+    TensorView view(Shape other) const;
+
+private:
+    // Position of the first number at these leading indices; the debug build checks every index.
+    std::size_t offset(std::initializer_list<std::int64_t> indices) const
+    {
+        std::int64_t position = 0;
+        std::size_t axis = 0;
+        for (std::int64_t index : indices) {
+            assert(axis < shape.size() && index >= 0 && index < shape[axis]);
+            position = position * shape[axis++] + index;
+        }
+        for (; axis < shape.size(); ++axis)
+            position *= shape[axis];
+        return static_cast<std::size_t>(position);
+    }
+};
+
+// Throws std::runtime_error "WHO: wanted [a, b], got [c, d]". A negative wanted extent matches any.
+void require_shape(std::string_view who, const Tensor& tensor, const Shape& wanted);
+
+std::string shape_text(const Shape& shape);  // "[2, 3]"
+
+}  // namespace pictor
