@@ -1,0 +1,14 @@
+// Pictures of any size become pictures of a wanted size: bilinear, with antialiasing when they shrink.
+#pragma once
+
+#include <cstdint>
+
+#include "reference/picture/decode.h"
+
+namespace pictor {
+
+// The same bytes as Pillow's Image.resize((width, height), BILINEAR). Throws std::runtime_error when a side is not
+// positive or the picture's bytes do not fit its size.
+Picture resize_bilinear(const Picture& picture, std::int64_t height, std::int64_t width);
+
+}  // namespace pictor
