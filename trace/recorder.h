@@ -77,10 +77,11 @@ public:
     ~RecordedRows();
     explicit operator bool() const;  // whether anything is written
     void append(const float* values, std::int64_t count);
+    void append(const std::int64_t* values, std::int64_t count);  // dtype I64
     void finish();                   // completes the tensor; throws when the count is wrong or the disk is full
 
 private:
-    friend class Recorder;
+    friend class TraceWriter;
     struct State;
     std::unique_ptr<State> state_;
 };
@@ -93,13 +94,23 @@ public:
     ~TraceWriter();  // unfinished: removes the temporary folder
     TraceWriter(const TraceWriter&) = delete;
 
-    // Top-level fields of trace.json: "reference", "model", "prompt", "images", "generated". The last call per key wins.
+    // Top-level fields of trace.json: "reference", "producer", "model", "prompt", "images", "generated". The last call per
+    // key wins.
     void describe(const std::string& key, const nlohmann::json& value);
 
     // Tensors recorded from here on belong to this step. kind: "prefill" or "decode".
     void begin_step(std::string_view kind, std::int64_t first_token, std::int64_t token_count);
 
     Recorder recorder();
+
+    // What the recorder calls, for programs that copy tensors from elsewhere: the whole name, any dtype of the format, and
+    // a source and chapter that may be empty. A tensor that `only` leaves out yields rows that record nothing.
+    RecordedRows begin(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                       const std::string& dtype, const std::string& source, const std::string& chapter);
+
+    // The globs of options.only that have matched no tensor so far: probably misspelt.
+    std::vector<std::string> unmatched() const;
+
     void finish();  // writes trace.json and renames the folder into place
 
 private:

@@ -1,0 +1,548 @@
+// Writes a trace: see trace/README.md for the format. Numbers go straight from the caller to the disk; only the list of
+// tensors stays in memory until finish() writes trace.json.
+#include "trace/recorder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "trace/glob.h"
+#include "trace/output_file.h"
+#include "trace/statistics.h"
+
+namespace fs = std::filesystem;
+
+namespace pictor {
+namespace {
+
+constexpr std::int64_t sampled_values_per_line = 16;
+constexpr std::size_t longest_name = 200;  // file systems stop at 255 bytes
+
+std::int64_t element_count(const std::string& name, const std::vector<std::int64_t>& shape)
+{
+    std::int64_t count = 1;
+    for (std::int64_t extent : shape) {
+        if (extent < 0 || (extent > 0 && count > (std::int64_t{1} << 40) / extent))
+            throw std::runtime_error(fmt::format("recorded tensor {}: shape [{}] is negative or absurdly large", name,
+                                                 fmt::join(shape, ", ")));
+        count *= extent;
+    }
+    return count;
+}
+
+// The distance between two kept numbers. It shares no factor with the size, so the kept positions wander over every
+// axis; a stride of, say, 64 would see a single channel of a [.., 64] tensor.
+std::int64_t sample_stride(std::int64_t size, std::int64_t at_most)
+{
+    std::int64_t stride = (size + at_most - 1) / at_most;
+    while (std::gcd(stride, size) != 1)
+        ++stride;
+    return stride;
+}
+
+std::vector<std::string> split_words(std::string_view text)
+{
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find(' ', at), text.size());
+        if (end > at)
+            words.emplace_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return words;
+}
+
+void check_name(const std::string& name)
+{
+    const auto allowed = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    };
+    if (name.empty() || name.size() > longest_name || name.front() == '.' || !std::all_of(name.begin(), name.end(), allowed))
+        throw std::runtime_error(fmt::format(
+            "recorded tensor name '{}': want 1 to {} letters, digits, '_', '-' and '.', no '.' in front", name, longest_name));
+}
+
+// "reference/text/rope.cpp" from however the compiler was given the path.
+std::string path_in_repository(std::string_view file)
+{
+    const std::size_t room = file.rfind("/reference/");
+    return std::string(room == std::string_view::npos ? file : file.substr(room + 1));
+}
+
+// The word a chapter goes by: its source file's stem. Two rooms have an attention and an mlp, so these bear the room.
+std::string chapter_of(const std::string& source_file)
+{
+    const fs::path path(source_file);
+    std::string chapter = path.stem().string();
+    if (chapter == "attention" || chapter == "mlp")
+        chapter = path.parent_path().filename().string() + "-" + chapter;
+    std::replace(chapter.begin(), chapter.end(), '_', '-');
+    return chapter;
+}
+
+std::string statistics_json(const TensorStatistics& statistics)
+{
+    const auto number = [](double value) {
+        if (!std::isfinite(value))
+            return std::string("null");
+        char text[32];
+        return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+    };
+    return fmt::format(R"({{"min": {}, "max": {}, "mean": {}, "std": {}, "l2": {}, "zeros": {}, "nonfinite": {}}})",
+                       number(statistics.min), number(statistics.max), number(statistics.mean), number(statistics.std),
+                       number(statistics.l2), statistics.zeros, statistics.nonfinite);
+}
+
+std::string quoted(const std::string& text)
+{
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string quoted_list(const std::vector<std::string>& words)
+{
+    std::vector<std::string> quotes;
+    for (const std::string& word : words)
+        quotes.push_back(quoted(word));
+    return fmt::format("[{}]", fmt::join(quotes, ", "));
+}
+
+// Version 1.0 header of numpy's format, padded so that the numbers start at a multiple of 64.
+std::string npy_header(const std::vector<std::int64_t>& shape, bool integers)
+{
+    std::string extents;
+    for (std::int64_t extent : shape)
+        extents += fmt::format("{}, ", extent);
+    if (shape.size() > 1)
+        extents.resize(extents.size() - 2);
+    else if (shape.size() == 1)
+        extents.pop_back();
+    std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", integers ? "<i8" : "<f4", extents);
+    text.append(63 - (10 + text.size()) % 64, ' ');
+    text += '\n';
+    std::string header("\x93NUMPY\x01\x00", 8);
+    header += static_cast<char>(text.size() & 0xff);
+    header += static_cast<char>(text.size() >> 8);
+    return header + text;
+}
+
+bool looks_like_a_trace(const fs::path& folder)
+{
+    std::ifstream file(folder / "trace.json", std::ios::binary);
+    std::string start(4096, '\0');
+    file.read(start.data(), static_cast<std::streamsize>(start.size()));
+    start.resize(static_cast<std::size_t>(file.gcount()));
+    return start.find("\"pictor-trace\"") != std::string::npos;
+}
+
+// Where the trace goes, checked: absolute, symbolic links followed, without a slash at the end.
+fs::path checked_target(const TraceOptions& options)
+{
+    fs::path target = fs::weakly_canonical(fs::absolute(options.folder));
+    if (target.filename().empty())
+        target = target.parent_path();
+    if (options.folder.empty() || target.filename().empty())
+        throw std::runtime_error(fmt::format("trace folder '{}': want the name of a folder to make", options.folder.string()));
+    if (!fs::exists(fs::symlink_status(target)))
+        return target;
+    if (!fs::is_directory(target))
+        throw std::runtime_error(fmt::format("trace folder {}: there is a file of this name", options.folder.string()));
+    if (!options.force)
+        throw std::runtime_error(fmt::format("trace folder {}: exists already; choose another name, or --force to replace it",
+                                             options.folder.string()));
+    if (!fs::is_empty(target) && !looks_like_a_trace(target))
+        throw std::runtime_error(fmt::format(
+            "trace folder {}: holds something that is not a trace (no trace.json of format \"pictor-trace\"), so --force does "
+            "not replace it", options.folder.string()));
+    return target;
+}
+
+fs::path make_partial_folder(const fs::path& target)
+{
+    fs::create_directories(target.parent_path());
+    for (int attempt = 0; attempt < 1000; ++attempt) {
+        const std::string suffix = attempt == 0 ? "" : fmt::format("-{}", attempt);
+        const fs::path partial = target.parent_path() / fmt::format(".{}.partial-{}{}", target.filename().string(), getpid(), suffix);
+        if (fs::create_directory(partial)) {
+            fs::create_directory(partial / "tensors");
+            return partial;
+        }
+    }
+    throw std::runtime_error(fmt::format("trace folder {}: cannot make a temporary folder beside it", target.string()));
+}
+
+}  // namespace
+
+struct TraceWriter::State {
+    TraceOptions options;
+    fs::path target, partial;
+    std::map<std::string, std::string> description;  // key -> JSON text
+    std::vector<std::string> steps;                  // JSON text of each
+    std::vector<std::string> entries;                // JSON text of each, in the order of begin()
+    std::set<std::string> names_of_step;
+    std::vector<bool> matched;                       // per glob of options.only
+    std::int64_t open_tensors = 0;
+    std::string failure;                             // what went wrong where nothing could be thrown
+    bool finished = false;
+
+    bool wants(const std::string& name) const
+    {
+        return options.only.empty() || std::any_of(options.only.begin(), options.only.end(), [&](const std::string& glob) {
+                   return glob_matches(glob, name);
+               });
+    }
+    void note_matches(const std::string& name)
+    {
+        for (std::size_t glob = 0; glob < options.only.size(); ++glob)
+            if (glob_matches(options.only[glob], name))
+                matched[glob] = true;
+    }
+    void check_new_tensor(const std::string& name, const std::vector<std::string>& axes, const std::vector<std::int64_t>& shape);
+    void write_index() const;
+    void move_into_place();
+};
+
+// One tensor on its way to the disk.
+struct RecordedRows::State {
+    TraceWriter::State* writer = nullptr;
+    std::size_t entry = 0;
+    std::string name, dtype, entry_start, entry_end;
+    std::int64_t size = 0, position = 0;         // numbers of the tensor, and how many have come
+    std::int64_t stride = 1, next_kept = 0;      // every stride-th number goes into the file
+    std::int64_t per_line = 1, kept_so_far = 0;
+    StatisticsGatherer statistics;
+    std::optional<OutputFile> file, npy;
+
+    template <typename Number> void append(const Number* values, std::int64_t count);
+    template <typename Number> void write_number(Number value);
+    void finish();
+};
+
+template <typename Number> void RecordedRows::State::write_number(Number value)
+{
+    if (kept_so_far > 0)
+        file->write(kept_so_far % per_line == 0 ? std::string_view(",\n") : std::string_view(","));
+    ++kept_so_far;
+    if constexpr (std::is_floating_point_v<Number>) {
+        if (!std::isfinite(value)) {
+            file->write(std::isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+            return;
+        }
+    }
+    file->write_number(value);
+}
+
+template <typename Number> void RecordedRows::State::append(const Number* values, std::int64_t count)
+{
+    if (std::is_integral_v<Number> != (dtype == "I64"))
+        throw std::runtime_error(fmt::format("recorded tensor {}: is {}, got {}", name, dtype,
+                                             std::is_integral_v<Number> ? "whole numbers" : "floats"));
+    if (count < 0 || count > size - position)
+        throw std::runtime_error(fmt::format("recorded tensor {}: has {} numbers, got {} or more", name, size, position + count));
+    for (std::int64_t i = 0; i < count; ++i)
+        statistics.add(static_cast<double>(values[i]));
+    if (file)
+        for (; next_kept < position + count; next_kept += stride)
+            write_number(values[next_kept - position]);
+    if (npy)
+        npy->write({reinterpret_cast<const char*>(values), static_cast<std::size_t>(count) * sizeof(Number)});
+    position += count;
+}
+
+void RecordedRows::State::finish()
+{
+    if (position != size)
+        throw std::runtime_error(fmt::format("recorded tensor {}: has {} numbers, got only {}", name, size, position));
+    const std::string statistics_text = statistics_json(statistics.result());
+    if (file) {
+        file->write(fmt::format("\n], \"statistics\": {}}}\n", statistics_text));
+        file->close();
+    }
+    if (npy)
+        npy->close();
+    writer->entries[entry] = entry_start + "\"statistics\": " + statistics_text + entry_end;
+}
+
+RecordedRows::RecordedRows() = default;
+RecordedRows::RecordedRows(RecordedRows&&) noexcept = default;
+
+RecordedRows& RecordedRows::operator=(RecordedRows&& other) noexcept
+{
+    if (this != &other) {
+        RecordedRows completed(std::move(*this));  // its destructor completes the tensor
+        state_ = std::move(other.state_);
+    }
+    return *this;
+}
+
+RecordedRows::~RecordedRows()
+{
+    if (!state_)
+        return;
+    try {
+        finish();
+    } catch (const std::exception&) {
+        // A destructor cannot throw. The writer has kept the message and TraceWriter::finish throws it.
+    }
+}
+
+RecordedRows::operator bool() const { return state_ != nullptr; }
+
+void RecordedRows::append(const float* values, std::int64_t count)
+{
+    if (state_)
+        state_->append(values, count);
+}
+
+void RecordedRows::append(const std::int64_t* values, std::int64_t count)
+{
+    if (state_)
+        state_->append(values, count);
+}
+
+void RecordedRows::finish()
+{
+    if (!state_)
+        return;
+    const std::unique_ptr<State> state = std::move(state_);
+    --state->writer->open_tensors;
+    try {
+        state->finish();
+    } catch (const std::exception& error) {
+        if (state->writer->failure.empty())
+            state->writer->failure = error.what();
+        throw;
+    }
+}
+
+Recorder::Recorder(TraceWriter* writer, std::string prefix) : writer_(writer), prefix_(std::move(prefix)) {}
+
+Recorder Recorder::scope(std::string_view name) const
+{
+    return writer_ ? Recorder(writer_, fmt::format("{}{}.", prefix_, name)) : Recorder();
+}
+
+Recorder Recorder::scope(std::string_view name, std::int64_t index) const
+{
+    return writer_ ? Recorder(writer_, fmt::format("{}{}.{}.", prefix_, name, index)) : Recorder();
+}
+
+bool Recorder::wants(std::string_view name) const
+{
+    return writer_ && writer_->state_->wants(fmt::format("{}{}", prefix_, name));
+}
+
+void Recorder::operator()(std::string_view name, std::string_view axes, const TensorView& tensor, std::source_location where) const
+{
+    RecordedRows rows = begin(name, axes, tensor.shape, where);
+    if (!rows)
+        return;
+    rows.append(tensor.values, element_count(std::string(name), tensor.shape));
+    rows.finish();
+}
+
+void Recorder::integers(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& values,
+                        const std::vector<std::int64_t>& shape, std::source_location where) const
+{
+    if (!writer_)
+        return;
+    const std::string file = path_in_repository(where.file_name());
+    RecordedRows rows = writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "I64",
+                                       fmt::format("{}:{}", file, where.line()), chapter_of(file));
+    rows.append(values.data(), static_cast<std::int64_t>(values.size()));
+    rows.finish();
+}
+
+RecordedRows Recorder::begin(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                             std::source_location where) const
+{
+    if (!writer_)
+        return {};
+    const std::string file = path_in_repository(where.file_name());
+    return writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "F32", fmt::format("{}:{}", file, where.line()),
+                          chapter_of(file));
+}
+
+TraceWriter::TraceWriter(TraceOptions options) : state_(std::make_unique<State>())
+{
+    if (options.sample_above < 1)
+        throw std::runtime_error(fmt::format("recorder: sample_above is {}; want at least 1", options.sample_above));
+    state_->options = std::move(options);
+    state_->matched.resize(state_->options.only.size());
+    state_->description["producer"] = "\"pictor\"";
+    try {
+        state_->target = checked_target(state_->options);
+        state_->partial = make_partial_folder(state_->target);
+    } catch (const fs::filesystem_error& error) {
+        throw std::runtime_error(fmt::format("trace folder {}: cannot be made: {}", state_->options.folder.string(),
+                                             error.code().message()));
+    }
+}
+
+TraceWriter::~TraceWriter()
+{
+    std::error_code ignored;
+    if (!state_->partial.empty() && !state_->finished)
+        fs::remove_all(state_->partial, ignored);
+}
+
+void TraceWriter::describe(const std::string& key, const nlohmann::json& value)
+{
+    static const std::set<std::string> keys{"reference", "producer", "model", "prompt", "images", "generated"};
+    if (!keys.count(key))
+        throw std::runtime_error(fmt::format("recorder: '{}' is no field of trace.json; want one of {}", key, fmt::join(keys, ", ")));
+    state_->description[key] = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void TraceWriter::begin_step(std::string_view kind, std::int64_t first_token, std::int64_t token_count)
+{
+    if (kind != "prefill" && kind != "decode")
+        throw std::runtime_error(fmt::format("recorder: a step is \"prefill\" or \"decode\", got \"{}\"", kind));
+    state_->steps.push_back(fmt::format(R"({{"index": {}, "kind": "{}", "first_token": {}, "token_count": {}}})",
+                                        state_->steps.size(), kind, first_token, token_count));
+    state_->names_of_step.clear();
+}
+
+Recorder TraceWriter::recorder() { return Recorder(this, ""); }
+
+RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                                const std::string& dtype, const std::string& source, const std::string& chapter)
+{
+    State& writer = *state_;
+    writer.note_matches(name);
+    if (!writer.wants(name))
+        return {};
+    const std::vector<std::string> words = split_words(axes);
+    writer.check_new_tensor(name, words, shape);
+
+    RecordedRows rows;
+    rows.state_ = std::make_unique<RecordedRows::State>();
+    RecordedRows::State& tensor = *rows.state_;
+    tensor.writer = &writer;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    tensor.size = element_count(name, shape);
+    const bool none = writer.options.values == TraceValues::none;
+    const bool sampled = writer.options.values == TraceValues::sample && tensor.size > writer.options.sample_above;
+    tensor.stride = sampled ? sample_stride(tensor.size, writer.options.sample_above) : 1;
+    tensor.per_line = sampled ? sampled_values_per_line : shape.empty() ? 1 : std::max<std::int64_t>(1, shape.back());
+
+    const std::size_t step = writer.steps.size() - 1;
+    const std::string stem = fmt::format("tensors/{:03}-{}", step, name);
+    const std::string head = fmt::format(R"("name": {}, "step": {}, "axes": {}, "shape": [{}], "dtype": "{}")", quoted(name),
+                                         step, quoted_list(words), fmt::join(shape, ", "), dtype);
+    const std::string sample = sampled ? fmt::format(R"(, "sample": {{"start": 0, "stride": {}, "count": {}}})", tensor.stride,
+                                                     (tensor.size + tensor.stride - 1) / tensor.stride) : "";
+    if (!none) {
+        tensor.file.emplace(writer.partial / (stem + ".json"));
+        tensor.file->write(fmt::format("{{{}{}, \"values\": [\n", head, sample));
+    }
+    if (writer.options.npy) {
+        tensor.npy.emplace(writer.partial / (stem + ".npy"));
+        tensor.npy->write(npy_header(shape, dtype == "I64"));
+    }
+    tensor.entry_start = fmt::format(R"({{{}, {}"values": "{}"{}, )", head, none ? "" : fmt::format(R"("file": "{}.json", )", stem),
+                                     none ? "none" : sampled ? "sample" : "all", sample);
+    tensor.entry_end = (source.empty() ? "" : ", \"source\": " + quoted(source)) +
+                       (chapter.empty() ? "" : ", \"chapter\": " + quoted(chapter)) +
+                       (writer.options.npy ? fmt::format(", \"npy\": \"{}.npy\"", stem) : "") + "}";
+    tensor.entry = writer.entries.size();
+    writer.entries.emplace_back();
+    ++writer.open_tensors;
+    return rows;
+}
+
+std::vector<std::string> TraceWriter::unmatched() const
+{
+    std::vector<std::string> globs;
+    for (std::size_t glob = 0; glob < state_->matched.size(); ++glob)
+        if (!state_->matched[glob])
+            globs.push_back(state_->options.only[glob]);
+    return globs;
+}
+
+void TraceWriter::State::check_new_tensor(const std::string& name, const std::vector<std::string>& axes,
+                                          const std::vector<std::int64_t>& shape)
+{
+    check_name(name);
+    if (axes.size() != shape.size())
+        throw std::runtime_error(fmt::format("recorded tensor {}: axes '{}' for shape [{}]; want one word per axis", name,
+                                             fmt::join(axes, " "), fmt::join(shape, ", ")));
+    if (steps.empty())
+        throw std::runtime_error(fmt::format("recorded tensor {}: comes before begin_step", name));
+    if (!names_of_step.insert(name).second)
+        throw std::runtime_error(fmt::format("recorded tensor {}: comes twice in step {}", name, steps.size() - 1));
+}
+
+void TraceWriter::State::write_index() const
+{
+    OutputFile file(partial / "trace.json");
+    file.write("{\n\"format\": \"pictor-trace\",\n\"version\": 1,\n");
+    for (const char* key : {"reference", "producer", "model", "prompt", "images", "generated"})
+        if (const auto found = description.find(key); found != description.end())
+            file.write(fmt::format("\"{}\": {},\n", key, found->second));
+    file.write(fmt::format("\"steps\": [\n{}\n],\n\"tensors\": [", fmt::join(steps, ",\n")));
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        file.write(i == 0 ? "\n" : ",\n");
+        file.write(entries[i]);
+    }
+    file.write("\n]\n}\n");
+    file.close();
+}
+
+// The old folder steps aside before the new one takes its name, and comes back should that fail.
+void TraceWriter::State::move_into_place()
+{
+    fs::path old;
+    if (fs::exists(fs::symlink_status(target))) {
+        checked_target(options);  // somebody may have put something else there meanwhile
+        old = partial;
+        old += ".old";
+        fs::rename(target, old);
+    }
+    try {
+        fs::rename(partial, target);
+    } catch (const fs::filesystem_error&) {
+        if (!old.empty())
+            fs::rename(old, target);
+        throw;
+    }
+    finished = true;
+    if (!old.empty())
+        fs::remove_all(old);
+}
+
+void TraceWriter::finish()
+{
+    State& writer = *state_;
+    if (writer.finished)
+        return;
+    if (!writer.failure.empty())
+        throw std::runtime_error(writer.failure);
+    if (writer.open_tensors != 0)
+        throw std::runtime_error(fmt::format("trace folder {}: finished while {} tensors are still being written",
+                                             writer.options.folder.string(), writer.open_tensors));
+    try {
+        writer.write_index();
+        writer.move_into_place();
+    } catch (const fs::filesystem_error& error) {
+        throw std::runtime_error(fmt::format("trace folder {}: cannot be put in place: {}", writer.options.folder.string(),
+                                             error.code().message()));
+    }
+}
+
+}  // namespace pictor
