@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "reference/math/tensor.h"
 
@@ -18,15 +19,40 @@ struct Matrix {
     std::int64_t n_in = 0;
     std::string name;  // for messages
 
-    // Row `out` widened to float32 into row[n_in].
-    void widen_row(std::int64_t out, float* row) const;
+    // Row `out` from column `first`, widened to float32 into row[count].
+    void widen_row(std::int64_t out, std::int64_t first, std::int64_t count, float* row) const;
+    void widen_row(std::int64_t out, float* row) const { widen_row(out, 0, n_in, row); }
 };
 
 // x [..., n_in] -> [..., n_out]; bias is empty or [n_out]. Leading axes are kept.
 // Throws std::runtime_error when the last axis of x is not n_in.
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias = {});
 
-// The plain triple loop that defines it; the debug build runs it and the tests trust it.
+// The plain triple loop that defines it: what the debug build runs and what the tests trust.
 Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias = {});
+
+// The same result as linear_plain but for rounding; the fast build runs it.
+Tensor linear_fast(const Tensor& x, const Matrix& weight, const Tensor& bias = {});
+
+// Sum of a[i] * b[i]. In 64 interleaved partial sums, so that the compiler can keep them in vector registers.
+float dot(const float* a, const float* b, std::int64_t count);
+
+// sum[i] += factor * row[i].
+void add_scaled(float factor, const float* row, std::int64_t count, float* sum);
+
+// A right-hand side laid out for the inner loop: outputs in panels of panel_width, each panel [in][panel_width], the
+// last one filled up with zeros. Vision attention packs a head's keys and values once and uses them for every query.
+struct Panels {
+    std::int64_t n_out = 0;
+    std::int64_t n_in = 0;
+    std::vector<float> values;
+};
+
+// Element (out, in) is read from data[out * out_stride + in * in_stride].
+Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride, std::int64_t in_stride);
+
+// y[row][out] = sum over in of x[row][in] * w(out, in). One thread. Rows of x and y stand x_stride and y_stride apart.
+void multiply_panels(const float* x, std::int64_t n_rows, std::int64_t x_stride, const Panels& panels, float* y,
+                     std::int64_t y_stride);
 
 }  // namespace pictor

@@ -3,6 +3,8 @@
 
 #include <cassert>
 #include <cstdint>
+#include <initializer_list>
+#include <string>
 #include <string_view>
 #include <vector>
 

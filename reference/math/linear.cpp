@@ -1,0 +1,255 @@
+#include "reference/math/linear.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+// A portable binary carries this file's inner loops for several vector widths and picks one when it starts.
+#if defined(PICTOR_PORTABLE) && defined(__x86_64__)
+#define PICTOR_VECTOR_WIDTHS __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#else
+#define PICTOR_VECTOR_WIDTHS
+#endif
+
+namespace pictor {
+
+namespace {
+
+// How many numbers of the sums fit in registers: rows x panel_width. 24 of AVX-512's 32 registers, 12 of AVX2's 16.
+#if defined(__AVX512F__)
+constexpr std::int64_t panel_width = 32;
+constexpr std::int64_t panel_rows = 12;
+#else
+constexpr std::int64_t panel_width = 16;
+constexpr std::int64_t panel_rows = 6;
+#endif
+
+constexpr std::int64_t chunk_length = 1024;  // inputs per packed panel: 128 KiB, which stay in the second-level cache
+constexpr std::int64_t few_rows = 8;         // below this, packing costs more than it saves
+
+float widen_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+
+// IEEE half: 1 sign, 5 exponent, 10 fraction bits.
+float widen_f16(std::uint16_t bits)
+{
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
+    const std::uint32_t exponent = (bits >> 10) & 0x1fu;
+    const std::uint32_t fraction = bits & 0x3ffu;
+    if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
+        const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+        return sign != 0 ? -magnitude : magnitude;
+    }
+    if (exponent == 31)
+        return std::bit_cast<float>(sign | 0x7f800000u | (fraction << 13));
+    return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
+}
+
+std::int64_t count_rows(const Tensor& x, const Matrix& weight, const Tensor& bias)
+{
+    if (x.shape.empty() || x.shape.back() != weight.n_in)
+        throw std::runtime_error(fmt::format("linear {}: wanted input [..., {}], got {}", weight.name, weight.n_in, shape_text(x.shape)));
+    if (!bias.empty())
+        require_shape(weight.name + " bias", bias, {weight.n_out});
+    return weight.n_in == 0 ? 0 : x.size() / weight.n_in;
+}
+
+Tensor make_output(const Tensor& x, const Matrix& weight)
+{
+    Shape shape = x.shape;
+    shape.back() = weight.n_out;
+    return Tensor(shape);
+}
+
+// One panel against rows of x: sums[row][out] over `count` inputs, added to what y holds.
+// The sums stay in registers; the innermost loop runs over outputs, which lie side by side in the panel.
+template <std::int64_t n_rows>
+inline void multiply_rows(const float* x, std::int64_t x_stride, const float* panel, std::int64_t count, float* y,
+                          std::int64_t y_stride, std::int64_t n_out)
+{
+    float sums[n_rows][panel_width] = {};
+    for (std::int64_t in = 0; in < count; ++in)
+        for (std::int64_t row = 0; row < n_rows; ++row)
+            for (std::int64_t out = 0; out < panel_width; ++out)
+                sums[row][out] += x[row * x_stride + in] * panel[in * panel_width + out];
+    for (std::int64_t row = 0; row < n_rows; ++row)
+        for (std::int64_t out = 0; out < n_out; ++out)
+            y[row * y_stride + out] += sums[row][out];
+}
+
+PICTOR_VECTOR_WIDTHS
+void multiply_panel(const float* x, std::int64_t n_rows, std::int64_t x_stride, const float* panel, std::int64_t count,
+                    float* y, std::int64_t y_stride, std::int64_t n_out)
+{
+    std::int64_t row = 0;
+    for (; row + panel_rows <= n_rows; row += panel_rows)
+        multiply_rows<panel_rows>(x + row * x_stride, x_stride, panel, count, y + row * y_stride, y_stride, n_out);
+    for (; row + 4 <= n_rows; row += 4)
+        multiply_rows<4>(x + row * x_stride, x_stride, panel, count, y + row * y_stride, y_stride, n_out);
+    for (; row < n_rows; ++row)
+        multiply_rows<1>(x + row * x_stride, x_stride, panel, count, y + row * y_stride, y_stride, n_out);
+}
+
+// Outputs first_out ... of the weight, inputs first_in ..., transposed into panel[in][panel_width].
+void pack_weight(const Matrix& weight, std::int64_t first_out, std::int64_t first_in, std::int64_t count, float* panel)
+{
+    const std::int64_t n_out = std::min(panel_width, weight.n_out - first_out);
+    std::array<float, panel_width * 16> block{};  // 16 inputs of each output at a time: whole cache lines on both sides
+    for (std::int64_t in = 0; in < count; in += 16) {
+        const std::int64_t width = std::min<std::int64_t>(16, count - in);
+        for (std::int64_t out = 0; out < n_out; ++out)
+            weight.widen_row(first_out + out, first_in + in, width, block.data() + out * 16);
+        for (std::int64_t column = 0; column < width; ++column)
+            for (std::int64_t out = 0; out < panel_width; ++out)
+                panel[(in + column) * panel_width + out] = block[static_cast<std::size_t>(out * 16 + column)];
+    }
+}
+
+// Few rows: the weight is read once from memory and each row of it meets every row of x while it is at hand.
+void linear_few_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight, Tensor& y)
+{
+#pragma omp parallel
+    {
+        std::vector<float> widened(static_cast<std::size_t>(weight.n_in));
+#pragma omp for
+        for (std::int64_t out = 0; out < weight.n_out; ++out) {
+            const float* row_of_weight = static_cast<const float*>(weight.data) + out * weight.n_in;
+            if (weight.dtype != DType::f32) {
+                weight.widen_row(out, widened.data());
+                row_of_weight = widened.data();
+            }
+            for (std::int64_t row = 0; row < n_rows; ++row)
+                y.values[static_cast<std::size_t>(row * weight.n_out + out)] = dot(x.data() + row * weight.n_in, row_of_weight, weight.n_in);
+        }
+    }
+}
+
+void linear_many_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight, Tensor& y)
+{
+    const std::int64_t n_panels = (weight.n_out + panel_width - 1) / panel_width;
+#pragma omp parallel
+    {
+        std::vector<float> panel(static_cast<std::size_t>(std::min(chunk_length, weight.n_in) * panel_width));
+#pragma omp for schedule(dynamic)
+        for (std::int64_t index = 0; index < n_panels; ++index) {
+            const std::int64_t first_out = index * panel_width;
+            const std::int64_t n_out = std::min(panel_width, weight.n_out - first_out);
+            for (std::int64_t first_in = 0; first_in < weight.n_in; first_in += chunk_length) {
+                const std::int64_t count = std::min(chunk_length, weight.n_in - first_in);
+                pack_weight(weight, first_out, first_in, count, panel.data());
+                multiply_panel(x.data() + first_in, n_rows, weight.n_in, panel.data(), count, y.data() + first_out, weight.n_out, n_out);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void Matrix::widen_row(std::int64_t out, std::int64_t first, std::int64_t count, float* row) const
+{
+    const std::int64_t start = out * n_in + first;
+    if (dtype == DType::f32) {
+        std::memcpy(row, static_cast<const float*>(data) + start, static_cast<std::size_t>(count) * sizeof(float));
+        return;
+    }
+    const std::uint16_t* halves = static_cast<const std::uint16_t*>(data) + start;
+    if (dtype == DType::bf16)
+        for (std::int64_t i = 0; i < count; ++i)
+            row[i] = widen_bf16(halves[i]);
+    else
+        for (std::int64_t i = 0; i < count; ++i)
+            row[i] = widen_f16(halves[i]);
+}
+
+Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias)
+{
+    const std::int64_t n_rows = count_rows(x, weight, bias);
+    Tensor y = make_output(x, weight);
+    std::vector<float> row_of_weight(static_cast<std::size_t>(weight.n_in));
+    for (std::int64_t out = 0; out < weight.n_out; ++out) {
+        weight.widen_row(out, row_of_weight.data());
+        for (std::int64_t row = 0; row < n_rows; ++row) {
+            const float* input = x.data() + row * weight.n_in;
+            float sum = 0;
+            for (std::int64_t in = 0; in < weight.n_in; ++in)
+                sum += input[in] * row_of_weight[static_cast<std::size_t>(in)];
+            y.values[static_cast<std::size_t>(row * weight.n_out + out)] = sum + (bias.empty() ? 0.0f : bias(out));
+        }
+    }
+    return y;
+}
+
+Tensor linear_fast(const Tensor& x, const Matrix& weight, const Tensor& bias)
+{
+    const std::int64_t n_rows = count_rows(x, weight, bias);
+    Tensor y = make_output(x, weight);
+    if (n_rows < few_rows)
+        linear_few_rows(x, n_rows, weight, y);
+    else
+        linear_many_rows(x, n_rows, weight, y);
+    if (!bias.empty())
+        for (std::int64_t row = 0; row < n_rows; ++row)
+            add_scaled(1.0f, bias.data(), weight.n_out, y.data() + row * weight.n_out);
+    return y;
+}
+
+Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias)
+{
+#ifdef NDEBUG
+    return linear_fast(x, weight, bias);
+#else
+    return linear_plain(x, weight, bias);
+#endif
+}
+
+PICTOR_VECTOR_WIDTHS
+float dot(const float* a, const float* b, std::int64_t count)
+{
+    constexpr std::int64_t lanes = 64;
+    float sums[lanes] = {};
+    std::int64_t i = 0;
+    for (; i + lanes <= count; i += lanes)
+        for (std::int64_t lane = 0; lane < lanes; ++lane)
+            sums[lane] += a[i + lane] * b[i + lane];
+    for (std::int64_t half = lanes / 2; half > 0; half /= 2)
+        for (std::int64_t lane = 0; lane < half; ++lane)
+            sums[lane] += sums[lane + half];
+    for (; i < count; ++i)
+        sums[0] += a[i] * b[i];
+    return sums[0];
+}
+
+PICTOR_VECTOR_WIDTHS
+void add_scaled(float factor, const float* row, std::int64_t count, float* sum)
+{
+    for (std::int64_t i = 0; i < count; ++i)
+        sum[i] += factor * row[i];
+}
+
+Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride, std::int64_t in_stride)
+{
+    const std::int64_t n_panels = (n_out + panel_width - 1) / panel_width;
+    Panels panels{n_out, n_in, std::vector<float>(static_cast<std::size_t>(n_panels * n_in * panel_width))};
+    for (std::int64_t out = 0; out < n_out; ++out) {
+        float* panel = panels.values.data() + out / panel_width * n_in * panel_width;
+        for (std::int64_t in = 0; in < n_in; ++in)
+            panel[in * panel_width + out % panel_width] = data[out * out_stride + in * in_stride];
+    }
+    return panels;
+}
+
+void multiply_panels(const float* x, std::int64_t n_rows, std::int64_t x_stride, const Panels& panels, float* y,
+                     std::int64_t y_stride)
+{
+    for (std::int64_t row = 0; row < n_rows; ++row)
+        std::fill_n(y + row * y_stride, panels.n_out, 0.0f);
+    for (std::int64_t first_out = 0; first_out < panels.n_out; first_out += panel_width) {
+        const std::int64_t n_out = std::min(panel_width, panels.n_out - first_out);
+        multiply_panel(x, n_rows, x_stride, panels.values.data() + first_out * panels.n_in, panels.n_in, y + first_out, y_stride, n_out);
+    }
+}
+
+}  // namespace pictor

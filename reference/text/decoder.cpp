@@ -1,0 +1,122 @@
+#include "reference/text/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "reference/text/cross_attention.h"
+#include "reference/text/lm_head.h"
+#include "reference/text/mlp.h"
+#include "reference/text/rms_norm.h"
+#include "reference/text/rope.h"
+#include "reference/text/self_attention.h"
+#include "reference/text/token_embedding.h"
+
+namespace pictor {
+
+namespace {
+
+Tensor add(const Tensor& a, const Tensor& b)
+{
+    require_shape("residual", b, a.shape);
+    Tensor sum = a;
+    add_scaled(1.0f, b.data(), b.size(), sum.data());
+    return sum;
+}
+
+// TRAP(gate_without_tanh): the file holds the gate before tanh.
+Tensor scale_by_gate(const Tensor& branch, float gate)
+{
+    Tensor gated = branch;
+    for (float& value : gated.values)
+        value *= std::tanh(gate);
+    return gated;
+}
+
+Tensor self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
+                  KeysAndValues& cache, const Recorder& record)
+{
+    const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
+    record("input_layernorm", "token channel", normalised.view());
+    const Tensor attended = self_attention(layer.self_attention, config, normalised, angles, cache, record.scope("self_attn"));
+    const Tensor residual = add(hidden, attended);
+    record("residual", "token channel", residual.view());
+
+    const Tensor normalised_again = rms_norm(residual, layer.post_attention_layernorm, config.rms_norm_eps);
+    record("post_attention_layernorm", "token channel", normalised_again.view());
+    return add(residual, text_mlp(layer.mlp, normalised_again, record));
+}
+
+Tensor cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& pictures,
+                   const CrossAttentionMask& mask, KeysAndValues& picture, Rule rule, const Recorder& record)
+{
+    const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
+    record("input_layernorm", "token channel", normalised.view());
+    // TRAP(cross_keys_kept): made with the first tokens and kept; pictures do not change while words are generated.
+    if (picture.keys.empty())
+        picture = picture_keys(layer.cross_attention, config, pictures, record.scope("cross_attn"));
+    const Tensor attended = cross_attention(layer.cross_attention, config, normalised, picture, mask, rule, record.scope("cross_attn"));
+    const Tensor gated = scale_by_gate(attended, layer.attention_gate);
+    record("cross_attn.gated", "token channel", gated.view());
+    const Tensor residual = add(hidden, gated);
+    record("residual", "token channel", residual.view());
+
+    const Tensor normalised_again = rms_norm(residual, layer.post_attention_layernorm, config.rms_norm_eps);
+    record("post_attention_layernorm", "token channel", normalised_again.view());
+    Tensor moved = text_mlp(layer.mlp, normalised_again, record);
+    for (std::int64_t token = 0; token < mask.n_tokens; ++token)
+        if (mask.sees_nothing(token))
+            std::fill_n(moved.row(token), config.d_model, 0.0f);
+    const Tensor gated_output = scale_by_gate(moved, layer.mlp_gate);
+    record("mlp.gated_output", "token channel", gated_output.view());
+    return add(residual, gated_output);
+}
+
+void record_mask(const CrossAttentionMask& mask, const Recorder& record)
+{
+    std::vector<std::int64_t> sees_something;
+    for (std::int64_t token = 0; token < mask.n_tokens; ++token)
+        sees_something.push_back(mask.sees_nothing(token) ? 0 : 1);
+    record.integers("cross_attention_mask", "token image tile", mask.visible, {mask.n_tokens, mask.n_images, mask.n_tiles});
+    record.integers("full_text_row_masked_out_mask", "token", sees_something, {mask.n_tokens});
+}
+
+}  // namespace
+
+Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const std::vector<std::int64_t>& token_ids,
+                    const Tensor& pictures, const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record)
+{
+    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size());
+    if (cache.n_tokens + n_tokens > config.max_positions)
+        throw std::runtime_error(fmt::format("prompt: {} tokens, but the model has {} positions", cache.n_tokens + n_tokens, config.max_positions));
+    const bool has_pictures = mask.n_images > 0;
+    cache.layers.resize(weights.layers.size());
+    if (has_pictures)
+        record_mask(mask, record);
+
+    const Recorder model_record = record.scope("language_model");
+    Tensor hidden = embed_tokens(weights.embed_tokens, token_ids);
+    model_record("embed_tokens", "token channel", hidden.view());
+    const RopeAngles angles = rope_angles(config.rope, config.d_head, cache.n_tokens, n_tokens);
+    model_record("rotary_emb.cos", "token channel", angles.cos.view());
+    model_record("rotary_emb.sin", "token channel", angles.sin.view());
+
+    for (std::size_t index = 0; index < weights.layers.size(); ++index) {
+        const TextLayerWeights& layer = weights.layers[index];
+        const Recorder layer_record = model_record.scope("layers", static_cast<std::int64_t>(index));
+        if (layer.is_cross && !has_pictures)
+            continue;
+        hidden = layer.is_cross ? cross_layer(layer, config, hidden, pictures, mask, cache.layers[index], rule, layer_record)
+                                : self_layer(layer, config, hidden, angles, cache.layers[index], layer_record);
+        model_record(fmt::format("layers.{}", index), "token channel", hidden.view());
+    }
+    cache.n_tokens += n_tokens;
+
+    hidden = rms_norm(hidden, weights.norm, config.rms_norm_eps);
+    model_record("norm", "token channel", hidden.view());
+    return lm_head(weights.lm_head, hidden, record);
+}
+
+}  // namespace pictor

@@ -1,0 +1,22 @@
+// The text decoder: token ids in, logits out; pictures come in through the cross-attention layers.
+#pragma once
+
+#include "reference/checkpoint/config.h"
+#include "reference/checkpoint/rule.h"
+#include "reference/checkpoint/weights.h"
+#include "reference/text/cross_attention_mask.h"
+#include "reference/text/kv_cache.h"
+
+namespace pictor {
+
+// token_ids               the next tokens of the sentence: a whole prompt, or one generated token
+// pictures                [n_images][n_tiles][n_patches][d_model], the projector's output; read when the cache holds no
+//                         picture keys yet, empty for text alone: then cross-attention layers are skipped altogether
+// mask                    these tokens' rows (no images: not read)
+// cache                   what earlier tokens left behind; these tokens are added
+// returns                 logits [n_tokens][n_vocabulary]
+// Throws std::runtime_error when the sentence outgrows max_positions or an id is outside the table.
+Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const std::vector<std::int64_t>& token_ids,
+                    const Tensor& pictures, const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record);
+
+}  // namespace pictor

@@ -1,0 +1,66 @@
+#include "reference/text/rope.h"
+
+#include <cmath>
+#include <numbers>
+
+namespace pictor {
+
+std::vector<float> rope_frequencies(const RopeConfig& config, std::int64_t d_head)
+{
+    std::vector<float> frequencies;
+    for (std::int64_t pair = 0; pair < d_head / 2; ++pair) {
+        const double exponent = static_cast<double>(2 * pair) / static_cast<double>(d_head);
+        float frequency = static_cast<float>(1.0 / std::pow(config.theta, exponent));
+        if (config.scaled) {
+            // TRAP(llama3_rope_scaling): pairs that turn slowly are slowed down by `factor`, fast ones are left alone,
+            // those between are blended. A port without it agrees at position 0 and drifts apart with distance.
+            const double wavelength = 2.0 * std::numbers::pi / frequency;
+            const double turns = static_cast<double>(config.original_length) / wavelength;  // within the trained context
+            const double slowed = frequency / config.factor;
+            if (turns < config.low_freq_factor)
+                frequency = static_cast<float>(slowed);
+            else if (turns <= config.high_freq_factor) {
+                const double share = (turns - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor);
+                frequency = static_cast<float>((1.0 - share) * slowed + share * frequency);
+            }
+        }
+        frequencies.push_back(frequency);
+    }
+    return frequencies;
+}
+
+RopeAngles rope_angles(const RopeConfig& config, std::int64_t d_head, std::int64_t first_position, std::int64_t n_tokens)
+{
+    const std::vector<float> frequencies = rope_frequencies(config, d_head);
+    const std::int64_t half = d_head / 2;
+    RopeAngles angles{Tensor({n_tokens, d_head}), Tensor({n_tokens, d_head})};
+    for (std::int64_t token = 0; token < n_tokens; ++token) {
+        for (std::int64_t pair = 0; pair < half; ++pair) {
+            // The product is rounded to float32, as in both references: past position 8192 the rounding is visible.
+            const float angle = static_cast<float>(first_position + token) * frequencies[static_cast<std::size_t>(pair)];
+            angles.cos(token, pair) = angles.cos(token, pair + half) = std::cos(angle);
+            angles.sin(token, pair) = angles.sin(token, pair + half) = std::sin(angle);
+        }
+    }
+    return angles;
+}
+
+Tensor rotate(const Tensor& x, const RopeAngles& angles)
+{
+    const std::int64_t n_tokens = angles.cos.extent(0), d_head = angles.cos.extent(1), half = d_head / 2;
+    require_shape("rotate", x, {n_tokens, -1});
+    Tensor rotated(x.shape);
+    for (std::int64_t token = 0; token < n_tokens; ++token) {
+        for (std::int64_t head_start = 0; head_start < x.extent(1); head_start += d_head) {
+            for (std::int64_t pair = 0; pair < half; ++pair) {
+                const float cos = angles.cos(token, pair), sin = angles.sin(token, pair);
+                const float first = x(token, head_start + pair), second = x(token, head_start + pair + half);
+                rotated(token, head_start + pair) = first * cos - second * sin;
+                rotated(token, head_start + pair + half) = second * cos + first * sin;
+            }
+        }
+    }
+    return rotated;
+}
+
+}  // namespace pictor
