@@ -25,7 +25,7 @@ std::vector<std::int64_t> encode_chat(const Tokenizer& tokenizer, const std::vec
                                       std::int64_t image_token);
 
 // A prompt as it stands (--raw): special tokens in it are honoured, <|image|> becomes image_token, and BOS is put in
-// front unless it is there already.
+// front unless it is there already (also behind leading images).
 std::vector<std::int64_t> encode_raw(const Tokenizer& tokenizer, std::string_view text, std::int64_t image_token);
 
 // For a trace: each token's text (valid UTF-8, special tokens by name, image_token as <|image|>).
