@@ -1,0 +1,55 @@
+#include "reference/model.h"
+
+#include "reference/text/decoder.h"
+#include "reference/vision/projector.h"
+
+namespace pictor {
+
+namespace {
+
+void record_inputs(const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures, const Recorder& record)
+{
+    record.integers("input_ids", "token", token_ids, {static_cast<std::int64_t>(token_ids.size())});
+    if (pictures.n_images() == 0)
+        return;
+    record("pixel_values", "image tile colour row column", pictures.pixel_values.view());
+    record.integers("aspect_ratio_ids", "image", pictures.aspect_ratio_ids, {pictures.n_images()});
+}
+
+}  // namespace
+
+Model load_model(const std::filesystem::path& folder, Rule rule)
+{
+    Model model;
+    model.config = read_config(folder);
+    model.weights = load_weights(folder, model.config);
+    model.rule = rule;
+    return model;
+}
+
+Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures,
+               const CrossAttentionMask& mask, Sentence& sentence, const Recorder& record)
+{
+    record_inputs(token_ids, pictures, record);
+    Tensor projected;
+    if (pictures.n_images() > 0) {
+        const Tensor states = vision_encoder(model.weights.vision, model.config.vision, pictures, model.rule, record.scope("vision_model"));
+        record("vision_model", "image tile patch channel", states.view());
+        projected = multi_modal_projector(model.weights.projector, states);
+        record("multi_modal_projector", "image tile patch channel", projected.view());
+    }
+    sentence = {};
+    sentence.last_mask = mask;
+    return text_decoder(model.weights.text, model.config.text, token_ids, projected, mask, sentence.cache, model.rule, record);
+}
+
+Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sentence& sentence, const Recorder& record)
+{
+    record_inputs(token_ids, {}, record);
+    // TRAP(mask_by_absolute_position): the mask's rows are those of these tokens, not rows 0, 1, ... of the whole one.
+    if (sentence.last_mask.n_images > 0)
+        sentence.last_mask = continue_mask(sentence.last_mask, static_cast<std::int64_t>(token_ids.size()), model.rule);
+    return text_decoder(model.weights.text, model.config.text, token_ids, {}, sentence.last_mask, sentence.cache, model.rule, record);
+}
+
+}  // namespace pictor

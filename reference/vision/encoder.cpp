@@ -1,0 +1,161 @@
+#include "reference/vision/encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "reference/math/linear.h"
+#include "reference/vision/attention.h"
+#include "reference/vision/layer_norm.h"
+#include "reference/vision/mlp.h"
+#include "reference/vision/patch_embedding.h"
+#include "reference/vision/positions.h"
+
+namespace pictor {
+
+namespace {
+
+constexpr const char* patch_axes = "image tile patch channel";
+
+void require_sound(const TiledPictures& pictures, const VisionConfig& config)
+{
+    const std::int64_t n_images = pictures.n_images(), n_ids = static_cast<std::int64_t>(config.aspect_ratios.size()) + 1;
+    require_shape("pixel_values", pictures.pixel_values, {n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
+    if (static_cast<std::int64_t>(pictures.aspect_ratio_mask.size()) != n_images * config.max_tiles)
+        throw std::runtime_error(fmt::format("aspect_ratio_mask: wanted [{}, {}], got {} numbers", n_images, config.max_tiles, pictures.aspect_ratio_mask.size()));
+    for (std::int64_t id : pictures.aspect_ratio_ids)
+        if (id < 0 || id >= n_ids)
+            throw std::runtime_error(fmt::format("aspect_ratio_ids: {} is not one of 0 to {}", id, n_ids - 1));
+}
+
+// Zero rows behind each tile's patches, up to a multiple of 8.
+Tensor fill_up_rows(const Tensor& states, std::int64_t n_rows)
+{
+    const std::int64_t n_images = states.extent(0), n_tiles = states.extent(1), n_values = states.extent(2) * states.extent(3);
+    Tensor filled({n_images, n_tiles, n_rows, states.extent(3)});
+    for (std::int64_t image = 0; image < n_images; ++image)
+        for (std::int64_t tile = 0; tile < n_tiles; ++tile)
+            std::copy_n(states.row(image, tile), n_values, filled.row(image, tile));
+    return filled;
+}
+
+// [image][tile][row]: 1 for filled-up rows and for every row of an absent tile.
+std::vector<std::uint8_t> find_padding(const TiledPictures& pictures, std::int64_t n_patches, std::int64_t n_rows)
+{
+    std::vector<std::uint8_t> padding;
+    for (std::int64_t exists : pictures.aspect_ratio_mask)
+        for (std::int64_t row = 0; row < n_rows; ++row)
+            padding.push_back(exists == 0 || row >= n_patches ? 1 : 0);
+    return padding;
+}
+
+// residual + branch, in global layers residual + tanh(gate) * branch.
+Tensor add_branch(const Tensor& residual, const Tensor& branch, bool is_global, float gate, std::string_view name, const Recorder& record)
+{
+    Tensor sum = residual;
+    if (!is_global) {
+        add_scaled(1.0f, branch.data(), branch.size(), sum.data());
+        return sum;
+    }
+    Tensor gated = branch;
+    for (float& value : gated.values)
+        value *= std::tanh(gate);  // TRAP(gate_without_tanh): the file holds the gate before tanh
+    record(name, patch_axes, gated.view());
+    add_scaled(1.0f, gated.data(), gated.size(), sum.data());
+    return sum;
+}
+
+Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config, const Tensor& hidden,
+                    const std::vector<std::uint8_t>& padding, const Recorder& record)
+{
+    const Tensor normalised = layer_norm(hidden, layer.input_layernorm, config.layer_norm_eps);
+    record("input_layernorm", patch_axes, normalised.view());
+    const Tensor attended = vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
+    const Tensor residual = add_branch(hidden, attended, layer.is_global, layer.gate_attn, "self_attn.gated", record);
+    record("residual", patch_axes, residual.view());
+
+    const Tensor normalised_again = layer_norm(residual, layer.post_attention_layernorm, config.layer_norm_eps);
+    record("post_attention_layernorm", patch_axes, normalised_again.view());
+    const Tensor moved = vision_mlp(layer, normalised_again, record);
+    return add_branch(residual, moved, layer.is_global, layer.gate_ffn, "mlp.gated", record);
+}
+
+// The local layers. Keeps the states the config asks for: before or after their layer, by the rule.
+Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Tensor hidden, const std::vector<std::uint8_t>& padding,
+                    Rule rule, std::vector<Tensor>& kept, const Recorder& record)
+{
+    for (std::size_t index = 0; index < weights.layers.size(); ++index) {
+        const std::vector<std::int64_t>& wanted = config.kept_layers;
+        const bool keep = std::find(wanted.begin(), wanted.end(), static_cast<std::int64_t>(index)) != wanted.end();
+        // TRAP(kept_states_off_by_one): the released weights were trained on the INPUT of layers 3, 7, 15, 23, 30.
+        // transformers since 4.56 keeps their output: one layer late, and the words still look plausible.
+        if (keep && rule == Rule::meta)
+            kept.push_back(hidden);
+        hidden = vision_layer(weights.layers[index], config, hidden, padding, record.scope("layers", static_cast<std::int64_t>(index)));
+        record(fmt::format("layers.{}", index), patch_axes, hidden.view());
+        if (keep && rule == Rule::transformers)
+            kept.push_back(hidden);
+    }
+    return hidden;
+}
+
+// Of each patch: the final state, then for each channel the kept states side by side. Filled-up rows are dropped.
+Tensor join_states(const Tensor& final_state, const std::vector<Tensor>& kept, std::int64_t n_patches)
+{
+    const std::int64_t n_images = final_state.extent(0), n_tiles = final_state.extent(1), d = final_state.extent(3);
+    const std::int64_t n_kept = static_cast<std::int64_t>(kept.size());
+    Tensor joined({n_images, n_tiles, n_patches, d * (1 + n_kept)});
+    for (std::int64_t tile = 0; tile < n_images * n_tiles; ++tile) {
+        for (std::int64_t patch = 0; patch < n_patches; ++patch) {
+            const std::int64_t start = (tile * final_state.extent(2) + patch) * d;
+            float* out = joined.data() + (tile * n_patches + patch) * d * (1 + n_kept);
+            out = std::copy_n(final_state.data() + start, d, out);
+            // TRAP(interleaved_concat): stacked on the last axis, then flattened, so states alternate within a channel.
+            for (std::int64_t channel = 0; channel < d; ++channel)
+                for (std::int64_t state = 0; state < n_kept; ++state)
+                    *out++ = kept[static_cast<std::size_t>(state)].data()[start + channel];
+        }
+    }
+    return joined;
+}
+
+}  // namespace
+
+Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const TiledPictures& pictures, Rule rule,
+                      const Recorder& record)
+{
+    require_sound(pictures, config);
+    const std::vector<std::int64_t>& ids = pictures.aspect_ratio_ids;
+
+    Tensor hidden = patch_embedding(weights, config, pictures.pixel_values);
+    record("patch_embedding", patch_axes, hidden.view());
+    hidden = add_tile_embedding(hidden, ids, weights.pre_tile_embedding, weights.pre_tile_gate);
+    record("pre_tile_positional_embedding", patch_axes, hidden.view());
+    hidden = add_class_token(hidden, weights.class_embedding);
+    hidden = add_positions(hidden, ids, weights);
+    record("gated_positional_embedding", patch_axes, hidden.view());
+    hidden = layer_norm(hidden, weights.layernorm_pre, config.layer_norm_eps);
+    record("layernorm_pre", patch_axes, hidden.view());
+
+    const std::int64_t n_patches = config.n_patches(), n_rows = config.n_padded_patches();
+    hidden = fill_up_rows(hidden, n_rows);
+    const std::vector<std::uint8_t> padding = find_padding(pictures, n_patches, n_rows);
+    std::vector<Tensor> kept;
+    hidden = local_layers(weights, config, std::move(hidden), padding, rule, kept, record.scope("transformer"));
+
+    hidden = layer_norm(hidden, weights.layernorm_post, config.layer_norm_eps);
+    record("layernorm_post", patch_axes, hidden.view());
+    hidden = add_tile_embedding(hidden, ids, weights.post_tile_embedding, weights.post_tile_gate);
+    record("post_tile_positional_embedding", patch_axes, hidden.view());
+
+    const Recorder global_record = record.scope("global_transformer");
+    for (std::size_t index = 0; index < weights.global_layers.size(); ++index) {
+        hidden = vision_layer(weights.global_layers[index], config, hidden, padding, global_record.scope("layers", static_cast<std::int64_t>(index)));
+        global_record(fmt::format("layers.{}", index), patch_axes, hidden.view());
+    }
+    return join_states(hidden, kept, n_patches);
+}
+
+}  // namespace pictor
