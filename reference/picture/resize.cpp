@@ -78,7 +78,7 @@ Picture resize_rows(const Picture& picture, std::int64_t first_row, std::int64_t
     return result;
 }
 
-// A picture of rows.size() rows, blended from those of `picture`, whose first row is row `first_row` of the blends.
+// A picture of rows.size() rows, each blended from rows of `picture`, which holds those from first_row on.
 Picture resize_columns(const Picture& picture, std::int64_t first_row, const std::vector<Blend>& rows)
 {
     const auto height = static_cast<std::int64_t>(rows.size());
@@ -111,8 +111,14 @@ Picture resize_bilinear(const Picture& picture, std::int64_t height, std::int64_
     if (height <= 0 || width <= 0 || height > largest_side || width > largest_side || height * width > largest_side * 512)
         throw std::runtime_error(fmt::format("resize: wanted size {} x {}; it must be positive and at most 2^29 pixels", height, width));
 
-    // Left to right first, and only the rows that the second pass will blend; each pass rounds to bytes.
     const std::vector<Blend> rows = blends(picture.height, height);
+    // TRAP(pass_order): each pass rounds to bytes, so the order of the two shows in the result. Pillow blends rows first
+    // since version 13 when the height loses more than twice as many pixels as the width; older versions never do.
+    const bool rows_first = height < picture.height && picture.height - height > 2 * (picture.width - width);
+    if (rows_first)
+        return resize_rows(resize_columns(picture, 0, rows), 0, height, width);
+
+    // Left to right first, and only the rows that the second pass will blend.
     const std::int64_t first_row = rows.front().first;
     const std::int64_t end_row = rows.back().first + static_cast<std::int64_t>(rows.back().weights.size());
     return resize_columns(resize_rows(picture, first_row, end_row - first_row, width), first_row, rows);

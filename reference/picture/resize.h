@@ -7,7 +7,7 @@
 
 namespace pictor {
 
-// The same bytes as Pillow's Image.resize((width, height), BILINEAR). Throws std::runtime_error when a side is not
+// The same bytes as Image.resize((width, height), BILINEAR) of Pillow 13. Throws std::runtime_error when a side is not
 // positive or the picture's bytes do not fit its size.
 Picture resize_bilinear(const Picture& picture, std::int64_t height, std::int64_t width);
 
