@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -89,15 +88,14 @@ public:
     ValueStream stream(const TraceEntry& entry) const;
 
 private:
-    void read_header();
-    void add_entry(const nlohmann::json& entry);
-    void check_entry_files() const;
+    void read_index();
+    void add_entry(TraceEntry entry);
 
     std::filesystem::path folder_;
     nlohmann::json header_;
     std::vector<TraceStep> steps_;
     std::vector<TraceEntry> entries_;
-    std::map<std::pair<std::int64_t, std::string>, std::size_t, std::less<>> index_;
+    std::map<std::pair<std::int64_t, std::string>, std::size_t> index_;
 };
 
 // Pulls numbers out of one tensor file. Memory stays at one buffer whatever the size of the file.
@@ -118,8 +116,19 @@ private:
     std::unique_ptr<State> state_;
 };
 
+constexpr std::size_t longest_tensor_name = 200;  // file systems stop at 255 bytes
+
+// Throws "WHO: ..." unless the name is 1 to 200 letters, digits, '_', '-' and '.', with no '.' in front.
+void check_tensor_name(const std::string& who, const std::string& name);
+
 // "all", "sample", "none".
 std::string_view trace_values_text(TraceValues values);
+
+// "[2, 3]".
+std::string extents_text(const std::vector<std::int64_t>& shape);
+
+// Product of the extents; throws "WHO: ..." when one is negative or the product is absurd (over 2^40).
+std::int64_t checked_size(const std::string& who, const std::vector<std::int64_t>& shape);
 
 // Row-major position -> one index per axis.
 std::vector<std::int64_t> unravel(std::int64_t position, const std::vector<std::int64_t>& shape);

@@ -22,7 +22,9 @@
 #include <nlohmann/json.hpp>
 
 #include "trace/glob.h"
+#include "trace/npy.h"
 #include "trace/output_file.h"
+#include "trace/reader.h"
 #include "trace/statistics.h"
 
 namespace fs = std::filesystem;
@@ -31,19 +33,6 @@ namespace pictor {
 namespace {
 
 constexpr std::int64_t sampled_values_per_line = 16;
-constexpr std::size_t longest_name = 200;  // file systems stop at 255 bytes
-
-std::int64_t element_count(const std::string& name, const std::vector<std::int64_t>& shape)
-{
-    std::int64_t count = 1;
-    for (std::int64_t extent : shape) {
-        if (extent < 0 || (extent > 0 && count > (std::int64_t{1} << 40) / extent))
-            throw std::runtime_error(fmt::format("recorded tensor {}: shape [{}] is negative or absurdly large", name,
-                                                 fmt::join(shape, ", ")));
-        count *= extent;
-    }
-    return count;
-}
 
 // The distance between two kept numbers. It shares no factor with the size, so the kept positions wander over every
 // axis; a stride of, say, 64 would see a single channel of a [.., 64] tensor.
@@ -65,16 +54,6 @@ std::vector<std::string> split_words(std::string_view text)
         at = end + 1;
     }
     return words;
-}
-
-void check_name(const std::string& name)
-{
-    const auto allowed = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
-    };
-    if (name.empty() || name.size() > longest_name || name.front() == '.' || !std::all_of(name.begin(), name.end(), allowed))
-        throw std::runtime_error(fmt::format(
-            "recorded tensor name '{}': want 1 to {} letters, digits, '_', '-' and '.', no '.' in front", name, longest_name));
 }
 
 // "reference/text/rope.cpp" from however the compiler was given the path.
@@ -119,25 +98,6 @@ std::string quoted_list(const std::vector<std::string>& words)
     for (const std::string& word : words)
         quotes.push_back(quoted(word));
     return fmt::format("[{}]", fmt::join(quotes, ", "));
-}
-
-// Version 1.0 header of numpy's format, padded so that the numbers start at a multiple of 64.
-std::string npy_header(const std::vector<std::int64_t>& shape, bool integers)
-{
-    std::string extents;
-    for (std::int64_t extent : shape)
-        extents += fmt::format("{}, ", extent);
-    if (shape.size() > 1)
-        extents.resize(extents.size() - 2);
-    else if (shape.size() == 1)
-        extents.pop_back();
-    std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", integers ? "<i8" : "<f4", extents);
-    text.append(63 - (10 + text.size()) % 64, ' ');
-    text += '\n';
-    std::string header("\x93NUMPY\x01\x00", 8);
-    header += static_cast<char>(text.size() & 0xff);
-    header += static_cast<char>(text.size() >> 8);
-    return header + text;
 }
 
 bool looks_like_a_trace(const fs::path& folder)
@@ -300,6 +260,7 @@ RecordedRows::~RecordedRows()
     }
 }
 
+std::int64_t RecordedRows::size() const { return state_ ? state_->size : 0; }
 RecordedRows::operator bool() const { return state_ != nullptr; }
 
 void RecordedRows::append(const float* values, std::int64_t count)
@@ -351,7 +312,7 @@ void Recorder::operator()(std::string_view name, std::string_view axes, const Te
     RecordedRows rows = begin(name, axes, tensor.shape, where);
     if (!rows)
         return;
-    rows.append(tensor.values, element_count(std::string(name), tensor.shape));
+    rows.append(tensor.values, rows.size());
     rows.finish();
 }
 
@@ -435,7 +396,7 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     tensor.writer = &writer;
     tensor.name = name;
     tensor.dtype = dtype;
-    tensor.size = element_count(name, shape);
+    tensor.size = checked_size("recorded tensor " + name, shape);
     const bool none = writer.options.values == TraceValues::none;
     const bool sampled = writer.options.values == TraceValues::sample && tensor.size > writer.options.sample_above;
     tensor.stride = sampled ? sample_stride(tensor.size, writer.options.sample_above) : 1;
@@ -478,7 +439,7 @@ std::vector<std::string> TraceWriter::unmatched() const
 void TraceWriter::State::check_new_tensor(const std::string& name, const std::vector<std::string>& axes,
                                           const std::vector<std::int64_t>& shape)
 {
-    check_name(name);
+    check_tensor_name("recorder", name);
     if (axes.size() != shape.size())
         throw std::runtime_error(fmt::format("recorded tensor {}: axes '{}' for shape [{}]; want one word per axis", name,
                                              fmt::join(axes, " "), fmt::join(shape, ", ")));

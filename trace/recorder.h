@@ -76,6 +76,7 @@ public:
     RecordedRows& operator=(RecordedRows&&) noexcept;
     ~RecordedRows();
     explicit operator bool() const;  // whether anything is written
+    std::int64_t size() const;       // numbers in the whole tensor; 0 when nothing is written
     void append(const float* values, std::int64_t count);
     void append(const std::int64_t* values, std::int64_t count);  // dtype I64
     void finish();                   // completes the tensor; throws when the count is wrong or the disk is full
