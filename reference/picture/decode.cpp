@@ -110,7 +110,7 @@ Pixels decode_bytes(const Path& file, const Bytes& bytes)
     Pixels pixels;
     if (!stbi_info_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels))
         refuse(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
-    check_size(file, pixels.height, pixels.width);
+    check_size(file, std::abs(std::int64_t{pixels.height}), pixels.width);  // negative in a BMP whose rows run downwards
     pixels.values.reset(stbi_load_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels, 0));
     if (!pixels.values)
         refuse(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
@@ -246,8 +246,8 @@ Png read_png_chunks(const Path& file, const Bytes& bytes)
 }
 
 // The one colour that a gray or RGB picture declares transparent, as bytes to compare with; nothing when it has none.
-// TRAP(png_transparent_colour): Pillow compares the 8-bit pixels it made (1, 2 and 4 bits widened, of 16 bits the high
-// byte) with the low byte of the number in the file, widened only for 1 bit. Only depths 1 and 8 mean what the file says.
+// TRAP(png_transparent_colour): Pillow compares the 8-bit pixels it made (1, 2 and 4 bits widened, 16 bits narrowed) with
+// the low byte of the number in the file, which it widens only for 1 bit. Only depths 1 and 8 mean what the file says.
 std::optional<std::array<std::uint8_t, 3>> transparent_colour(const Png& png)
 {
     const std::size_t n_colours = png.colour == 0 ? 1 : png.colour == 2 ? 3 : 0;
@@ -279,9 +279,7 @@ Picture decode_gray_16(const Path& file, const Png& png)
 Picture decode_png(const Path& file, const Bytes& bytes)
 {
     const Png png = read_png_chunks(file, bytes);
-    if (png.colour == 0 && png.depth == 16)
-        return decode_gray_16(file, png);
-    Picture picture = to_rgb(decode_bytes(file, png.essential), true);
+    Picture picture = png.colour == 0 && png.depth == 16 ? decode_gray_16(file, png) : to_rgb(decode_bytes(file, png.essential), true);
     if (const auto hidden = transparent_colour(png)) {
         for (std::size_t i = 0; i < picture.rgb.size(); i += 3)
             if (std::equal(hidden->begin(), hidden->end(), &picture.rgb[i]))
@@ -339,33 +337,65 @@ Picture decode_bmp(const Path& file, const Bytes& bytes)
     return to_rgb(decode_bytes(file, bytes), compression == 3);
 }
 
-// Whether the first frame's compressed blocks are all there.
-void check_gif_complete(const Path& file, const Bytes& bytes)
+// Where a GIF's first frame lies on its screen, and what shows around it.
+struct GifFrame {
+    std::int64_t left = 0, top = 0, width = 0, height = 0;
+    std::array<std::uint8_t, 3> around{};
+};
+
+// Walks the blocks up to the end of the first frame: stb_image leaves out what is missing without a word.
+GifFrame read_gif_frame(const Path& file, const Bytes& bytes)
 {
     const auto byte_at = [&](std::size_t position) {
         if (position >= bytes.size())
             refuse_truncated(file, "GIF", "inside its first frame", bytes.size());
         return bytes[position];
     };
-    const auto colours = [](std::uint8_t flags) { return flags & 0x80 ? std::size_t{3} << ((flags & 7) + 1) : std::size_t{0}; };
-    std::size_t position = 13 + colours(byte_at(10));
-    bool inside_frame = false;
-    while (true) {
-        const std::uint8_t kind = byte_at(position);
-        if (kind == 0x2C) {
-            position += 10 + colours(byte_at(position + 9)) + 1;
-            inside_frame = true;
-        } else if (kind == 0x21) {
-            position += 2;
-        } else {
-            refuse(file, fmt::format("a damaged GIF: byte {} is {:#04x} where a block starts", position, kind), "a GIF with at least one frame");
-        }
+    const auto palette_bytes = [](std::uint8_t flags) { return flags & 0x80 ? std::size_t{3} << ((flags & 7) + 1) : std::size_t{0}; };
+    const auto skip_blocks = [&](std::size_t position) {
         while (byte_at(position) != 0)
             position += 1 + std::size_t{byte_at(position)};
-        ++position;
-        if (inside_frame)
-            return;
+        return position + 1;
+    };
+
+    std::size_t palette = palette_bytes(byte_at(10)) ? 13 : 0;
+    std::size_t position = 13 + palette_bytes(byte_at(10));
+    bool transparent = false;
+    while (byte_at(position) == 0x21) {
+        if (byte_at(position + 1) == 0xF9)
+            transparent = byte_at(position + 3) & 1;
+        position = skip_blocks(position + 2);
     }
+    if (byte_at(position) != 0x2C)
+        refuse(file, fmt::format("a damaged GIF: byte {} is {:#04x} where its first frame should start", position, bytes[position]),
+               "a GIF with at least one frame");
+    const std::size_t pixels = position + 10 + palette_bytes(byte_at(position + 9)) + 1;
+    skip_blocks(pixels);
+    if (palette_bytes(bytes[position + 9]))
+        palette = position + 10;
+
+    // Pillow paints the rest of the screen with the transparent colour, or else with the palette's first.
+    GifFrame frame{little_endian(bytes, position + 1, 2), little_endian(bytes, position + 3, 2),
+                   little_endian(bytes, position + 5, 2), little_endian(bytes, position + 7, 2), {}};
+    if (transparent)
+        frame.around.fill(255);
+    else if (palette != 0)
+        std::copy_n(&bytes[palette], 3, frame.around.begin());
+    return frame;
+}
+
+Picture decode_gif(const Path& file, const Bytes& bytes)
+{
+    const GifFrame frame = read_gif_frame(file, bytes);
+    // Without a background index stb_image leaves alone what the frame does not paint.
+    Bytes no_background = bytes;
+    no_background[11] = 0;
+    Picture picture = to_rgb(decode_bytes(file, no_background), true);
+    for (std::int64_t row = 0; row < picture.height; ++row)
+        for (std::int64_t column = 0; column < picture.width; ++column)
+            if (row < frame.top || row >= frame.top + frame.height || column < frame.left || column >= frame.left + frame.width)
+                std::copy(frame.around.begin(), frame.around.end(), picture.pixel(row, column));
+    return picture;
 }
 
 }  // namespace
@@ -385,10 +415,8 @@ Picture decode_picture(const std::filesystem::path& file)
         check_jpeg_complete(file, bytes);
         return to_rgb(decode_bytes(file, bytes), false);
     }
-    if (starts_with("GIF87a"sv) || starts_with("GIF89a"sv)) {
-        check_gif_complete(file, bytes);
-        return to_rgb(decode_bytes(file, bytes), true);
-    }
+    if (starts_with("GIF87a"sv) || starts_with("GIF89a"sv))
+        return decode_gif(file, bytes);
     std::string start;
     for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i)
         start += fmt::format("{}{:02x}", i ? " " : "", bytes[i]);
