@@ -6,7 +6,6 @@
 namespace pictor {
 
 // hidden [n_tokens][d_model], weight [n_vocabulary][d_model] -> logits [n_tokens][n_vocabulary].
-// Throws std::runtime_error when a logit is NaN or infinite: weights or pixels were not sound.
 Tensor lm_head(const Matrix& weight, const Tensor& hidden, const Recorder& record);
 
 }  // namespace pictor

@@ -1,0 +1,51 @@
+#include "reference/platform.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#include <fmt/format.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
+
+namespace pictor {
+
+std::filesystem::path program_folder()
+{
+    std::error_code error;
+#ifdef __APPLE__
+    char name[4096];
+    std::uint32_t size = sizeof name;
+    if (_NSGetExecutablePath(name, &size) != 0)
+        return {};
+    return std::filesystem::canonical(name, error).parent_path();
+#else
+    return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+#endif
+}
+
+bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
+bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+
+Progress::Progress(std::string what)
+{
+    if (!stderr_is_terminal())
+        return;
+    thread_ = std::jthread([what = std::move(what)](std::stop_token stop) {
+        std::mutex mutex;
+        std::condition_variable_any wake;
+        std::unique_lock lock(mutex);
+        int seconds = 0;
+        while (!wake.wait_for(lock, stop, std::chrono::seconds(1), [&] { return stop.stop_requested(); }))
+            if (++seconds >= 2)
+                fmt::print(stderr, "\r{}, {} s", what, seconds);
+        if (seconds >= 2)
+            fmt::print(stderr, "\r{:{}}\r", "", what.size() + 12);
+    });
+}
+
+Progress::~Progress() = default;  // asks the thread to stop and waits for it
+
+}  // namespace pictor
