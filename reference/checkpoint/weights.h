@@ -4,6 +4,7 @@
 // embedding tables of the vision side, which are small, are widened to float32 once.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -90,18 +91,35 @@ struct ProjectorWeights {
 };
 
 class SafetensorsFile;
+struct TensorInfo;
 
 struct Weights {
     VisionWeights vision;
     ProjectorWeights projector;
     TextWeights text;
     std::vector<std::shared_ptr<const SafetensorsFile>> files;  // keep the mapped memory alive
+    std::vector<std::shared_ptr<const std::vector<float>>> aligned_copies;  // of matrices at odd addresses in a file
     std::vector<std::string> unexpected;                        // names in the files that no step uses
 };
 
+// Matrices are searched for NaN and infinity when a checkpoint's files are smaller than this together; in larger ones
+// only vectors are, because reading every byte would cost the quick start that mapping gives.
+inline constexpr std::uint64_t check_matrices_below_bytes = std::uint64_t{1} << 30;
+
+// What stands in a checkpoint, and what is wrong with it. The weights are usable when `missing` and `wrong` are empty.
+struct FoundWeights {
+    Weights weights;
+    std::vector<std::string> missing;     // names, in the naming scheme of the files
+    std::vector<std::string> wrong;       // "NAME is F32 [2, 3], wanted [3, 2]"; also dtypes and non-finite numbers
+    std::vector<const TensorInfo*> used;  // into weights.files
+};
+
 // Maps model.safetensors, or the shards of model.safetensors.index.json, and finds every parameter under either naming
-// scheme. Throws std::runtime_error naming the file and every tensor that is missing or has the wrong shape or dtype,
-// and the first that holds NaN or infinity among vectors (matrices are checked by `check_finite`).
+// scheme. Throws std::runtime_error only for files that cannot be read as such.
+FoundWeights find_weights(const std::filesystem::path& folder, const ModelConfig& config);
+
+// The same for a model that is to run: throws std::runtime_error naming the folder and the tensors that are missing,
+// have the wrong shape or dtype, or hold NaN or infinity.
 Weights load_weights(const std::filesystem::path& folder, const ModelConfig& config);
 
 }  // namespace pictor
