@@ -93,7 +93,8 @@ def vision_parameters(random, vision, shared_tiles):
         out[f"{name}.embedding.weight"] = tile_rows(random, vision, d, 0.7, shared_tiles)
         out[f"{name}.gate"] = random.gate()
     out["gated_positional_embedding.embedding"] = random.normal(n_patches, d, std=0.7)
-    out["gated_positional_embedding.tile_embedding.weight"] = tile_rows(random, vision, n_patches * d, 0.7, shared_tiles)
+    tiles = tile_rows(random, vision, n_patches * d, 0.7, shared_tiles)
+    out["gated_positional_embedding.tile_embedding.weight"] = tiles
     out["gated_positional_embedding.gate"] = random.gate()
     for name in ("layernorm_pre", "layernorm_post"):
         out[f"{name}.weight"] = random.normal(d, std=0.3, mean=1.0)

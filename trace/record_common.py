@@ -1,6 +1,7 @@
 """What record_transformers.py and record_meta.py share: reading a checkpoint's sizes and a run's exact inputs."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy
@@ -25,7 +26,17 @@ def rope_settings(text):
             "original_length": rope.get("original_max_position_embeddings", 8192)}
 
 
-def describe_model(settings):
+def describe_picture(folder, vision):
+    """How pictures become pixel values; CLIP's mean and std where no file says."""
+    path = Path(folder) / "preprocessor_config.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return {"mean": found.get("image_mean", [0.48145466, 0.4578275, 0.40821073]),
+            "std": found.get("image_std", [0.26862954, 0.26130258, 0.27577711]),
+            "rescale_factor": found.get("rescale_factor", 1 / 255), "tile_size": vision["image_size"],
+            "max_tiles": vision["max_num_tiles"]}
+
+
+def describe_model(settings, folder):
     """The field `model` of trace.json."""
     text, vision = settings["text_config"], settings["vision_config"]
     n = vision["image_size"] // vision["patch_size"]
@@ -43,7 +54,9 @@ def describe_model(settings):
             "tile_size": vision["image_size"], "patch_size": vision["patch_size"],
             "max_tiles": vision["max_num_tiles"], "kept_layers": vision["intermediate_layers_indices"],
             "aspect_ratios": vision["supported_aspect_ratios"], "layer_norm_eps": vision.get("norm_eps", 1e-5),
-            "n_patches": n * n + 1, "n_padded_patches": (n * n + 8) // 8 * 8},
+            "patches_per_side": n, "n_patches": n * n + 1, "n_padded_patches": (n * n + 8) // 8 * 8,
+            "d_output": vision["hidden_size"] * (1 + len(vision["intermediate_layers_indices"]))},
+        "picture": describe_picture(folder, vision),
         "image_token": settings.get("image_token_index", settings.get("image_token_id")),
     }
 
@@ -103,6 +116,24 @@ def record_step_inputs(writer, step_ids, mask_rows, inputs=None):
         writer.tensor("cross_attention_mask", "token image tile", mask_rows, dtype="I64", source=None)
         sees = (mask_rows != 0).any(axis=(1, 2)).astype(numpy.int64)
         writer.tensor("full_text_row_masked_out_mask", "token", sees, dtype="I64", source=None)
+
+
+def calling_line():
+    """file:line of the reference implementation that is being run, found on the call stack; "" when none is."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename.replace("\\", "/")
+        for package in ("/llama_models/llama3/", "/transformers/models/mllama/"):
+            if package in path:
+                return f"{path[path.rindex(package) + 1:]}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def describe_prompt(inputs):
+    """The field `prompt` of trace.json. Exact inputs come without a tokenizer: a token's text is its number."""
+    ids = inputs["input_ids"].tolist()
+    return {"text": "", "token_ids": ids, "token_texts": [str(i) for i in ids]}
 
 
 class ArrayWriter:

@@ -20,8 +20,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from record_common import (describe_images, describe_model, generated_mask_row, read_inputs, read_settings,
-                           record_step_inputs)
+from record_common import (calling_line, describe_images, describe_model, describe_prompt, generated_mask_row,
+                           read_inputs, read_settings, record_step_inputs)
 
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64",
                torch.float64: "F64"}
@@ -33,12 +33,13 @@ class Sink:
     def __init__(self, writer):
         self.writer = writer
 
-    def __call__(self, name, axes, tensor, source):
+    def __call__(self, name, axes, tensor, source=None):
         if not self.writer.wants(name):
             return
         dtype = DTYPE_NAMES[tensor.dtype]
         keep = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        self.writer.tensor(name, axes, tensor.detach().to(keep).cpu().contiguous().numpy(), dtype=dtype, source=source)
+        self.writer.tensor(name, axes, tensor.detach().to(keep).cpu().contiguous().numpy(), dtype=dtype,
+                           source=source or calling_line())
 
 
 class SoftmaxWatch(TorchFunctionMode):
@@ -57,15 +58,6 @@ class SoftmaxWatch(TorchFunctionMode):
             masked = args[0]
             self.found(self.before_sum if masked is self.sum else masked, masked, out)
         return out
-
-
-def source_of(module):
-    """file:line of a module's forward, from the package's folder on."""
-    function = inspect.unwrap(type(module).forward)
-    path = Path(inspect.getsourcefile(function))
-    package = [i for i, part in enumerate(path.parts) if part in ("transformers", "torch")]
-    name = "/".join(path.parts[package[-1]:]) if package else path.name
-    return f"{name}:{inspect.getsourcelines(function)[1]}"
 
 
 def first(value):
@@ -134,28 +126,26 @@ class Hooks:
         return rows if heads is None else rows.unflatten(-1, (heads, -1))
 
     def attach_vision(self):
-        vision, source = self.vision, source_of(self.vision)
+        vision = self.vision
         axes = "image tile patch channel"
 
         def patches(out):  # [image * tile][channel][row][column]
             self.n_images = out.shape[0] // self.n_tiles
             rows = out.flatten(2).transpose(1, 2)
-            self.record("vision_model.patch_embedding", axes, self.tiles(rows), source)
+            self.record("vision_model.patch_embedding", axes, self.tiles(rows))
 
         self.after(vision.patch_embedding, patches)
         for name in ("pre_tile_positional_embedding", "gated_positional_embedding", "layernorm_pre", "layernorm_post",
                      "post_tile_positional_embedding"):
             module = getattr(vision, name)
-            where = source if isinstance(module, torch.nn.LayerNorm) else source_of(module)
-            self.after(module, lambda out, name=name, where=where:
-                       self.record(f"vision_model.{name}", axes, self.tiles(out), where))
+            self.after(module, lambda out, name=name: self.record(f"vision_model.{name}", axes, self.tiles(out)))
         for index in vision.config.intermediate_layers_indices:
             self.before(vision.transformer.layers[index],
                         lambda hidden, index=index: self.kept_inputs.__setitem__(index, hidden))
         if self.rules == "meta":
             self.handles.append(vision.register_forward_hook(lambda m, args, out: self.keep_inputs(out)))
-        self.after(vision, lambda out: self.record("vision_model", axes, self.tiles(out), source))
-        self.after(self.projector, lambda out: self.record("multi_modal_projector", axes, self.tiles(out), source))
+        self.after(vision, lambda out: self.record("vision_model", axes, self.tiles(out)))
+        self.after(self.projector, lambda out: self.record("multi_modal_projector", axes, self.tiles(out)))
 
     def keep_inputs(self, out):
         """Meta's rule: what is kept is the input of each chosen layer, interleaved behind the final state."""
@@ -173,32 +163,31 @@ class Hooks:
         attention, mlp = layer.self_attn, layer.mlp
         heads = attention.num_heads
         row, by_head = "image tile patch channel", "image tile patch head channel"
-        layer_source, attention_source, mlp_source = source_of(layer), source_of(attention), source_of(mlp)
 
-        def rows(leaf, source=layer_source):
-            return lambda tensor: self.record(f"{name}{leaf}", row, self.tiles(tensor), source)
+        def rows(leaf):
+            return lambda tensor: self.record(f"{name}{leaf}", row, self.tiles(tensor))
 
         self.after(layer.input_layernorm, rows(".input_layernorm"))
         for leaf in ("q_proj", "k_proj", "v_proj"):
             self.after(getattr(attention, leaf), lambda out, leaf=leaf: self.record(
-                f"{name}.self_attn.{leaf}", by_head, self.tiles(out, heads), attention_source))
+                f"{name}.self_attn.{leaf}", by_head, self.tiles(out, heads)))
 
         def softened(scores, masked, probs):
             for leaf, tensor in (("scores", scores), ("masked_scores", masked), ("probs", probs)):
-                self.record(f"{name}.self_attn.{leaf}", "image head query key", tensor, attention_source)
+                self.record(f"{name}.self_attn.{leaf}", "image head query key", tensor)
 
         self.watch_softmax(attention, softened)
         self.before(attention.o_proj, lambda hidden: self.record(
-            f"{name}.self_attn.context", by_head, self.tiles(hidden, heads), attention_source))
-        self.after(attention.o_proj, rows(".self_attn.o_proj", attention_source))
+            f"{name}.self_attn.context", by_head, self.tiles(hidden, heads)))
+        self.after(attention.o_proj, rows(".self_attn.o_proj"))
         # What only a local name holds is computed again by the layer's own expression: the same bits.
         if layer.is_gated:
             self.after(attention, lambda out: rows(".self_attn.gated")(layer.gate_attn.tanh() * out))
         self.before(layer.post_attention_layernorm, rows(".residual"))
         self.after(layer.post_attention_layernorm, rows(".post_attention_layernorm"))
-        self.after(mlp.fc1, rows(".mlp.fc1", mlp_source))
-        self.after(mlp.activation_fn, rows(".mlp.activation_fn", mlp_source))
-        self.after(mlp, rows(".mlp", mlp_source))
+        self.after(mlp.fc1, rows(".mlp.fc1"))
+        self.after(mlp.activation_fn, rows(".mlp.activation_fn"))
+        self.after(mlp, rows(".mlp"))
         if layer.is_gated:
             self.after(mlp, lambda out: rows(".mlp.gated")(layer.gate_ffn.tanh() * out))
         self.after(layer, rows(""))
@@ -206,18 +195,15 @@ class Hooks:
     # -- text --------------------------------------------------------------------------------------------------------
 
     def attach_text(self):
-        source = source_of(self.text)
         self.after(self.text.embed_tokens,
-                   lambda out: self.record("language_model.embed_tokens", "token channel", out[0], source))
-        where = source_of(self.text.rotary_emb)
-
+                   lambda out: self.record("language_model.embed_tokens", "token channel", out[0]))
         def angles(module, args, out):
             for leaf, tensor in zip(("cos", "sin"), out):
-                self.record(f"language_model.rotary_emb.{leaf}", "token channel", tensor[0], where)
+                self.record(f"language_model.rotary_emb.{leaf}", "token channel", tensor[0])
 
         self.handles.append(self.text.rotary_emb.register_forward_hook(angles))
-        self.after(self.text.norm, lambda out: self.record("language_model.norm", "token channel", out[0], source))
-        self.after(self.lm_head, lambda out: self.record("lm_head", "token vocabulary", out[0], source))
+        self.after(self.text.norm, lambda out: self.record("language_model.norm", "token channel", out[0]))
+        self.after(self.lm_head, lambda out: self.record("lm_head", "token vocabulary", out[0]))
         # Rotated queries and keys are seen where every release makes them: in the module's own function.
         module = sys.modules[type(self.text).__module__]
         original = module.apply_rotary_pos_emb
@@ -231,56 +217,55 @@ class Hooks:
         self.undo.append(lambda: setattr(module, "apply_rotary_pos_emb", original))
 
     def rotated(self, query, key):
-        name, source = self.current_attention
-        self.record(f"{name}.rotated_q", "token head channel", query[0].transpose(0, 1), source)
-        self.record(f"{name}.rotated_k", "token kv_head channel", key[0].transpose(0, 1), source)
+        name = self.current_attention
+        self.record(f"{name}.rotated_q", "token head channel", query[0].transpose(0, 1))
+        self.record(f"{name}.rotated_k", "token kv_head channel", key[0].transpose(0, 1))
 
     def attach_text_layer(self, name, layer):
         """What self and cross layers have in common: norms, MLP, residual."""
-        source, mlp_source = source_of(layer), source_of(layer.mlp)
-
-        def rows(leaf, where=source):
-            return lambda tensor: self.record(f"{name}{leaf}", "token channel", tensor[0], where)
+        def rows(leaf):
+            return lambda tensor: self.record(f"{name}{leaf}", "token channel", tensor[0])
 
         self.after(layer.input_layernorm, rows(".input_layernorm"))
         self.before(layer.post_attention_layernorm, rows(".residual"))
         self.after(layer.post_attention_layernorm, rows(".post_attention_layernorm"))
-        self.after(layer.mlp.gate_proj, rows(".mlp.gate_proj", mlp_source))
-        self.after(layer.mlp.act_fn, rows(".mlp.act_fn", mlp_source))
-        self.after(layer.mlp.up_proj, rows(".mlp.up_proj", mlp_source))
-        self.before(layer.mlp.down_proj, rows(".mlp.gated", mlp_source))
-        self.after(layer.mlp, rows(".mlp", mlp_source))
+        self.after(layer.mlp.gate_proj, rows(".mlp.gate_proj"))
+        # Computed before up_proj; the trace's order has it after.
+        self.after(layer.mlp.act_fn, lambda out: setattr(self, "activated", (out, calling_line())))
+
+        def up(out):
+            rows(".mlp.up_proj")(out)
+            self.record(f"{name}.mlp.act_fn", "token channel", self.activated[0][0], self.activated[1])
+
+        self.after(layer.mlp.up_proj, up)
+        self.before(layer.mlp.down_proj, rows(".mlp.gated"))
+        self.after(layer.mlp, rows(".mlp"))
         return rows
 
     def attach_text_attention(self, name, attention):
-        source = source_of(attention)
-
         def softened(scores, masked, probs):
             for leaf, tensor in (("scores", scores), ("masked_scores", masked), ("probs", probs)):
-                self.record(f"{name}.{leaf}", "head token key", tensor[0], source)
+                self.record(f"{name}.{leaf}", "head token key", tensor[0])
 
         self.watch_softmax(attention, softened)
         self.before(attention.o_proj, lambda hidden: self.record(
-            f"{name}.context", "token head channel", hidden[0].unflatten(-1, (attention.num_heads, -1)), source))
-        self.after(attention.o_proj, lambda out: self.record(f"{name}.o_proj", "token channel", out[0], source))
-        return source
+            f"{name}.context", "token head channel", hidden[0].unflatten(-1, (attention.num_heads, -1))))
+        self.after(attention.o_proj, lambda out: self.record(f"{name}.o_proj", "token channel", out[0]))
 
     def attach_self_layer(self, name, layer):
         attention = layer.self_attn
-        source = source_of(attention)
         self.handles.append(attention.register_forward_pre_hook(
-            lambda m, args: setattr(self, "current_attention", (f"{name}.self_attn", source))))
+            lambda m, args: setattr(self, "current_attention", f"{name}.self_attn")))
         for leaf, axis in (("q_proj", "head"), ("k_proj", "kv_head"), ("v_proj", "kv_head")):
             self.after(getattr(attention, leaf), lambda out, leaf=leaf, axis=axis: self.record(
-                f"{name}.self_attn.{leaf}", f"token {axis} channel", out[0].unflatten(-1, (-1, attention.head_dim)),
-                source))
+                f"{name}.self_attn.{leaf}", f"token {axis} channel", out[0].unflatten(-1, (-1, attention.head_dim))))
         self.attach_text_attention(f"{name}.self_attn", attention)
         rows = self.attach_text_layer(name, layer)
         self.after(layer, rows(""))
 
     def attach_cross_layer(self, name, layer):
         attention = layer.cross_attn
-        source, d_head = source_of(attention), attention.head_dim
+        d_head = attention.head_dim
 
         def row_mask(module, args, kwargs):
             mask = kwargs.get("full_text_row_masked_out_mask")
@@ -288,10 +273,10 @@ class Hooks:
 
         self.handles.append(layer.register_forward_pre_hook(row_mask, with_kwargs=True))
         self.after(attention.q_proj, lambda out: self.record(
-            f"{name}.cross_attn.q_proj", "token head channel", out[0].unflatten(-1, (-1, d_head)), source))
+            f"{name}.cross_attn.q_proj", "token head channel", out[0].unflatten(-1, (-1, d_head))))
         self.after(attention.q_norm, lambda out: self.record(
-            f"{name}.cross_attn.q_norm", "token head channel", out[0].transpose(0, 1), source))
-        self.attach_cross_keys(name, attention, source)
+            f"{name}.cross_attn.q_norm", "token head channel", out[0].transpose(0, 1)))
+        self.attach_cross_keys(name, attention)
         self.attach_text_attention(f"{name}.cross_attn", attention)
         if self.rules == "meta":  # after the hook that records the context
             self.handles.append(attention.o_proj.register_forward_pre_hook(
@@ -306,21 +291,21 @@ class Hooks:
         self.after(layer.mlp, gated)
         self.after(layer, rows(""))
 
-    def attach_cross_keys(self, name, attention, source):
+    def attach_cross_keys(self, name, attention):
         axes, d_head = "key kv_head channel", attention.head_dim
 
         def keys(out):
             # Early releases repeat the keys for every query head before they normalise them.
             out = out[0].reshape(attention.num_heads, -1, d_head) if out.shape[1] == attention.num_heads else out[0]
             out = out[:: out.shape[0] // attention.num_key_value_heads]
-            self.record(f"{name}.cross_attn.k_norm", axes, out.transpose(0, 1), source)
-            self.record(f"{name}.cross_attn.v_proj", axes, self.values, source)
+            self.record(f"{name}.cross_attn.k_norm", axes, out.transpose(0, 1))
+            self.record(f"{name}.cross_attn.v_proj", axes, *self.values)
 
         def values(out):  # made before the keys are normalised; the trace's order has them after
-            self.values = out.reshape(-1, attention.num_key_value_heads, d_head)
+            self.values = out.reshape(-1, attention.num_key_value_heads, d_head), calling_line()
 
         self.after(attention.k_proj, lambda out: self.record(
-            f"{name}.cross_attn.k_proj", axes, out.reshape(-1, attention.num_key_value_heads, d_head), source))
+            f"{name}.cross_attn.k_proj", axes, out.reshape(-1, attention.num_key_value_heads, d_head)))
         self.after(attention.v_proj, values)
         self.after(attention.k_norm, keys)
 
@@ -394,8 +379,8 @@ def record(model_folder, inputs_file, writer, greedy=0, rules="transformers", dt
     inputs = read_inputs(inputs_file, settings)
     writer.describe("reference", rules)
     writer.describe("producer", producer(rules))
-    writer.describe("model", describe_model(settings))
-    writer.describe("prompt", {"token_ids": inputs["input_ids"].tolist()})
+    writer.describe("model", describe_model(settings, model_folder))
+    writer.describe("prompt", describe_prompt(inputs))
     writer.describe("images", describe_images(inputs, settings))
     generated = run(load_model(model_folder, dtype), inputs, greedy, rules, writer)
     writer.describe("generated", {"token_ids": generated})
