@@ -30,6 +30,7 @@ constexpr std::int64_t panel_rows = 6;
 
 constexpr std::int64_t chunk_length = 1024;  // inputs per packed panel: 128 KiB, which stay in the second-level cache
 constexpr std::int64_t few_rows = 8;         // below this, packing costs more than it saves
+constexpr std::int64_t worth_threads = 1 << 19;  // multiplications; with fewer, waking a thread takes longer
 
 float widen_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 
@@ -111,7 +112,7 @@ void pack_weight(const Matrix& weight, std::int64_t first_out, std::int64_t firs
 // Few rows: the weight is read once from memory and each row of it meets every row of x while it is at hand.
 void linear_few_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight, Tensor& y)
 {
-#pragma omp parallel
+#pragma omp parallel if (n_rows * weight.n_out * weight.n_in > worth_threads)
     {
         std::vector<float> widened(static_cast<std::size_t>(weight.n_in));
 #pragma omp for
@@ -130,7 +131,7 @@ void linear_few_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight,
 void linear_many_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight, Tensor& y)
 {
     const std::int64_t n_panels = (weight.n_out + panel_width - 1) / panel_width;
-#pragma omp parallel
+#pragma omp parallel if (n_rows * weight.n_out * weight.n_in > worth_threads)
     {
         std::vector<float> panel(static_cast<std::size_t>(std::min(chunk_length, weight.n_in) * panel_width));
 #pragma omp for schedule(dynamic)

@@ -13,6 +13,7 @@ namespace pictor {
 namespace {
 
 constexpr std::int64_t block_tokens = 64;  // queries at a time: 6,404 keys a picture add up
+constexpr std::int64_t worth_threads = 1 << 18;  // multiplications; with fewer, waking a thread takes longer
 
 // One block of queries of one head: what the recorder and the debugger look at, [block_tokens][n_keys].
 struct ScoreBlock {
@@ -103,7 +104,7 @@ Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& c
         const std::int64_t kv_head = head / heads_per_kv;
         for (std::int64_t first = 0; first < n_tokens; first += block_tokens) {
             const std::int64_t n_rows = std::min(block_tokens, n_tokens - first);
-#pragma omp parallel for schedule(dynamic, 4) if (n_rows >= 8)
+#pragma omp parallel for schedule(dynamic, 4) if (n_rows > 1 && n_rows * n_keys * d_head > worth_threads)
             for (std::int64_t row = 0; row < n_rows; ++row) {
                 const std::int64_t token = first + row;
                 attend_one_token(normalised_query.row(token) + head * d_head, token, picture, mask, kv_head, row, block,

@@ -10,7 +10,7 @@ Tensor layer_norm(const Tensor& x, const LayerNormWeights& weights, float eps)
     require_shape("layer_norm weight", weights.weight, {x.shape.back()});
     require_shape("layer_norm bias", weights.bias, {d});
     Tensor normalised(x.shape);
-#pragma omp parallel for
+#pragma omp parallel for if (x.size() > 1 << 18)
     for (std::int64_t start = 0; start < x.size(); start += d) {
         const float* row = x.data() + start;
         float sum = 0;

@@ -11,7 +11,7 @@ Tensor vision_mlp(const VisionLayerWeights& weights, const Tensor& hidden, const
     record("mlp.fc1", "image tile patch channel", wide.view());
 
     Tensor activated(wide.shape);
-#pragma omp parallel for
+#pragma omp parallel for if (wide.size() > 1 << 14)
     for (std::int64_t i = 0; i < wide.size(); ++i)
         activated.data()[i] = gelu(wide.data()[i]);  // TRAP(exact_gelu): the erf one; the tanh one differs by up to 5e-4
     record("mlp.activation_fn", "image tile patch channel", activated.view());
