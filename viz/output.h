@@ -1,0 +1,23 @@
+// Where drawings go: files by their name's ending, and the programs that turn one format into another.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace pictor {
+
+// Runs a program (found on PATH, no shell between) with `input` on its stdin; returns what it writes to stdout.
+// Throws std::runtime_error with its stderr when it fails, and with `package_hint` when it is not installed.
+std::string run_program(const std::vector<std::string>& command, const std::string& input, const std::string& package_hint);
+
+// Writes the SVG as it is, or as PNG or PDF by the file's ending. `zoom`: PNG pixels per SVG pixel.
+// Throws for other endings and when the file cannot be written.
+void write_drawing(const std::string& svg, const std::filesystem::path& file, double zoom = 2);
+
+// Whole and never half: written beside the file and renamed. "-" is stdout.
+void write_file(const std::string& bytes, const std::filesystem::path& file);
+
+std::string lower_extension(const std::filesystem::path& file);  // ".png"
+
+}  // namespace pictor

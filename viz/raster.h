@@ -1,0 +1,41 @@
+// Pixels: reading a picture, scaling it for a drawing, writing PNG bytes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace pictor {
+
+struct Rgb {
+    std::uint8_t red = 0, green = 0, blue = 0;
+    bool operator==(const Rgb&) const = default;
+};
+
+struct Raster {
+    int width = 0;
+    int height = 0;
+    std::vector<Rgb> pixels;  // row by row
+
+    Raster() = default;
+    Raster(int width, int height, Rgb fill = {});
+    Rgb& at(int x, int y) { return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)]; }
+    Rgb at(int x, int y) const { return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)]; }
+};
+
+// Any format stb_image reads; transparency is composited on white, as the model's own decoder does.
+// Throws std::runtime_error naming the file when it is missing, no picture, or larger than 100 million pixels.
+Raster load_picture(const std::filesystem::path& file);
+
+// Area average when shrinking, bilinear when growing.
+Raster scale(const Raster& picture, int width, int height);
+
+// The luminance of a pixel, 0..1.
+double luminance(Rgb pixel);
+
+std::string encode_png(const Raster& picture);
+std::string encode_jpeg(const Raster& picture, int quality);
+std::string base64(const std::string& bytes);
+
+}  // namespace pictor
