@@ -131,6 +131,7 @@ std::string inspection_text(const json& inspection)
                        bytes_text(memory.at("picture_cache_bytes").get<std::uint64_t>()));
     for (const char* what : {"missing", "wrong", "unexpected"})
         out += list_text(inspection, what);
+    out.pop_back();  // the last line ends where the caller ends it
     return out;
 }
 

@@ -18,7 +18,7 @@ namespace pictor {
 // Throws std::runtime_error when the config or the files cannot be read at all.
 nlohmann::json inspect_checkpoint(const std::filesystem::path& folder);
 
-// The same for people: a few lines, lists in full.
+// The same for people: a few lines, lists in full; no newline at the end.
 std::string inspection_text(const nlohmann::json& inspection);
 
 }  // namespace pictor

@@ -278,7 +278,7 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
     const auto map = index.find("weight_map");
     if (map == index.end() || !map->is_object() || map->empty())
         refuse(path, fmt::format("weight_map is {}, wanted an object: tensor name to file name",
-                                 map == index.end() ? "missing" : brief_json(*map)));
+                                 map == index.end() ? "missing" : map->empty() ? "empty" : brief_json(*map)));
     std::map<std::string, std::vector<std::string>> tensors_of_shard;
     for (const auto& [tensor, shard] : map->items()) {
         if (!shard.is_string() || !is_plain_file_name(shard.get_ref<const std::string&>()))
