@@ -290,24 +290,60 @@ Picture decode_png(const Path& file, const Bytes& bytes)
 
 // --------------------------------------------------------------------------------------------------- JPEG, BMP and GIF
 
-// Follows the markers to the end mark: stb_image paints what is missing gray without a word.
-void check_jpeg_complete(const Path& file, const Bytes& bytes)
+// stb_image's tables hold 256 codes, and some of its versions write past them when a file declares more.
+void check_huffman_tables(const Path& file, const Bytes& bytes, std::size_t position, std::size_t end)
 {
+    while (position < end) {
+        std::size_t n_codes = 0;
+        for (std::size_t length = 1; length <= 16 && position + length < end; ++length)
+            n_codes += bytes[position + length];
+        if (n_codes > 256 || position + 17 + n_codes > end)
+            refuse(file, fmt::format("a damaged JPEG: the Huffman table at byte {} has {} codes", position, n_codes), "at most 256, and all of them there");
+        position += 17 + n_codes;
+    }
+}
+
+// The same picture without comments and the notes of cameras. Follows the markers to the end mark: stb_image itself paints
+// what is missing gray without a word.
+Bytes read_jpeg_segments(const Path& file, const Bytes& bytes)
+{
+    Bytes essential(bytes.begin(), bytes.begin() + 2);
     int n_scans = 0;
     std::size_t position = 2;
     while (position + 1 < bytes.size()) {
         const std::uint8_t marker = bytes[position + 1];
-        if (bytes[position] != 0xFF || marker == 0xFF || marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7)) {
-            ++position;  // compressed pixels, fill bytes, restart marks
+        const bool stuffing = marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7);  // a pixel byte FF; a restart mark
+        if (bytes[position] == 0xFF && marker == 0xFF) {
+            ++position;  // fill byte
             continue;
         }
-        if (marker == 0xD9)
-            return;
+        if (bytes[position] != 0xFF || stuffing) {
+            const std::size_t n = bytes[position] == 0xFF ? 2 : 1;
+            if (n_scans > 0)  // compressed pixels; before the first scan only noise
+                essential.insert(essential.end(), &bytes[position], &bytes[position] + n);
+            position += n;
+            continue;
+        }
+        if (marker == 0xD9) {
+            essential.insert(essential.end(), {0xFF, 0xD9});
+            return essential;
+        }
         if (position + 4 > bytes.size())
+            break;
+        const std::size_t size = std::size_t{bytes[position + 2]} << 8 | bytes[position + 3];
+        if (size < 2)
+            refuse(file, fmt::format("a damaged JPEG: the segment at byte {} claims {} bytes", position, size), "at least 2");
+        if (size > bytes.size() - position - 2)
             break;
         if (marker == 0xDA && ++n_scans > most_jpeg_scans)
             refuse(file, fmt::format("a JPEG of more than {} scans", most_jpeg_scans), "a picture, which needs about ten");
-        position += 2 + (std::size_t{bytes[position + 2]} << 8 | bytes[position + 3]);
+        if (marker == 0xC4)
+            check_huffman_tables(file, bytes, position + 4, position + 2 + size);
+        const bool note = (marker > 0xE0 && marker <= 0xEF && marker != 0xEE) || marker == 0xFE;  // EE tells how colours are coded
+        if (!note)
+            essential.insert(essential.end(), bytes.begin() + static_cast<std::ptrdiff_t>(position),
+                             bytes.begin() + static_cast<std::ptrdiff_t>(position + 2 + size));
+        position += 2 + size;
     }
     refuse_truncated(file, "JPEG", "before its end mark FFD9", bytes.size());
 }
@@ -411,10 +447,8 @@ Picture decode_picture(const std::filesystem::path& file)
         return decode_png(file, bytes);
     if (starts_with("BM"sv))
         return decode_bmp(file, bytes);
-    if (starts_with("\xFF\xD8\xFF"sv)) {
-        check_jpeg_complete(file, bytes);
-        return to_rgb(decode_bytes(file, bytes), false);
-    }
+    if (starts_with("\xFF\xD8\xFF"sv))
+        return to_rgb(decode_bytes(file, read_jpeg_segments(file, bytes)), false);
     if (starts_with("GIF87a"sv) || starts_with("GIF89a"sv))
         return decode_gif(file, bytes);
     std::string start;

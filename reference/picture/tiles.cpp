@@ -100,6 +100,9 @@ PictureSize fit_to_canvas(PictureSize picture, PictureSize canvas, std::int64_t 
 
 Picture picture_on_canvas(const Picture& picture, PictureSize resized, PictureSize canvas)
 {
+    if (resized.height > canvas.height || resized.width > canvas.width)
+        throw std::runtime_error(fmt::format("tiles: a picture resized to {} x {} on a canvas of {} x {}; wanted a size that fits",
+                                             resized.height, resized.width, canvas.height, canvas.width));
     const Picture small = resize_bilinear(picture, resized.height, resized.width);
     Picture result{canvas.height, canvas.width, std::vector<std::uint8_t>(static_cast<std::size_t>(canvas.height * canvas.width * 3))};
     for (std::int64_t row = 0; row < small.height; ++row)
