@@ -92,12 +92,15 @@ std::string quoted(const std::string& text)
     return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string quoted_list(const std::vector<std::string>& words)
+// The members that trace.json and the tensor file have in common.
+std::string head_json(const std::string& name, std::size_t step, const std::vector<std::string>& axes,
+                      const std::vector<std::int64_t>& shape, const std::string& dtype)
 {
-    std::vector<std::string> quotes;
-    for (const std::string& word : words)
-        quotes.push_back(quoted(word));
-    return fmt::format("[{}]", fmt::join(quotes, ", "));
+    std::vector<std::string> words;
+    for (const std::string& axis : axes)
+        words.push_back(quoted(axis));
+    return fmt::format(R"("name": {}, "step": {}, "axes": [{}], "shape": [{}], "dtype": "{}")", quoted(name), step,
+                       fmt::join(words, ", "), fmt::join(shape, ", "), dtype);
 }
 
 bool looks_like_a_trace(const fs::path& folder)
@@ -404,8 +407,7 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
 
     const std::size_t step = writer.steps.size() - 1;
     const std::string stem = fmt::format("tensors/{:03}-{}", step, name);
-    const std::string head = fmt::format(R"("name": {}, "step": {}, "axes": {}, "shape": [{}], "dtype": "{}")", quoted(name),
-                                         step, quoted_list(words), fmt::join(shape, ", "), dtype);
+    const std::string head = head_json(name, step, words, shape, dtype);
     const std::string sample = sampled ? fmt::format(R"(, "sample": {{"start": 0, "stride": {}, "count": {}}})", tensor.stride,
                                                      (tensor.size + tensor.stride - 1) / tensor.stride) : "";
     if (!none) {
@@ -425,6 +427,16 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     writer.entries.emplace_back();
     ++writer.open_tensors;
     return rows;
+}
+
+void TraceWriter::only_statistics(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                                  const std::string& dtype, const TensorStatistics& statistics)
+{
+    const std::vector<std::string> words = split_words(axes);
+    checked_size("recorded tensor " + name, shape);
+    state_->check_new_tensor(name, words, shape);
+    state_->entries.push_back(fmt::format(R"({{{}, "values": "none", "statistics": {}}})",
+                                          head_json(name, state_->steps.size() - 1, words, shape, dtype), statistics_json(statistics)));
 }
 
 std::vector<std::string> TraceWriter::unmatched() const

@@ -15,6 +15,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "trace/statistics.h"
+
 namespace pictor {
 
 // Numbers in row-major order that somebody else owns.
@@ -108,6 +110,10 @@ public:
     // a source and chapter that may be empty. A tensor that `only` leaves out yields rows that record nothing.
     RecordedRows begin(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
                        const std::string& dtype, const std::string& source, const std::string& chapter);
+
+    // A tensor of which only the statistics are known.
+    void only_statistics(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                         const std::string& dtype, const TensorStatistics& statistics);
 
     // The globs of options.only that have matched no tensor so far: probably misspelt.
     std::vector<std::string> unmatched() const;

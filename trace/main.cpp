@@ -1,0 +1,149 @@
+// The program `trace`: looks into traces, finds where two of them part, and converts them.
+#include <cstdio>
+#include <iostream>
+#include <stdexcept>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "trace/compare.h"
+#include "trace/convert.h"
+#include "trace/show.h"
+
+namespace fs = std::filesystem;
+using namespace pictor;
+
+namespace {
+
+constexpr int same = 0, different = 1, bad_input = 2;
+
+struct Arguments {
+    std::string a, b, name, policy;
+    double rtol = 1e-4, atol = 1e-4;
+    bool json = false;
+    std::int64_t step = 0;
+    CompareOptions compare;
+    ConvertOptions convert;
+};
+
+int show(const Arguments& arguments)
+{
+    const Trace trace(arguments.a);
+    if (arguments.name.empty())
+        show_trace(std::cout, trace, arguments.step);
+    else
+        show_tensor(std::cout, trace, arguments.name, arguments.step);
+    return same;
+}
+
+int compare(const Arguments& arguments)
+{
+    const Trace a(arguments.a), b(arguments.b);
+    const Comparison comparison = compare_traces(a, b, arguments.compare);
+    if (arguments.json)
+        std::cout << comparison_json(comparison, a, b).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    else
+        print_comparison(std::cout, comparison, a, b, arguments.compare);
+    return comparison.same ? same : different;
+}
+
+int diff(Arguments arguments, bool tolerance_given)
+{
+    if (!(arguments.rtol >= 0) || !(arguments.atol >= 0))
+        throw std::runtime_error("--rtol and --atol: want numbers of 0 or more");
+    if (!arguments.policy.empty())
+        arguments.compare.policy = Policy(fs::path(arguments.policy));
+    else if (tolerance_given)
+        arguments.compare.policy = Policy(Tolerance{arguments.atol, arguments.rtol});
+    return compare(arguments);
+}
+
+int check(Arguments arguments)
+{
+    const fs::path beside = fs::path(arguments.b) / "policy.json";
+    if (!arguments.policy.empty())
+        arguments.compare.policy = Policy(fs::path(arguments.policy));
+    else if (fs::exists(beside))
+        arguments.compare.policy = Policy(beside);
+    arguments.compare.extra_is_fine = true;
+    arguments.compare.generated = true;
+    return compare(arguments);
+}
+
+int convert(const Arguments& arguments)
+{
+    for (const std::string& note : pictor::convert(arguments.a, arguments.b, arguments.convert))
+        std::cerr << "trace: " << note << "\n";
+    return same;
+}
+
+int run(int argc, char** argv)
+{
+    CLI::App app("Looks into traces, finds the first tensor where two part, converts them.", "trace");
+    app.require_subcommand(1);
+    app.footer("Exit: 0 fine, 1 a difference was found, 2 bad usage or bad input.\nExample: trace diff mine/ theirs/");
+    Arguments arguments;
+
+    CLI::App* const show_command = app.add_subcommand("show", "an overview, or one tensor");
+    show_command->add_option("DIR", arguments.a, "trace folder")->required();
+    show_command->add_option("NAME", arguments.name, "tensor, perhaps with a slice: lm_head[-1,:8]");
+    show_command->add_option("--step", arguments.step, "0 is the prefill");
+    show_command->footer("Example: trace show run/ 'language_model.layers.3.cross_attn.probs[0,3,:8]'");
+
+    CLI::App* const diff_command = app.add_subcommand("diff", "the first tensor that differs, in the order of computation");
+    diff_command->add_option("A", arguments.a, "trace folder")->required();
+    diff_command->add_option("B", arguments.b, "trace folder; ok = |a - b| <= atol + rtol x |b|")->required();
+    CLI::Option* const rtol = diff_command->add_option("--rtol", arguments.rtol, "relative tolerance")->capture_default_str();
+    CLI::Option* const atol = diff_command->add_option("--atol", arguments.atol, "absolute tolerance")->capture_default_str();
+    diff_command->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}")->excludes(rtol)->excludes(atol);
+    diff_command->add_flag("--common", arguments.compare.common, "ignore tensors that one side lacks (they are named)");
+    diff_command->add_option("--only", arguments.compare.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
+    diff_command->add_flag("--json", arguments.json, "the result as JSON");
+    diff_command->footer("Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*'");
+
+    CLI::App* const check_command = app.add_subcommand("check", "whether a run has every tensor of a golden trace, and agrees");
+    check_command->add_option("RUN", arguments.a, "trace folder")->required();
+    check_command->add_option("GOLDEN", arguments.b, "trace folder; its policy.json, if any, holds the tolerances")->required();
+    check_command->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}");
+    check_command->add_option("--only", arguments.compare.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
+    check_command->add_flag("--json", arguments.json, "the result as JSON");
+    check_command->footer("Example: trace check run/ golden/");
+
+    CLI::App* const convert_command = app.add_subcommand("convert", "from and to other programs' files");
+    convert_command->add_option("IN", arguments.a, "FILE.safetensors, folder of .npy files, transformers' debugger JSON, or trace")->required();
+    convert_command->add_option("OUT", arguments.b, "FILE.safetensors; else a trace, or from a trace a folder of .npy files")->required();
+    convert_command->add_option("--to", arguments.convert.to, "trace, safetensors or npy, whatever the names")->check(CLI::IsMember({"trace", "safetensors", "npy"}));
+    convert_command->add_option("--only", arguments.convert.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
+    convert_command->add_flag("--squeeze", arguments.convert.squeeze, "drop leading axes of extent 1, such as a batch");
+    convert_command->add_flag("--force", arguments.convert.force, "replace OUT once the new one is complete");
+    convert_command->footer("Example: trace convert debug/Model_debug_tree_FULL_TENSORS.json theirs/ --squeeze");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+            return app.exit(error);
+        std::cerr << "trace: " << error.what() << "; `trace --help` lists the commands and options\n";
+        return bad_input;
+    }
+    if (show_command->parsed()) return show(arguments);
+    if (diff_command->parsed()) return diff(arguments, rtol->count() + atol->count() > 0);
+    if (check_command->parsed()) return check(arguments);
+    return convert(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    try {
+        const int result = run(argc, argv);
+        std::cout.flush();
+        if (!std::cout)
+            throw std::runtime_error("standard output: cannot be written");
+        return result;
+    } catch (const std::exception& error) {
+        std::cerr << "trace: " << error.what() << "\n";
+        return bad_input;
+    }
+}
