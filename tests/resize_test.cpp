@@ -85,7 +85,7 @@ TEST_CASE("resize keeps a single colour, the extremes too")
 {
     for (int value : {0, 1, 127, 254, 255}) {
         const Picture picture = gray(5, 7, std::vector<int>(35, value));
-        for (const auto& [height, width] : {std::array{1, 1}, {3, 40}, {40, 3}, {123, 45}})
+        for (const auto& [height, width] : {std::array{1, 1}, std::array{3, 40}, std::array{40, 3}, std::array{123, 45}})
             CHECK(reds(resize_bilinear(picture, height, width)) == std::vector<int>(static_cast<std::size_t>(height * width), value));
     }
 }

@@ -1,5 +1,6 @@
 #include "reference/picture/tiles.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
