@@ -466,6 +466,7 @@ TEST_CASE("tokenizer: a broken tokenizer.model is refused by name")
 {
     const auto error = [](const std::string& lines) { return load_error(lines, "tokenizer.model"); };
     CHECK_THAT(error("IQ== 0\nI!== 1\n"), ContainsSubstring("line 2 is 'I!== 1'"));
+    CHECK_THAT(error("\x1B[2J 0\n"), ContainsSubstring("line 1 is '\\x1B[2J 0'"));
     CHECK_THAT(error("IQ= 0\n"), ContainsSubstring("line 1"));
     CHECK_THAT(error("IQ== x\n"), ContainsSubstring("line 1"));
     CHECK_THAT(error("IQ== 0 0\n"), ContainsSubstring("line 1"));

@@ -37,11 +37,16 @@ constexpr const char* llama3_pattern =
     throw std::runtime_error(fmt::format("{}: {}", file.string(), why));
 }
 
-// For messages: never more than a line of a hostile file.
+// For messages: never more than a line of a hostile file, and nothing a terminal would obey.
 std::string in_quotes(std::string_view text)
 {
     constexpr std::size_t most = 48;
-    return fmt::format("'{}{}'", valid_utf8(text.substr(0, most)), text.size() > most ? "..." : "");
+    std::string shown;
+    for (const char letter : valid_utf8(text.substr(0, most))) {
+        const auto byte = static_cast<unsigned char>(letter);
+        shown += byte < 0x20 || byte == 0x7F ? fmt::format("\\x{:02X}", byte) : std::string(1, letter);
+    }
+    return fmt::format("'{}{}'", shown, text.size() > most ? "..." : "");
 }
 
 std::string read_bytes(const std::filesystem::path& file)
@@ -178,7 +183,8 @@ void place(const std::filesystem::path& file, TokenizerFile& table, std::vector<
     table.kinds[slot] = kind;
 }
 
-void read_vocabulary(const std::filesystem::path& file, const json& root, const json& model, TokenizerFile& table)
+// Fills the table; returns the ids by the tokens' spelling in the file, for the merges.
+Ids read_vocabulary(const std::filesystem::path& file, const json& root, const json& model, TokenizerFile& table)
 {
     const json& vocab = member(file, model, "'model'", "vocab");
     if (!vocab.is_object() || vocab.empty())
@@ -191,8 +197,11 @@ void read_vocabulary(const std::filesystem::path& file, const json& root, const 
     table.pieces.resize(n_tokens);
     table.kinds.resize(n_tokens, TokenKind::ordinary);
     std::vector<bool> taken(n_tokens);
+    Ids ids;
+    ids.reserve(vocab.size());
     for (const auto& [token, value] : vocab.items()) {
         const std::int64_t id = token_id(file, value, token);
+        ids.emplace(token, id);
         if (const auto same = added.find(token); same != added.end()) {
             if (same->second.id != id)
                 refuse(file, fmt::format("token {} has the id {} in 'model.vocab' and {} in 'added_tokens'",
@@ -206,6 +215,7 @@ void read_vocabulary(const std::filesystem::path& file, const json& root, const 
     }
     for (const auto& [content, token] : added)
         place(file, table, taken, token.id, content, token.kind);
+    return ids;
 }
 
 // A merge is "a b" or ["a", "b"].
@@ -222,9 +232,8 @@ std::array<std::string, 2> read_merge(const std::filesystem::path& file, const j
     refuse(file, fmt::format("merge {} is neither \"a b\" nor [\"a\", \"b\"]", index));
 }
 
-void read_merges(const std::filesystem::path& file, const json& model, TokenizerFile& table)
+void read_merges(const std::filesystem::path& file, const json& model, const Ids& ids, TokenizerFile& table)
 {
-    const json& vocab = model.at("vocab");
     const json& merges = member(file, model, "'model'", "merges");
     if (!merges.is_array())
         refuse(file, "'model.merges' is not a list");
@@ -232,11 +241,11 @@ void read_merges(const std::filesystem::path& file, const json& model, Tokenizer
     for (std::size_t index = 0; index < merges.size(); ++index) {
         const auto [left, right] = read_merge(file, merges[index], index);
         const auto id_of = [&](const std::string& token) {
-            const auto found = vocab.find(token);
-            if (found == vocab.end())
+            const auto found = ids.find(token);
+            if (found == ids.end())
                 refuse(file, fmt::format("merge {} ({} + {}) names {}, which is not in 'model.vocab'", index,
                                          in_quotes(left), in_quotes(right), in_quotes(token)));
-            return found->get<std::int64_t>();
+            return found->second;
         };
         table.merges.push_back({id_of(left), id_of(right), id_of(left + right)});
     }
@@ -292,8 +301,7 @@ TokenizerFile read_json(const std::filesystem::path& file, const std::string& by
         TokenizerFile table;
         table.pattern = read_split_pattern(file, root);
         table.whole_piece_first = model.value("ignore_merges", false);
-        read_vocabulary(file, root, model, table);
-        read_merges(file, model, table);
+        read_merges(file, model, read_vocabulary(file, root, model, table), table);
         require_every_byte(file, table);
         return table;
     } catch (const json::exception& error) {
