@@ -1,10 +1,12 @@
-# Pictor. `make help` lists what there is.
+# Pictor. `make help` lists what there is; `make demo` and `make test` need nothing but a Debian 12 machine.
 CXX      ?= g++
+PYTHON   ?= python3
 MODE     ?= fast
 PORTABLE ?= 0
 SHELL    := /bin/bash
+MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
-# Programs of the fast build stand in build/, those of the debug build in build/debug/.
+# Programs of the fast build stand in build/, of the debug build in build/debug/, of the portable one in build/portable/.
 ifeq ($(MODE),debug)
 OUT   := build/debug
 OPTIM := -Og -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -13,34 +15,71 @@ OUT   := build/portable
 OPTIM := -O3 -g1 -DNDEBUG -DPICTOR_PORTABLE
 else
 OUT   := build
-# Compilers prefer 256-bit vectors even where 512-bit ones are three times as fast in linear.cpp.
+# Compilers prefer 256-bit vectors even where 512-bit ones make the loops of linear.cpp three times as fast.
 OPTIM := -O3 -g1 -DNDEBUG -march=native $(if $(filter x86_64,$(shell uname -m)),-mprefer-vector-width=512)
 endif
-
-CXXFLAGS := -std=c++20 -Wall -Wextra -Wpedantic -Werror=return-type -fopenmp -I. -MMD -MP $(OPTIM) $(EXTRA_CXXFLAGS)
+CXXFLAGS := -std=c++20 -Wall -Wextra -Wpedantic -fopenmp -I. $(OPTIM) $(EXTRA_CXXFLAGS)
 LIBS     := -lfmt -lpcre2-8
 
-sources     = $(sort $(foreach d,$(1),$(wildcard $(d)/*.cpp $(d)/*/*.cpp)))
-objects     = $(patsubst %.cpp,$(OUT)/objects/%.o,$(1))
-PROGRAMS   := reference trace viz
-MAINS      := $(PROGRAMS:%=%/main.cpp)
-LIBRARY    := $(filter-out $(MAINS),$(call sources,$(PROGRAMS)))
-TESTS      := $(call sources,tests)
+# A room is a folder; what all programs of a room share is every source in it but its main.cpp.
+sources = $(sort $(wildcard $(1)/*.cpp $(1)/*/*.cpp))
+shared  = $(filter-out $(1)/main.cpp,$(call sources,$(1)))
+objects = $(patsubst %.cpp,$(OUT)/objects/%.o,$(1))
 
-all: packages $(PROGRAMS:%=$(OUT)/%)  ## build the three programs into build/
+.DEFAULT_GOAL := all
+all: packages $(OUT)/reference $(OUT)/trace $(OUT)/viz  ## the three programs, into build/ (MODE=debug, PORTABLE=1)
 
-$(OUT)/objects/%.o: %.cpp
+$(OUT)/reference: $(call objects,$(call sources,reference) $(call shared,trace))
+$(OUT)/trace:     $(call objects,$(call sources,trace))
+$(OUT)/viz:       $(call objects,$(call sources,viz) $(call shared,trace))
+$(OUT)/tests:     $(call objects,$(call sources,tests) $(call shared,reference) $(call shared,trace) $(call shared,viz))
+$(OUT)/bench:     $(call objects,$(call sources,bench) $(call shared,reference) $(call shared,trace))
+$(OUT)/reference $(OUT)/trace $(OUT)/viz $(OUT)/tests $(OUT)/bench:
+	@echo "link $@"
+	@$(CXX) $(CXXFLAGS) $^ -o $@ $(LIBS)
+
+$(OUT)/objects/%.o: %.cpp | packages
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS) -c $< -o $@
+	@echo "compile $< ($(OUT))"
+	@$(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@
 
-$(OUT)/reference: $(call objects,reference/main.cpp $(filter reference/%,$(LIBRARY)) $(filter trace/%,$(LIBRARY)))
-$(OUT)/trace:     $(call objects,trace/main.cpp $(filter trace/%,$(LIBRARY)))
-$(OUT)/viz:       $(call objects,viz/main.cpp $(filter viz/%,$(LIBRARY)) $(filter trace/%,$(LIBRARY)))
-$(OUT)/tests:     $(call objects,$(TESTS) $(LIBRARY))
-$(PROGRAMS:%=$(OUT)/%) $(OUT)/tests:
-	$(CXX) $(CXXFLAGS) $^ -o $@ $(LIBS)
+packages: build/packages-present
+build/packages-present: install_packages.sh
+	@bash install_packages.sh
+	@mkdir -p build && touch $@
 
-packages:
-	@true
--include $(shell find build -name '*.d' 2>/dev/null)
-.PHONY: all packages
+demo: all  ## ask the shipped model about a picture, and draw where it looked
+	@bash models/demo.sh
+
+test: all  ## everything, in the fast build and in the debug build with sanitizers
+	@$(MAKE) $(OUT)/tests
+	@$(MAKE) MODE=debug build/debug/tests build/debug/reference build/debug/trace build/debug/viz
+	@bash tests/run.sh
+
+bench: all build/python-oracle/ready  ## against transformers and PyTorch, in the same run; prints ratios
+	@$(MAKE) $(OUT)/bench
+	@build/python-oracle/bin/python bench/compare.py
+
+model: build/python-oracle/ready  ## train the shipped model again from nothing, into build/model: about two hours
+	@build/python-oracle/bin/python models/recipe/train_all.py build/model
+
+evaluate: all build/python-oracle/ready  ## held-out scenes under both rules: answers and pointing
+	@build/python-oracle/bin/python models/recipe/evaluate_reference.py
+
+golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
+	@build/python-oracle/bin/python golden/remake.py
+
+# PyTorch, transformers and Meta's code, in the versions of golden/requirements.txt; several gigabytes.
+build/python-oracle/ready: golden/requirements.txt | packages
+	@$(PYTHON) -m venv build/python-oracle
+	@build/python-oracle/bin/python -m pip install --quiet -r golden/requirements.txt
+	@touch $@
+
+clean:  ## forget everything built
+	rm -rf build
+
+help:
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+-include $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
+.PHONY: all packages demo test bench model evaluate golden clean help

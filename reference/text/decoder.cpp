@@ -35,8 +35,19 @@ Tensor scale_by_gate(const Tensor& branch, float gate)
     return gated;
 }
 
-Tensor self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
-                  KeysAndValues& cache, const Recorder& record)
+void record_mask(const CrossAttentionMask& mask, const Recorder& record)
+{
+    std::vector<std::int64_t> sees_something;
+    for (std::int64_t token = 0; token < mask.n_tokens; ++token)
+        sees_something.push_back(mask.sees_nothing(token) ? 0 : 1);
+    record.integers("cross_attention_mask", "token image tile", mask.visible, {mask.n_tokens, mask.n_images, mask.n_tiles});
+    record.integers("full_text_row_masked_out_mask", "token", sees_something, {mask.n_tokens});
+}
+
+}  // namespace
+
+Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
+                       KeysAndValues& cache, const Recorder& record)
 {
     const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
     record("input_layernorm", "token channel", normalised.view());
@@ -49,8 +60,8 @@ Tensor self_layer(const TextLayerWeights& layer, const TextConfig& config, const
     return add(residual, text_mlp(layer.mlp, normalised_again, record));
 }
 
-Tensor cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& pictures,
-                   const CrossAttentionMask& mask, KeysAndValues& picture, Rule rule, const Recorder& record)
+Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& pictures,
+                        const CrossAttentionMask& mask, KeysAndValues& picture, Rule rule, const Recorder& record)
 {
     const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
     record("input_layernorm", "token channel", normalised.view());
@@ -73,17 +84,6 @@ Tensor cross_layer(const TextLayerWeights& layer, const TextConfig& config, cons
     record("mlp.gated_output", "token channel", gated_output.view());
     return add(residual, gated_output);
 }
-
-void record_mask(const CrossAttentionMask& mask, const Recorder& record)
-{
-    std::vector<std::int64_t> sees_something;
-    for (std::int64_t token = 0; token < mask.n_tokens; ++token)
-        sees_something.push_back(mask.sees_nothing(token) ? 0 : 1);
-    record.integers("cross_attention_mask", "token image tile", mask.visible, {mask.n_tokens, mask.n_images, mask.n_tiles});
-    record.integers("full_text_row_masked_out_mask", "token", sees_something, {mask.n_tokens});
-}
-
-}  // namespace
 
 Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const std::vector<std::int64_t>& token_ids,
                     const Tensor& pictures, const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record)
@@ -108,8 +108,8 @@ Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const 
         const Recorder layer_record = model_record.scope("layers", static_cast<std::int64_t>(index));
         if (layer.is_cross && !has_pictures)
             continue;
-        hidden = layer.is_cross ? cross_layer(layer, config, hidden, pictures, mask, cache.layers[index], rule, layer_record)
-                                : self_layer(layer, config, hidden, angles, cache.layers[index], layer_record);
+        hidden = layer.is_cross ? text_cross_layer(layer, config, hidden, pictures, mask, cache.layers[index], rule, layer_record)
+                                : text_self_layer(layer, config, hidden, angles, cache.layers[index], layer_record);
         model_record(fmt::format("layers.{}", index), "token channel", hidden.view());
     }
     cache.n_tokens += n_tokens;

@@ -6,8 +6,16 @@
 #include "reference/checkpoint/weights.h"
 #include "reference/text/cross_attention_mask.h"
 #include "reference/text/kv_cache.h"
+#include "reference/text/rope.h"
 
 namespace pictor {
+
+// One layer of each kind. hidden [n_tokens][d_model] -> the same shape; angles, mask: these tokens' rows; cache, picture:
+// what earlier tokens left behind, to which these add theirs. picture keys are made from `pictures` when there are none yet.
+Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
+                       KeysAndValues& cache, const Recorder& record);
+Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& pictures,
+                        const CrossAttentionMask& mask, KeysAndValues& picture, Rule rule, const Recorder& record);
 
 // token_ids               the next tokens of the sentence: a whole prompt, or one generated token
 // pictures                [n_images][n_tiles][n_patches][d_model], the projector's output; read when the cache holds no

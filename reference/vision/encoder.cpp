@@ -67,21 +67,6 @@ Tensor add_branch(const Tensor& residual, const Tensor& branch, bool is_global, 
     return sum;
 }
 
-Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config, const Tensor& hidden,
-                    const std::vector<std::uint8_t>& padding, const Recorder& record)
-{
-    const Tensor normalised = layer_norm(hidden, layer.input_layernorm, config.layer_norm_eps);
-    record("input_layernorm", patch_axes, normalised.view());
-    const Tensor attended = vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
-    const Tensor residual = add_branch(hidden, attended, layer.is_global, layer.gate_attn, "self_attn.gated", record);
-    record("residual", patch_axes, residual.view());
-
-    const Tensor normalised_again = layer_norm(residual, layer.post_attention_layernorm, config.layer_norm_eps);
-    record("post_attention_layernorm", patch_axes, normalised_again.view());
-    const Tensor moved = vision_mlp(layer, normalised_again, record);
-    return add_branch(residual, moved, layer.is_global, layer.gate_ffn, "mlp.gated", record);
-}
-
 // The local layers. Keeps the states the config asks for: before or after their layer, by the rule.
 Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Tensor hidden, const std::vector<std::uint8_t>& padding,
                     Rule rule, std::vector<Tensor>& kept, const Recorder& record)
@@ -122,6 +107,21 @@ Tensor join_states(const Tensor& final_state, const std::vector<Tensor>& kept, s
 }
 
 }  // namespace
+
+Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config, const Tensor& hidden,
+                    const std::vector<std::uint8_t>& padding, const Recorder& record)
+{
+    const Tensor normalised = layer_norm(hidden, layer.input_layernorm, config.layer_norm_eps);
+    record("input_layernorm", patch_axes, normalised.view());
+    const Tensor attended = vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
+    const Tensor residual = add_branch(hidden, attended, layer.is_global, layer.gate_attn, "self_attn.gated", record);
+    record("residual", patch_axes, residual.view());
+
+    const Tensor normalised_again = layer_norm(residual, layer.post_attention_layernorm, config.layer_norm_eps);
+    record("post_attention_layernorm", patch_axes, normalised_again.view());
+    const Tensor moved = vision_mlp(layer, normalised_again, record);
+    return add_branch(residual, moved, layer.is_global, layer.gate_ffn, "mlp.gated", record);
+}
 
 Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const TiledPictures& pictures, Rule rule,
                       const Recorder& record)

@@ -19,6 +19,10 @@ struct TiledPictures {
     std::int64_t n_images() const { return static_cast<std::int64_t>(aspect_ratio_ids.size()); }
 };
 
+// One layer, local or global. hidden and padding as in vision_attention(); returns the shape of hidden.
+Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config, const Tensor& hidden,
+                    const std::vector<std::uint8_t>& padding, const Recorder& record);
+
 // returns [n_images][n_tiles][n_patches][d_output]: of each patch (class token first) the final state, then the kept
 // states interleaved channel by channel.
 // Throws std::runtime_error when shapes do not fit the config or an aspect_ratio_id is outside its table.
