@@ -2,8 +2,8 @@
 
     python example_pictures.py OUT
 
-The seeds were chosen among held-out ones for pictures that the shipped model describes right
-(find_pictures.py-like search is one line with evaluate.py's functions; the model card says what it answers).
+The seeds were chosen among held-out ones: in every picture no two objects have the same colour, and the
+shipped model describes all of it right under Meta's rules. Needs Pillow only.
 """
 import argparse
 import json
@@ -12,8 +12,12 @@ import random
 
 import scenes
 
-# file, (height, width), how many objects, seed
-PICTURES = []
+# file, (height, width), how many objects, seed of the scene
+PICTURES = [("demo.png", (224, 224), 3, 1024),                  # 2 x 2 tiles, nothing resized
+            ("row.png", (112, 448), 3, 2000),                   # 1 x 4 tiles
+            ("column.png", (448, 112), 3, 3003),                # 4 x 1 tiles
+            ("tile.png", (112, 112), 2, 4000),                  # exactly one tile
+            ("odd.png", (173, 301), 3, 5004)]                   # resized onto 2 x 2 tiles and padded
 
 
 def make_pictures():

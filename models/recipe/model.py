@@ -250,6 +250,7 @@ def save_model(model, folder):
     state = {hub_name(name): value.detach().contiguous().clone() for name, value in model.state_dict().items()}
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
     model.config.architectures = ["MllamaForConditionalGeneration"]
+    model.config.dtype = model.dtype
     model.config.save_pretrained(folder)
     GenerationConfig.from_model_config(model.config).save_pretrained(folder)
     write_processor_files(folder)
