@@ -21,6 +21,7 @@ struct ScoreBlock {
 };
 
 // The last axis, all heads together, seen as one row per head, normalised head by head.
+// TRAP(query_and_key_norms): only cross-attention has these two norms; a port of the self layers lacks them.
 Tensor rms_norm_each_head(Tensor rows, const Tensor& weight, float eps)
 {
     const Shape together = rows.shape;

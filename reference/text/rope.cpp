@@ -52,6 +52,8 @@ Tensor rotate(const Tensor& x, const RopeAngles& angles)
     Tensor rotated(x.shape);
     for (std::int64_t token = 0; token < n_tokens; ++token) {
         for (std::int64_t head_start = 0; head_start < x.extent(1); head_start += d_head) {
+            // TRAP(rope_pairs_halves): channels i and i + half. Meta's own files hold rows of Q and K in another order, for
+            // pairs of neighbours; with weights of this layout those would turn the wrong channels together.
             for (std::int64_t pair = 0; pair < half; ++pair) {
                 const float cos = angles.cos(token, pair), sin = angles.sin(token, pair);
                 const float first = x(token, head_start + pair), second = x(token, head_start + pair + half);
