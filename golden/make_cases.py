@@ -29,8 +29,8 @@ I = "image"  # stands for the checkpoint's image token
 
 # Where a case does not record every tensor.
 MAIN_TENSORS = ["cross_attention_mask", "full_text_row_masked_out_mask", "vision_model",
-                "vision_model.*transformer.layers.?", "multi_modal_projector", "language_model.embed_tokens", "language_model.layers.?",
-                "language_model.layers.*.cross_attn.probs", "language_model.norm", "lm_head"]
+                "vision_model.*transformer.layers.?", "multi_modal_projector", "language_model.embed_tokens",
+                "language_model.layers.?", "language_model.layers.*.cross_attn.probs", "language_model.norm", "lm_head"]
 TEXT_TENSORS = MAIN_TENSORS + ["language_model.*"]
 LEAST_MARGIN = 0.01
 LONG_TENSORS = ["language_model.rotary_emb.cos", "language_model.rotary_emb.sin", "language_model.layers.?", "lm_head"]
@@ -49,8 +49,8 @@ CASES = {
                       greedy=5, whole=True),
     "text_before": dict(what="five tokens stand before the picture: rows that see nothing", pictures=[(16, 25)],
                         text=[5, 6], greedy=5),
-    "two_apart": dict(what="two pictures with text between them; every tensor of the text side", pictures=[(28, 26), (12, 30)],
-                      text=[1, 3, 5], greedy=5, only=TEXT_TENSORS),
+    "two_apart": dict(what="two pictures with text between them; every tensor of the text side",
+                      pictures=[(28, 26), (12, 30)], text=[1, 3, 5], greedy=5, only=TEXT_TENSORS),
     "two_together": dict(what="two pictures side by side share the later end", pictures=[(25, 13), (27, 28)],
                          text=[1, 0, 7], greedy=5),
     "three_pictures": dict(what="two side by side, text, a third", pictures=[(14, 14), (40, 12), (13, 28)],
@@ -136,7 +136,9 @@ def make_with_seed(name, seed):
     ratios = settings["vision_config"]["supported_aspect_ratios"]
     grids = [ratios[i - 1] for i in inputs.get("aspect_ratio_ids", [])]
     description = {"what": case["what"], "checkpoint": f"checkpoints/{checkpoint.name}", "inputs": "inputs.safetensors",
-                   "greedy": case["greedy"], "tiles": grids, "seed": seed, "expected": expected}
+                   "greedy": case["greedy"], "tiles": grids, "seed": seed,
+                   "tolerances": "tolerances_long.json" if name == "long" else "tolerances.json",
+                   "expected": expected}
     (folder / "case.json").write_text(json.dumps(description, indent=1) + "\n")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     ids = ", ".join(f"{rules} {found['generated']}" for rules, found in expected.items())
