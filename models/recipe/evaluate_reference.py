@@ -14,6 +14,12 @@ import subprocess
 import sys
 import tempfile
 
+try:
+    import numpy
+    import PIL
+except ImportError as error:
+    raise SystemExit(f"evaluate_reference: {error}: install numpy and Pillow (Debian: python3-numpy python3-pil)")
+
 from heldout import write_heldout
 from measure import Answers, PatchGrid, Pointing, object_words, print_answers, print_pointing
 from scenes import question_kind
