@@ -48,7 +48,7 @@ struct VisionConfig {
     std::int64_t max_tiles = 0;
     std::vector<std::int64_t> kept_layers;          // intermediate_layers_indices, ascending
     std::vector<std::array<std::int64_t, 2>> aspect_ratios;  // (h, w) in tiles; aspect_ratio_id - 1 is the index
-    float layer_norm_eps = 1e-5f;
+    float layer_norm_eps = 1e-5f;                   // of the layers; layernorm_pre and _post have 1e-5 whatever it is
 
     std::int64_t patches_per_side() const { return tile_size / patch_size; }
     std::int64_t n_patches() const { return patches_per_side() * patches_per_side() + 1; }  // of a tile, class token included
@@ -74,8 +74,8 @@ struct ModelConfig {
     std::vector<std::int64_t> end_tokens;           // any of them ends an answer
 };
 
-// Reads and checks the three files of a checkpoint folder. preprocessor_config.json and generation_config.json may be
-// absent (then `picture` falls back on CLIP's mean and std, and the end tokens on config.json's).
+// Reads and checks the three files of a checkpoint folder. preprocessor_config.json (or processor_config.json, as newer
+// releases of transformers write it) and generation_config.json may be absent (then `picture` falls back on CLIP's mean and std, and the end tokens on config.json's).
 // Throws std::runtime_error naming the file, the field, what was found and what would be right.
 ModelConfig read_config(const std::filesystem::path& folder);
 
