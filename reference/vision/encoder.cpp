@@ -18,6 +18,7 @@ namespace pictor {
 namespace {
 
 constexpr const char* patch_axes = "image tile patch channel";
+constexpr float outer_eps = 1e-5f;  // of the two LayerNorms around the layers: norm_eps is only for those inside
 
 void require_sound(const TiledPictures& pictures, const VisionConfig& config)
 {
@@ -136,7 +137,7 @@ Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, 
     hidden = add_class_token(hidden, weights.class_embedding);
     hidden = add_positions(hidden, ids, weights);
     record("gated_positional_embedding", patch_axes, hidden.view());
-    hidden = layer_norm(hidden, weights.layernorm_pre, config.layer_norm_eps);
+    hidden = layer_norm(hidden, weights.layernorm_pre, outer_eps);
     record("layernorm_pre", patch_axes, hidden.view());
 
     const std::int64_t n_patches = config.n_patches(), n_rows = config.n_padded_patches();
@@ -145,7 +146,7 @@ Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, 
     std::vector<Tensor> kept;
     hidden = local_layers(weights, config, std::move(hidden), padding, rule, kept, record.scope("transformer"));
 
-    hidden = layer_norm(hidden, weights.layernorm_post, config.layer_norm_eps);
+    hidden = layer_norm(hidden, weights.layernorm_post, outer_eps);
     record("layernorm_post", patch_axes, hidden.view());
     hidden = add_tile_embedding(hidden, ids, weights.post_tile_embedding, weights.post_tile_gate);
     record("post_tile_positional_embedding", patch_axes, hidden.view());
