@@ -25,8 +25,6 @@ from make_inputs import make_inputs
 from record_common import read_settings
 from write_trace import TraceWriter
 
-I = "image"  # stands for the checkpoint's image token
-
 # Where a case does not record every tensor.
 MAIN_TENSORS = ["cross_attention_mask", "full_text_row_masked_out_mask", "vision_model",
                 "vision_model.*transformer.layers.?", "multi_modal_projector", "language_model.embed_tokens",
@@ -35,8 +33,8 @@ TEXT_TENSORS = MAIN_TENSORS + ["language_model.*"]
 LEAST_MARGIN = 0.01
 LONG_TENSORS = ["language_model.rotary_emb.cos", "language_model.rotary_emb.sin", "language_model.layers.?", "lm_head"]
 
-# before, pictures, after: the prompt is bos, `before` tokens, then for each picture its token and a number of tokens.
-# Sizes are (width, height); tiles are 14 x 14.
+# text: how many random tokens stand behind bos, then behind each picture's token. Sizes of pictures are (width, height),
+# tiles 14 x 14. whole: every tensor is recorded.
 CASES = {
     "1x1": dict(what="one tile, a picture smaller than it", pictures=[(10, 12)], text=[0, 9], greedy=5),
     "exact_tile": dict(what="a picture of exactly one tile stays one tile", pictures=[(14, 14)], text=[0, 7], greedy=4),

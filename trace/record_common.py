@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import numpy
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
+
+BAD_INPUT = (OSError, ValueError, RuntimeError, SafetensorError)  # told in one line, exit 2
 
 
 def read_settings(folder):
@@ -92,6 +95,10 @@ def read_inputs(path, settings):
         want_type = numpy.float32 if name == "pixel_values" else numpy.int64
         if inputs[name].dtype != want_type:
             raise ValueError(f"{path}: {name}: found {inputs[name].dtype}, want {numpy.dtype(want_type)}")
+    n_embeddings = settings["text_config"]["vocab_size"] + 8
+    outside = [int(i) for i in inputs["input_ids"] if not 0 <= i < n_embeddings]
+    if n_tokens == 0 or outside:
+        raise ValueError(f"{path}: input_ids: found {outside[:3] or 'none'}, want ids from 0 to {n_embeddings - 1}")
     return {name: inputs[name] for name in wanted}
 
 

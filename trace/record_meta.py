@@ -26,8 +26,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from record_common import (calling_line, describe_images, describe_model, describe_prompt, generated_mask_row,
-                           read_inputs, read_settings, record_step_inputs, rope_settings)
+from record_common import (BAD_INPUT, calling_line, describe_images, describe_model, describe_prompt,
+                           generated_mask_row, read_inputs, read_settings, record_step_inputs, rope_settings)
 
 LOWEST = torch.finfo(torch.float32).min
 
@@ -627,7 +627,7 @@ def main():
         with TraceWriter(options.trace, producer(), only=options.only, values=options.values,
                          force=options.force) as writer:
             record(options.model, options.inputs, writer, options.greedy)
-    except (OSError, ValueError, RuntimeError) as problem:
+    except BAD_INPUT as problem:
         print(f"record_meta: {problem}", file=sys.stderr)
         return 2
     return 0

@@ -7,7 +7,7 @@ FILE holds what `reference forward` takes. transformers' code is not changed: ho
 comes out, and a function mode around each attention sees the softmax. `--rules transformers` is the release as it is.
 `--rules meta` repairs the three places where it parts from Meta's code, from outside: kept vision states are the INPUTS
 of their layers, rows that see no picture are zeroed after cross-attention too, and with several pictures generated
-tokens see none. Written for 5.23; hooks only what every release since 4.45 has.
+tokens see none. Written for 5.23; run with 4.45 and 4.54 too.
 """
 
 import argparse
@@ -20,8 +20,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from record_common import (calling_line, describe_images, describe_model, describe_prompt, generated_mask_row,
-                           read_inputs, read_settings, record_step_inputs)
+from record_common import (BAD_INPUT, calling_line, describe_images, describe_model, describe_prompt,
+                           generated_mask_row, read_inputs, read_settings, record_step_inputs)
 
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64",
                torch.float64: "F64"}
@@ -83,8 +83,10 @@ class Hooks:
         self.handles.append(module.register_forward_hook(lambda m, args, out: found(first(out))))
 
     def before(self, module, found):
-        self.handles.append(module.register_forward_pre_hook(
-            lambda m, args, kwargs: found(args[0] if args else kwargs["hidden_states"]), with_kwargs=True))
+        def hook(module, args, kwargs):
+            found(args[0] if args else kwargs["hidden_states" if "hidden_states" in kwargs else "hidden_state"])
+
+        self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def watch_softmax(self, attention, found):
         forward = attention.forward
@@ -342,11 +344,14 @@ def run(model, inputs, greedy, rules, writer):
 
 
 def run_steps(model, inputs, greedy, rules, writer):
+    from transformers import DynamicCache
+
     ids = [int(i) for i in inputs["input_ids"]]
     mask = inputs.get("cross_attention_mask")
-    # Releases before 5 slice the mask by position and want to be told it.
+    # Releases before 5 slice the mask by position and want to be told it; the first ones make no cache of their own.
     wants_position = "cache_position" in inspect.signature(type(model).forward).parameters
-    generated, cache, start = [], None, 0
+    cache = DynamicCache() if wants_position else None
+    generated, start = [], 0
     for step in range(max(greedy, 1)):
         count = len(ids) - start
         writer.begin_step("prefill" if step == 0 else "decode", start, count)
@@ -406,7 +411,7 @@ def main():
                          force=options.force) as writer:
             record(options.model, options.inputs, writer, options.greedy, options.rules,
                    getattr(torch, options.dtype))
-    except (OSError, ValueError, RuntimeError) as problem:
+    except BAD_INPUT as problem:
         print(f"record_transformers: {problem}", file=sys.stderr)
         return 2
     return 0
