@@ -1,6 +1,6 @@
 # Pictor. `make help` lists what there is; `make demo` and `make test` need nothing but a Debian 12 machine.
 CXX      ?= g++
-PYTHON   ?= python3
+PYTHON   ?= $(firstword $(wildcard /usr/bin/python3) python3)
 MODE     ?= fast
 PORTABLE ?= 0
 SHELL    := /bin/bash
@@ -54,7 +54,7 @@ demo: all  ## ask the shipped model about a picture, and draw where it looked
 test: all  ## everything, in the fast build and in the debug build with sanitizers
 	@$(MAKE) $(OUT)/tests
 	@$(MAKE) MODE=debug build/debug/tests build/debug/reference build/debug/trace build/debug/viz
-	@bash tests/run.sh
+	@PYTHON=$(PYTHON) bash tests/run.sh
 
 bench: all build/python-oracle/ready  ## against transformers and PyTorch, in the same run; prints ratios
 	@$(MAKE) $(OUT)/bench
@@ -63,8 +63,8 @@ bench: all build/python-oracle/ready  ## against transformers and PyTorch, in th
 model: build/python-oracle/ready  ## train the shipped model again from nothing, into build/model: about two hours
 	@build/python-oracle/bin/python models/recipe/train_all.py build/model
 
-evaluate: all build/python-oracle/ready  ## held-out scenes under both rules: answers and pointing
-	@build/python-oracle/bin/python models/recipe/evaluate_reference.py
+evaluate: all  ## held-out scenes under both rules: answers and pointing
+	@$(PYTHON) models/recipe/evaluate_reference.py
 
 golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
 	@build/python-oracle/bin/python golden/remake.py

@@ -36,7 +36,7 @@ export PICTOR_BUILD=build/debug
 # Leaks are looked for at exit; symbolised reports need the frame pointers that the debug build keeps.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1
 suite debug build/debug/tests
-suite python python3 tests/python_test.py
+suite python "${PYTHON:-python3}" tests/python_test.py
 
 echo
 echo "$passed passed, $failed failed"
