@@ -24,21 +24,6 @@ std::string file_word(const std::string& word)
     return result.empty() ? "token" : result.substr(0, 40);
 }
 
-std::string trace_stem(const std::filesystem::path& trace)
-{
-    std::filesystem::path folder = trace.lexically_normal();
-    if (!folder.has_filename())
-        folder = folder.parent_path();
-    if (folder == "." || folder == ".." || folder.empty())
-        folder = std::filesystem::canonical(trace);
-    return folder.string();
-}
-
-std::filesystem::path beside(const std::filesystem::path& trace, const std::string& ending)
-{
-    return trace_stem(trace) + "-" + ending;
-}
-
 HeatRequest read_request(const Run& run, const HeatmapOptions& options)
 {
     HeatRequest request;
@@ -72,7 +57,7 @@ std::vector<std::filesystem::path> run_heatmap(const HeatmapOptions& options)
     const Heat heat = make_heat(run, request);
     const std::string ending = fmt::format("heatmap-layer{}-{}{}.png", request.layer,
                                            options.head == "mean" ? "" : "head-" + file_word(options.head) + "-", file_word(run.word_at(request.token)));
-    const auto output = options.output.empty() ? beside(options.trace, ending) : options.output;
+    const auto output = options.output.empty() ? beside_trace(options.trace, ending) : options.output;
     if (lower_extension(output) == ".json") {
         write_file(heat_json(run, heat), output);
         return {output};

@@ -1,11 +1,15 @@
 // viz: pictures of a recorded run and of a model's architecture.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "viz/architecture.h"
 #include "viz/heatmap_command.h"
+#include "viz/layer_graph.h"
+#include "viz/output.h"
 
 namespace {
 
@@ -33,6 +37,67 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
     command->callback([&options] { print_files(pictor::run_heatmap(options)); });
 }
 
+struct ArchitectureCommand {
+    std::filesystem::path model, config, output = "architecture.svg";
+    std::string preset, style = "article";
+    bool unfold = false;
+};
+
+pictor::ModelSizes chosen_sizes(const ArchitectureCommand& command)
+{
+    if (!command.preset.empty())
+        return pictor::preset_sizes(command.preset);
+    if (!command.config.empty())
+        return pictor::read_model_sizes(command.config, command.config.parent_path().filename().string());
+    std::filesystem::path model = command.model;
+    if (model.empty()) {
+        const char* const from_environment = std::getenv("PICTOR_MODEL");
+        model = from_environment ? from_environment : "models/pictor";
+    }
+    const std::string name = std::filesystem::absolute(model / "config.json").parent_path().filename().string();
+    return pictor::read_model_sizes(model / "config.json", name == "pictor" ? "Pictor" : name);
+}
+
+void add_architecture(CLI::App& app, ArchitectureCommand& command)
+{
+    CLI::App* sub = app.add_subcommand("architecture", "the diagram of a model: both pipelines with their true sizes");
+    auto* model = sub->add_option("--model", command.model, "checkpoint folder (default: $PICTOR_MODEL, else models/pictor)");
+    auto* config = sub->add_option("--config", command.config, "a config.json")->excludes(model);
+    sub->add_option("--preset", command.preset, "11b or 90b: the released Llama 3.2-Vision models")->excludes(model)->excludes(config);
+    sub->add_option("--style", command.style, "slide (16:9, large type) or article")->check(CLI::IsMember({"slide", "article"}));
+    sub->add_flag("--unfold", command.unfold, "every layer a box of its own");
+    sub->add_option("--output", command.output, "file ending in .svg, .png or .pdf")->capture_default_str();
+    sub->footer("Example: viz architecture --preset 11b --style slide --output mllama.pdf");
+    sub->callback([&command] {
+        const pictor::ArchitectureOptions options{command.style == "slide" ? pictor::DiagramStyle::slide : pictor::DiagramStyle::article, command.unfold, command.output};
+        pictor::write_drawing(pictor::architecture_drawing(chosen_sizes(command), options), command.output);
+        print_files({command.output});
+    });
+}
+
+struct LayerCommand {
+    std::filesystem::path trace, output;
+    std::string layer;
+    std::int64_t step = 0;
+};
+
+void add_layer(CLI::App& app, LayerCommand& command)
+{
+    CLI::App* sub = app.add_subcommand("layer", "the graph of one layer as it ran");
+    sub->add_option("trace", command.trace, "trace folder")->required();
+    sub->add_option("--layer", command.layer, "a text layer's number, vision.N or global.N")->required();
+    sub->add_option("--step", command.step, "0 is the prefill, then each decode step (default: 0)");
+    sub->add_option("--output", command.output, "file ending in .svg, .png or .pdf (default: beside the trace, .svg)");
+    sub->footer("Example: viz layer traces/demo --layer 8 --output layer8.svg");
+    sub->callback([&command] {
+        const pictor::Trace trace(command.trace);
+        const pictor::LayerChoice layer = pictor::choose_layer_graph(trace, command.layer);
+        const auto output = command.output.empty() ? pictor::beside_trace(command.trace, "layer-" + command.layer + ".svg") : command.output;
+        pictor::write_drawing(pictor::layer_drawing(trace, layer, command.step, output), output);
+        print_files({output});
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
@@ -41,6 +106,10 @@ int main(int argc, char** argv)
     app.require_subcommand(1);
     pictor::HeatmapOptions heatmap;
     add_heatmap(app, heatmap);
+    ArchitectureCommand architecture;
+    add_architecture(app, architecture);
+    LayerCommand layer;
+    add_layer(app, layer);
     try {
         app.parse(argc, argv);
         return 0;

@@ -118,6 +118,16 @@ std::string lower_extension(const std::filesystem::path& file)
     return extension;
 }
 
+std::filesystem::path beside_trace(const std::filesystem::path& trace, const std::string& ending)
+{
+    std::filesystem::path folder = trace.lexically_normal();
+    if (!folder.has_filename())
+        folder = folder.parent_path();
+    if (folder == "." || folder == ".." || folder.empty())
+        folder = std::filesystem::canonical(trace);
+    return folder.string() + "-" + ending;
+}
+
 void write_file(const std::string& bytes, const std::filesystem::path& file)
 {
     if (file == "-") {

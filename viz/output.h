@@ -18,6 +18,9 @@ void write_drawing(const std::string& svg, const std::filesystem::path& file, do
 // Whole and never half: written beside the file and renamed. "-" is stdout.
 void write_file(const std::string& bytes, const std::filesystem::path& file);
 
+// The name for a drawing of a trace: runs/demo -> runs/demo-ENDING.
+std::filesystem::path beside_trace(const std::filesystem::path& trace, const std::string& ending);
+
 std::string lower_extension(const std::filesystem::path& file);  // ".png"
 
 }  // namespace pictor

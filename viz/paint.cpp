@@ -22,7 +22,7 @@ Rgb colour_over(double picture_luminance, double value, Palette palette)
         return mix(gray(0.45 + 0.5 * picture_luminance), difference_colour(t), 0.55 + 0.4 * std::abs(t));
     }
     const double t = std::clamp(value, 0.0, 1.0);
-    return mix(gray(0.14 + 0.72 * picture_luminance), heat_colour(t), 0.58 + 0.40 * t);
+    return mix(gray(0.10 + 0.66 * picture_luminance), heat_colour(t), 0.62 + 0.36 * t);
 }
 
 }  // namespace

@@ -1,0 +1,81 @@
+// A graph that Graphviz lays out, in this project's colours, for light pages, dark pages and grayscale print.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pictor {
+
+// One line of a node: its first is the title.
+struct LabelLine {
+    std::string text;
+    double size = 0;     // 0: the graph's small size
+    bool bold = false;
+    std::string href;
+};
+
+struct GraphNode {
+    std::string id;      // letters, digits and _ only
+    std::string kind;    // a class of the style sheet: data, plain, embedding, local, global, projector, self, cross, norm, head, odd
+    std::vector<LabelLine> lines;
+    std::string tooltip;
+    std::string href;
+    std::optional<std::pair<double, double>> place;  // in points, y downwards; all nodes have one, or none
+};
+
+struct GraphEdge {
+    std::string from, to;
+    std::string kind = "flow";   // flow, picture, kept, rope, residual
+    std::string label;
+    bool shapes_layout = true;   // false: drawn between ranks that others fix
+    std::string attributes;      // further Graphviz attributes, such as ports
+};
+
+struct GraphGroup {
+    std::string id, title, kind;
+    std::vector<std::string> members;
+};
+
+struct Graph {
+    std::string id = "pictor";  // begins the ids of its parts, so that several graphs can stand in one page
+    std::string title;
+    bool left_to_right = false;
+    double title_size = 15, small_size = 11, edge_size = 10;
+    double rank_gap = 0.35, node_gap = 0.25;
+    std::vector<GraphNode> nodes;
+    std::vector<GraphEdge> edges;
+    std::vector<GraphGroup> groups;
+    std::vector<std::vector<std::string>> same_rank;
+    std::string attributes;      // further Graphviz attributes of the whole
+};
+
+std::string dot_text(const Graph& graph);
+
+// SVG as Graphviz draws it, with the style sheet in it.
+std::string lay_out_graph(const Graph& graph);
+
+// An SVG's own width and height in pixels.
+struct SvgSize {
+    double width = 0, height = 0;
+};
+SvgSize svg_size(const std::string& svg);
+
+// The SVG without XML declaration and document type, placed in a box: for drawing several on a page.
+std::string nested_svg(const std::string& svg, double x, double y, double width, double height);
+
+// The colours of a kind, for legends.
+struct KindColours {
+    std::string fill, stroke;
+};
+KindColours kind_colours(const std::string& kind);
+std::string graph_style_sheet();
+
+// Links of a step: its source file and its chapter, relative to the folder the drawing is written to; empty when the
+// checkout is not around.
+std::string source_link(const std::string& file, const std::filesystem::path& output);
+std::string chapter_link(const std::string& stem, const std::filesystem::path& output);
+
+}  // namespace pictor
