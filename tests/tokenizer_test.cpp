@@ -289,6 +289,8 @@ TEST_CASE("TRAP merge_order: the pair of lowest rank merges first, then the left
     CHECK(pairs.encode("abc", false) == Ids{257});
     const Tokenizer twins = load_ranks(ranks({"aa", "aaa"}));
     CHECK(twins.encode("aaaaa", false) == Ids{256, 257});  // aa aa a, then aa + a
+    const Tokenizer chain = load_ranks(ranks({"ab", "bc", "de", "cde"}));
+    CHECK(chain.encode("abcde", false) == Ids{256, 259});  // b is gone when b c comes up, and c still waits for de
 }
 
 TEST_CASE("TRAP ignore_merges: a whole pre-token that is a token is taken as it is", "[trap]")
@@ -325,6 +327,9 @@ TEST_CASE("TRAP long_runs_are_cut: Meta cuts runs of 25,000 characters", "[trap]
     const Tokenizer tokenizer = load_ranks(ranks({"aa", "aaa"}));
     CHECK(tokenizer.encode(std::string(24999, 'a'), false).back() == 257);
     CHECK(tokenizer.encode(std::string(25001, 'a'), false).back() == 'a');  // alone behind the cut, else it were in an aaa
+    CHECK(tokenizer.encode(std::string(50001, 'a'), false).back() == 'a');
+    // U+001C is a space for Python, which counts the runs, but not for the split pattern.
+    CHECK(tokenizer.encode(std::string(24998, 'a') + "\x1C" + "aaa", false).back() == 257);
     CHECK(tokenizer.encode(std::string(25000, ' ') + std::string(25000, 'a'), false).back() == 256);
     const std::string spaced = repeat("b ", 199999) + "aaa";  // the third a is character 400,001
     const Ids ids = tokenizer.encode(spaced, false);
@@ -452,6 +457,11 @@ TEST_CASE("tokenizer: the split pattern is the file's, and its failures are erro
     };
     CHECK(load_edited(with_pattern("a|bc")).encode("abc", false).size() == 2);
     CHECK(load_edited(with_pattern("bc")).encode("abcab", false).back() == 256);  // what is not matched stays, as one piece
+    const Tokenizer words = load_edited([&](json& file) {
+        with_pattern("\\w+|\\W")(file);
+        file["model"]["vocab"]["Ã©Ã©"] = 261;  // the bytes of éé
+    });
+    CHECK(words.encode("éé", false) == Ids{261});  // \w, \d and \b are Unicode's
     CHECK_THAT(load_error(with_pattern("(")), ContainsSubstring("split pattern: "));
     CHECK_THAT(load_error(with_pattern("\\C")), ContainsSubstring("split pattern: "));
     CHECK_THAT(load_error(with_pattern("[\\S]")), ContainsSubstring("split pattern: \\S inside a character class"));

@@ -239,15 +239,15 @@ void read_merges(const std::filesystem::path& file, const json& model, const Ids
         refuse(file, "'model.merges' is not a list");
     table.merges.reserve(merges.size());
     for (std::size_t index = 0; index < merges.size(); ++index) {
-        const auto [left, right] = read_merge(file, merges[index], index);
+        const std::array<std::string, 2> parts = read_merge(file, merges[index], index);
         const auto id_of = [&](const std::string& token) {
             const auto found = ids.find(token);
             if (found == ids.end())
                 refuse(file, fmt::format("merge {} ({} + {}) names {}, which is not in 'model.vocab'", index,
-                                         in_quotes(left), in_quotes(right), in_quotes(token)));
+                                         in_quotes(parts[0]), in_quotes(parts[1]), in_quotes(token)));
             return found->second;
         };
-        table.merges.push_back({id_of(left), id_of(right), id_of(left + right)});
+        table.merges.push_back({id_of(parts[0]), id_of(parts[1]), id_of(parts[0] + parts[1])});
     }
 }
 
