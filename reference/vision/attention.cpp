@@ -14,6 +14,7 @@ namespace pictor {
 namespace {
 
 constexpr std::int64_t block_queries = 48;  // queries of a thread at a time: 48 x 6432 scores are 1.2 MB
+constexpr std::int64_t worth_threads = 1 << 18;  // multiplications; with fewer, waking a thread takes longer
 
 // One head of one picture. Rows of query, key, value and context stand d_model apart; pointers are at the head's first
 // channel of the picture's first row.
@@ -96,7 +97,7 @@ void attend_head(const Head& head, ScoreBlock& block, RecordedRows& scores, Reco
     const std::int64_t stride = block.scores.extent(0);
     for (std::int64_t first = 0; first < head.n_rows; first += stride) {
         const std::int64_t n_queries = std::min(stride, head.n_rows - first);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n_queries * head.n_rows * head.d_head > worth_threads)
         for (std::int64_t row = 0; row < n_queries; row += block_queries) {
             const std::int64_t count = std::min(block_queries, n_queries - row);
 #ifdef NDEBUG
