@@ -298,9 +298,9 @@ TEST_CASE("heatmap command: numbers as JSON, clear errors", "[heatmap]")
     write_file(encode_png(Raster(70, 40, {90, 120, 60})), folder / "picture.png");
     CHECK(run_heatmap(options).size() == 1);
     CHECK(std::filesystem::file_size(options.output) > 1000);
-    options.layer = 4;
+    options.layer = "4";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring("layers 3"));
-    options.layer = -1;
+    options.layer = "";
     options.output = temporary.path / "star.gif";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring(".gif"));
     write_file("not a picture", folder / "picture.png");

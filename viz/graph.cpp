@@ -112,7 +112,7 @@ std::string edge_text(const GraphEdge& edge, const std::string& id)
 {
     const EdgeKind& kind = edge_kind_of(edge.kind);
     std::string text = fmt::format("  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to, id, kind.name, kind.colour, kind.style, kind.width);
-    if (!edge.label.empty()) text += fmt::format(", label=<<FONT COLOR=\"{}\">&#160;&#160;{}&#160;</FONT>>", kind.colour, label_text(edge.label));
+    if (!edge.label.empty()) text += fmt::format(", label=<<FONT COLOR=\"{}\">&#160;&#160;&#160;&#160;{}&#160;&#160;</FONT>>", kind.colour, label_text(edge.label));
     if (!edge.shapes_layout) text += ", constraint=false";
     if (!edge.attributes.empty()) text += ", " + edge.attributes;
     return text + "];\n";
@@ -145,7 +145,7 @@ std::string dot_text(const Graph& graph)
     std::string text = "digraph pictor {\n";
     text += fmt::format("  graph [id=\"{}\", rankdir={}, bgcolor=\"#ffffff\", fontname=\"DejaVu Sans\", fontsize={}, ranksep={}, nodesep={}, pad=0.15, splines=true{}{}];\n",
                         graph.id, graph.left_to_right ? "LR" : "TB", graph.title_size, graph.rank_gap, graph.node_gap, graph.attributes.empty() ? "" : ", ", graph.attributes);
-    text += "  node [shape=box, fontname=\"DejaVu Sans\", fontcolor=\"#1d2230\", margin=\"0.11,0.06\"];\n";
+    text += "  node [shape=box, fontname=\"DejaVu Sans\", fontcolor=\"#1d2230\", margin=\"0.15,0.06\"];\n";
     text += fmt::format("  edge [fontname=\"DejaVu Sans\", fontsize={}, arrowsize=0.7];\n", graph.edge_size);
     for (const GraphNode& node : graph.nodes)
         text += node_text(node, graph);

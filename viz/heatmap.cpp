@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "viz/svg.h"
+
 namespace pictor {
 namespace {
 
@@ -218,6 +220,50 @@ double strongest(const Heat& heat)
 {
     const auto place = strongest_place(heat);
     return place ? heat.grid[static_cast<std::size_t>(place->row * heat.geometry.grid_columns() + place->column)] : 0;
+}
+
+VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std::string& head, std::int64_t picture, GridPlace query)
+{
+    const bool is_global = layer.starts_with("global.");
+    const std::string index = layer.substr(layer.find('.') + 1);
+    if ((!is_global && !layer.starts_with("vision.")) || index.empty() || index.find_first_not_of("0123456789") != std::string::npos)
+        throw std::runtime_error(fmt::format("--layer {}: vision.N or global.N would be right", visible_text(layer)));
+    const std::string name = fmt::format("vision_model.{}.layers.{}.self_attn.probs", is_global ? "global_transformer" : "transformer", index);
+    const auto n_pictures = static_cast<std::int64_t>(run.pictures().size());
+    if (picture < 0 || picture >= n_pictures)
+        throw std::runtime_error(fmt::format("--image {}: the run has {} pictures", picture, n_pictures));
+    VisionHeat heat;
+    heat.picture = picture;
+    heat.query = query;
+    heat.geometry = run.pictures()[static_cast<std::size_t>(picture)].geometry;
+    const auto& g = heat.geometry;
+    if (query.row < 0 || query.column < 0 || query.row >= g.grid_rows() || query.column >= g.grid_columns())
+        throw std::runtime_error(fmt::format("--patch {},{}: rows 0 to {} and columns 0 to {} would be right", query.row, query.column, g.grid_rows() - 1, g.grid_columns() - 1));
+    const TraceTensor& probs = run.tensor(name, 0);
+    const std::int64_t rows_per_tile = (g.patches_per_tile() + 7) / 8 * 8;
+    if (probs.shape.size() != 4 || probs.shape[0] != n_pictures || probs.shape[1] < 1 || probs.shape[2] != probs.shape[3]
+        || probs.shape[3] % rows_per_tile != 0 || probs.shape[3] / rows_per_tile < g.tile_rows * g.tile_columns)
+        throw std::runtime_error(fmt::format("{}: {} is not [{} images, heads, queries, keys] with {} rows per tile", run.trace().folder().string(), name, n_pictures, rows_per_tile));
+    HeatRequest request;
+    read_head(head, probs.shape[1], request);
+    if (request.heads == HeadChoice::entropy)
+        throw std::runtime_error("--head entropy: is for cross-attention; mean, max or a number would be right");
+    const std::int64_t n_keys = probs.shape[3], max_tiles = n_keys / rows_per_tile;
+    const TilePatch key = key_of(g, query);
+    Heads heads;
+    for (std::int64_t h = 0; h < probs.shape[1]; ++h) {
+        const auto first = probs.values.begin() + ((picture * probs.shape[1] + h) * n_keys + key.tile * rows_per_tile + key.patch) * n_keys;
+        heads.emplace_back(first, first + n_keys);
+        for (const double p : heads.back())
+            if (!std::isfinite(p) || p < 0)
+                throw std::runtime_error(fmt::format("{}: {} holds {}, which is no probability", run.trace().folder().string(), name, p));
+    }
+    const std::vector<double> shown = request.heads == HeadChoice::one ? heads[static_cast<std::size_t>(request.head)] : request.heads == HeadChoice::max ? max_over_heads(heads) : mean_over_heads(heads);
+    heat.layer_title = fmt::format("{} layer {}", is_global ? "global vision" : "vision", index);
+    heat.head_text = head_text(request, probs.shape[1]);
+    heat.grid = lay_out(g, shown, 0, max_tiles, rows_per_tile);
+    heat.ledger = make_ledger(g, request.heads == HeadChoice::one ? shown : mean_over_heads(heads), 0, max_tiles, rows_per_tile);
+    return heat;
 }
 
 double entropy_bits(const std::vector<double>& probabilities)

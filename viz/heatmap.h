@@ -49,6 +49,19 @@ double strongest(const Heat& heat);
 // That patch; none when nothing was read.
 std::optional<GridPlace> strongest_place(const Heat& heat);
 
+// Self-attention of one patch inside the vision encoder.
+struct VisionHeat {
+    std::int64_t picture = 0;
+    GridPlace query;
+    std::string layer_title, head_text;
+    std::vector<double> grid;
+    Ledger ledger;
+    PictureGeometry geometry;
+};
+
+// layer: "vision.N" or "global.N"; head: mean, max or a number. Throws when the trace lacks the numbers.
+VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std::string& head, std::int64_t picture, GridPlace query);
+
 // How spread a head's attention is, in bits: 0 one key, log2(keys) all alike.
 double entropy_bits(const std::vector<double>& probabilities);
 

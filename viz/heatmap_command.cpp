@@ -1,12 +1,16 @@
 #include "viz/heatmap_command.h"
 
+#include <algorithm>
+#include <charconv>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
+#include "viz/contact_sheet.h"
 #include "viz/heatmap.h"
 #include "viz/heatmap_figure.h"
 #include "viz/output.h"
+#include "viz/svg.h"
 
 namespace pictor {
 namespace {
@@ -24,15 +28,31 @@ std::string file_word(const std::string& word)
     return result.empty() ? "token" : result.substr(0, 40);
 }
 
+std::int64_t read_number(const std::string& text, const char* option, const char* wanted)
+{
+    std::int64_t number = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (text.empty() || problem != std::errc() || end != text.data() + text.size() || number < 0)
+        throw std::runtime_error(fmt::format("{} {}: {} would be right", option, visible_text(text), wanted));
+    return number;
+}
+
+std::int64_t read_layer(const std::string& text)
+{
+    return text.empty() ? -1 : read_number(text, "--layer", "a cross-attention layer's number, vision.N or global.N");
+}
+
 HeatRequest read_request(const Run& run, const HeatmapOptions& options)
 {
     HeatRequest request;
-    request.layer = choose_layer(run, options.layer);
+    request.layer = choose_layer(run, read_layer(options.layer));
     request.picture = options.image;
     if (options.weight != "attention" && options.weight != "values")
         throw std::runtime_error(fmt::format("--weight {}: attention or values would be right", options.weight));
     request.weigh_values = options.weight == "values";
     read_head(options.head, run.n_heads(request.layer), request);
+    if (options.all || !options.sheet.empty())
+        return request;
     request.token = options.token.empty() ? most_pointed_token(run, request.layer) : run.find_token(options.token);
     return request;
 }
@@ -48,12 +68,47 @@ Raster open_picture(const Run& run, const HeatmapOptions& options, std::int64_t 
     return picture;
 }
 
+
+std::vector<std::filesystem::path> draw_vision(const Run& run, const HeatmapOptions& options)
+{
+    const std::size_t comma = options.patch.find(',');
+    if (comma == std::string::npos)
+        throw std::runtime_error("--layer " + visible_text(options.layer) + ": needs --patch ROW,COLUMN, the patch that looks");
+    const GridPlace query{read_number(options.patch.substr(0, comma), "--patch", "ROW,COLUMN"), read_number(options.patch.substr(comma + 1), "--patch", "ROW,COLUMN")};
+    const VisionHeat heat = make_vision_heat(run, options.layer, options.head, std::max<std::int64_t>(0, options.image), query);
+    const auto output = options.output.empty() ? beside_trace(options.trace, fmt::format("heatmap-{}-patch-{}-{}.png", options.layer, query.row, query.column)) : options.output;
+    write_drawing(vision_figure(run, heat, open_picture(run, options, heat.picture), {.smooth = options.smooth, .scale = 0}), output);
+    return {output};
+}
+
+std::vector<std::filesystem::path> draw_sheets(const Run& run, const HeatmapOptions& options, const HeatRequest& request)
+{
+    static const std::vector<std::pair<std::string, Sheet>> sheets{{"heads", Sheet::heads}, {"layers", Sheet::layers}, {"answer", Sheet::answer}};
+    std::vector<std::filesystem::path> files;
+    for (const auto& [name, sheet] : sheets) {
+        if (!options.all && options.sheet != name)
+            continue;
+        std::filesystem::path output = options.output.empty() ? beside_trace(options.trace, "sheet-" + name + ".png") : options.output;
+        if (options.all && !options.output.empty())   // star.png -> star-heads.png
+            output = (output.parent_path() / output.stem()).string() + "-" + name + output.extension().string();
+        write_drawing(contact_sheet(run, sheet, request, [&](std::int64_t picture) { return open_picture(run, options, picture); }, options.smooth), output);
+        files.push_back(output);
+    }
+    if (files.empty())
+        throw std::runtime_error(fmt::format("--sheet {}: heads, layers or answer would be right", visible_text(options.sheet)));
+    return files;
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> run_heatmap(const HeatmapOptions& options)
 {
     const Run run(options.trace);
+    if (options.layer.starts_with("vision.") || options.layer.starts_with("global."))
+        return draw_vision(run, options);
     const HeatRequest request = read_request(run, options);
+    if (options.all || !options.sheet.empty())
+        return draw_sheets(run, options, request);
     const Heat heat = make_heat(run, request);
     const std::string ending = fmt::format("heatmap-layer{}-{}{}.png", request.layer,
                                            options.head == "mean" ? "" : "head-" + file_word(options.head) + "-", file_word(run.word_at(request.token)));

@@ -158,8 +158,8 @@ void draw_scale(SvgPage& page, double x, double y, double width, Palette palette
 
 double draw_ledger(SvgPage& page, double x, double y, double width, const Ledger& ledger)
 {
-    static const std::array<const char*, 5> names{"patches on the picture", "padding pixels inside tiles", "absent tiles", "class tokens", "other pictures"};
-    static const std::array<const char*, 5> colours{"#d9622b", "#8d96a8", "#c9cedb", "#33518f", "#6f8f4e"};
+    static const std::array<const char*, 6> names{"patches on the picture", "padding pixels inside tiles", "absent tiles", "class tokens", "other pictures", "padding rows"};
+    static const std::array<const char*, 6> colours{"#d9622b", "#8d96a8", "#c9cedb", "#33518f", "#6f8f4e", "#5d5468"};
     const std::vector<double> percent = rounded_percentages(ledger);
     double left = x;
     for (std::size_t i = 0; i < percent.size(); ++i) {
@@ -167,18 +167,23 @@ double draw_ledger(SvgPage& page, double x, double y, double width, const Ledger
         if (part > 0) page.rectangle(left, y, std::max(0.8, part - 1), 16, colours[i]);
         left += part;
     }
-    double entry = x;
+    double entry = x, row = y;
     for (std::size_t i = 0; i < percent.size(); ++i) {
-        if (i == 4 && percent[i] == 0)
+        if (i >= 4 && percent[i] == 0)
             continue;
         const std::string value = fmt::format("{:.1f} %", percent[i]);
-        page.rectangle(entry, y + 27, 11, 11, colours[i], 2);
-        page.text(entry + 17, y + 37, value, {.size = 13.5, .colour = ink, .bold = true});
+        const double needed = 23 + text_width(value, 13.5, true) + text_width(names[i], 13.5);
+        if (entry + needed > x + width && entry > x) {
+            entry = x;
+            row += 22;
+        }
+        page.rectangle(entry, row + 27, 11, 11, colours[i], 2);
+        page.text(entry + 17, row + 37, value, {.size = 13.5, .colour = ink, .bold = true});
         const double after = entry + 17 + text_width(value, 13.5, true) + 6;
-        page.text(after, y + 37, names[i], {.size = 13.5, .colour = soft});
+        page.text(after, row + 37, names[i], {.size = 13.5, .colour = soft});
         entry = after + text_width(names[i], 13.5) + 20;
     }
-    return 42;
+    return 42 + row - y;
 }
 
 double draw_tokens(SvgPage& page, double x, double y, double width, const Run& run, std::int64_t token, std::int64_t row_position)
@@ -252,6 +257,41 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
         if (options.smooth) page.text(margin, scale_top + 28, "smoothed between patch centres; the model sees whole patches", {.size = 12.5, .colour = soft});
     }
     draw_footer(page, footer_top, run, heat, sentences);
+    return page.finish();
+}
+
+std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& picture, const FigureOptions& options)
+{
+    const auto& g = heat.geometry;
+    const std::string title = fmt::format("What one patch looked at in {}", heat.layer_title);
+    const std::string file = std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.picture)].file).filename().string();
+    const std::string subtitle = fmt::format("vision self-attention, {}   \xC2\xB7   {}, patch at row {}, column {} of {} \xC3\x97 {}", heat.head_text, visible_text(file, 40),
+                                             heat.query.row, heat.query.column, g.grid_rows(), g.grid_columns());
+    const Layout layout = panels(g, 104);
+    const double scale_top = layout.bottom + 16, footer_top = scale_top + 62;
+    const std::vector<std::string> sentences{"All tiles of a picture attend to each other at once. Real patches attend to padding rows and absent tiles too: only where query and key are both padding is there a mask."};
+    SvgPage measure(page_width, 10, "");
+    const double ledger_height = draw_ledger(measure, margin, footer_top, page_width - 2 * margin, heat.ledger);
+    const double height = draw_notes(measure, footer_top + ledger_height + 30, sentences) + 14;
+
+    SvgPage page(page_width, height, title);
+    page.rectangle(0, 0, page_width, height, "#ffffff");
+    draw_title(page, title, subtitle);
+    Heat shown_heat;
+    shown_heat.geometry = g;
+    shown_heat.grid = heat.grid;
+    const double most = options.scale > 0 ? options.scale : strongest(shown_heat);
+    page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height, shown(picture, layout.left), "the picture");
+    page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height,
+               paint_grid(picture, g, heat.grid, std::max(1, static_cast<int>(2 * layout.right.width)), std::max(1, static_cast<int>(2 * layout.right.height)),
+                          {.scale = most, .smooth = options.smooth, .palette = Palette::heat}), "attention over the picture");
+    outline_patch(page, layout.left, g, heat.query);
+    outline_patch(page, layout.right, g, heat.query);
+    const double width = std::min(448.0, page_width - 2 * margin);
+    draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0", percent_text(most), "attention on one patch");
+    page.text(margin, scale_top + 11, "outlined: the patch that looks", {.size = 12.5, .colour = soft});
+    draw_ledger(page, margin, footer_top, page_width - 2 * margin, heat.ledger);
+    draw_notes(page, footer_top + ledger_height + 30, sentences);
     return page.finish();
 }
 

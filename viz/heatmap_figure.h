@@ -17,6 +17,9 @@ struct FigureOptions {
 
 std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& picture, const FigureOptions& options);
 
+// What one patch looked at inside the vision encoder.
+std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& picture, const FigureOptions& options);
+
 // heat minus other: two traces, or two layers, of the same picture. The names stand in the caption.
 std::string difference_figure(const Run& run, const Heat& heat, const Heat& other, const Raster& picture,
                               const std::string& name, const std::string& other_name, const FigureOptions& options);

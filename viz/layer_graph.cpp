@@ -137,7 +137,7 @@ struct LayerDrawing {
         if (entry) {
             const TensorStatistics& s = entry->statistics;
             node.lines.push_back({fmt::format("{} [{}]", fmt::join(entry->axes, " \xC3\x97 "), fmt::join(entry->shape, ", ")), 0, false, ""});
-            node.lines.push_back({fmt::format("{} \xC2\xB1 {}    {} \xE2\x80\xA6 {}", short_number(s.mean), short_number(s.std), short_number(s.min), short_number(s.max)), 0, false, ""});
+            node.lines.push_back({fmt::format("{} \xC2\xB1 {}  |  {} \xE2\x80\xA6 {}", short_number(s.mean), short_number(s.std), short_number(s.min), short_number(s.max)), 0, false, ""});
             const std::string odd = oddity(leaf, *entry);
             if (!odd.empty()) {
                 node.kind = "odd";

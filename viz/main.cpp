@@ -24,13 +24,16 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
 {
     CLI::App* command = app.add_subcommand("heatmap", "where cross-attention looked before a word, over the picture");
     command->add_option("trace", options.trace, "trace folder")->required();
-    command->add_option("--layer", options.layer, "cross-attention layer (default: the last)");
+    command->add_option("--layer", options.layer, "cross-attention layer (default: the last), or vision.N or global.N with --patch");
     command->add_option("--head", options.head, "a number, mean, max, or entropy (default: mean)");
     command->add_option("--token", options.token, "a word, or its index in prompt and answer together (default: the answer's most pointed word)");
     command->add_option("--image", options.image, "which picture, from 0 (default: the one read most)");
     command->add_option("--picture", options.picture, "picture file, when it is not where the trace says");
     command->add_option("--weight", options.weight, "attention, or values: times the norm of the value it moves and |tanh(gate)|");
     command->add_option("--minus", options.minus, "another trace: draw the difference");
+    command->add_option("--patch", options.patch, "ROW,COLUMN: the patch that looks, inside the vision encoder");
+    command->add_flag("--all", options.all, "three contact sheets: words x heads, layers x words, the whole answer");
+    command->add_option("--sheet", options.sheet, "one of them: heads, layers or answer");
     command->add_flag("--smooth", options.smooth, "smooth between patch centres");
     command->add_option("--output", options.output, "file ending in .png, .svg, .pdf or .json (the numbers); default: beside the trace");
     command->footer("Example: viz heatmap traces/demo --layer 8 --token star --output star.png");

@@ -67,7 +67,7 @@ std::optional<GridPlace> patch_at(const PictureGeometry& g, double x, double y)
 
 std::vector<double> rounded_percentages(const Ledger& ledger)
 {
-    const std::vector<double> parts{ledger.picture, ledger.padding, ledger.absent, ledger.class_tokens, ledger.other_pictures};
+    const std::vector<double> parts{ledger.picture, ledger.padding, ledger.absent, ledger.class_tokens, ledger.other_pictures, ledger.padding_rows};
     const double sum = ledger.sum();
     if (!(sum > 0))
         return std::vector<double>(parts.size(), 0.0);
@@ -90,24 +90,27 @@ std::vector<double> rounded_percentages(const Ledger& ledger)
     return result;
 }
 
-std::vector<double> lay_out(const PictureGeometry& g, const std::vector<double>& key_weights, std::int64_t picture, std::int64_t max_tiles)
+std::vector<double> lay_out(const PictureGeometry& g, const std::vector<double>& key_weights, std::int64_t picture, std::int64_t max_tiles,
+                            std::int64_t rows_per_tile)
 {
     std::vector<double> grid(static_cast<std::size_t>(g.grid_rows() * g.grid_columns()));
-    const std::int64_t first = picture * max_tiles * g.patches_per_tile();
+    const std::int64_t per_tile = rows_per_tile > 0 ? rows_per_tile : g.patches_per_tile();
+    const std::int64_t first = picture * max_tiles * per_tile;
     for (std::int64_t tile = 0; tile < g.tile_rows * g.tile_columns; ++tile) {
         for (std::int64_t patch = 1; patch < g.patches_per_tile(); ++patch) {
             const GridPlace place = place_of(g, tile, patch);
             grid[static_cast<std::size_t>(place.row * g.grid_columns() + place.column)] =
-                key_weights[static_cast<std::size_t>(first + tile * g.patches_per_tile() + patch)];
+                key_weights[static_cast<std::size_t>(first + tile * per_tile + patch)];
         }
     }
     return grid;
 }
 
-Ledger make_ledger(const PictureGeometry& g, const std::vector<double>& key_weights, std::int64_t picture, std::int64_t max_tiles)
+Ledger make_ledger(const PictureGeometry& g, const std::vector<double>& key_weights, std::int64_t picture, std::int64_t max_tiles,
+                   std::int64_t rows_per_tile)
 {
     Ledger ledger;
-    const std::int64_t per_tile = g.patches_per_tile();
+    const std::int64_t per_tile = rows_per_tile > 0 ? rows_per_tile : g.patches_per_tile();
     for (std::int64_t key = 0; key < static_cast<std::int64_t>(key_weights.size()); ++key) {
         const double weight = key_weights[static_cast<std::size_t>(key)];
         const std::int64_t tile = key / per_tile % max_tiles;
@@ -116,6 +119,8 @@ Ledger make_ledger(const PictureGeometry& g, const std::vector<double>& key_weig
             ledger.other_pictures += weight;
         } else if (tile >= g.tile_rows * g.tile_columns) {
             ledger.absent += weight;
+        } else if (patch >= g.patches_per_tile()) {
+            ledger.padding_rows += weight;
         } else if (patch == 0) {
             ledger.class_tokens += weight;
         } else {

@@ -62,18 +62,20 @@ struct Ledger {
     double absent = 0;          // tiles its canvas does not have
     double class_tokens = 0;    // of its tiles
     double other_pictures = 0;  // everything of the other pictures
-    double sum() const { return picture + padding + absent + class_tokens + other_pictures; }
+    double padding_rows = 0;    // inside the vision encoder only: the rows that fill a tile up to a multiple of 8
+    double sum() const { return picture + padding + absent + class_tokens + other_pictures + padding_rows; }
 };
 
 // Percentages with one decimal that add up to 100.0 exactly (largest remainder), in the ledger's order.
 std::vector<double> rounded_percentages(const Ledger& ledger);
 
-// The weights of one picture's patches laid out as it lies on the canvas, [grid_rows][grid_columns].
+// The weights of one picture's patches laid out as it lies on the canvas, [grid_rows][grid_columns]. rows_per_tile: keys of
+// a tile; 0 means its patches and class token, as cross-attention has them; the vision encoder has padding rows too.
 std::vector<double> lay_out(const PictureGeometry& geometry, const std::vector<double>& key_weights,
-                            std::int64_t picture, std::int64_t max_tiles);
+                            std::int64_t picture, std::int64_t max_tiles, std::int64_t rows_per_tile = 0);
 
 // Sums up the same weights by kind of key. All pictures share tile and patch size.
 Ledger make_ledger(const PictureGeometry& geometry, const std::vector<double>& key_weights,
-                   std::int64_t picture, std::int64_t max_tiles);
+                   std::int64_t picture, std::int64_t max_tiles, std::int64_t rows_per_tile = 0);
 
 }  // namespace pictor
