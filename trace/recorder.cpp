@@ -60,7 +60,9 @@ std::vector<std::string> split_words(std::string_view text)
 std::string path_in_repository(std::string_view file)
 {
     const std::size_t room = file.rfind("/reference/");
-    return std::string(room == std::string_view::npos ? file : file.substr(room + 1));
+    if (room != std::string_view::npos)
+        file.remove_prefix(room + 1);
+    return fs::path(file).lexically_normal().generic_string();
 }
 
 // The word a chapter goes by: its source file's stem. Two rooms have an attention and an mlp, so these bear the room.
@@ -393,9 +395,8 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     const std::vector<std::string> words = split_words(axes);
     writer.check_new_tensor(name, words, shape);
 
-    RecordedRows rows;
-    rows.state_ = std::make_unique<RecordedRows::State>();
-    RecordedRows::State& tensor = *rows.state_;
+    auto state = std::make_unique<RecordedRows::State>();
+    RecordedRows::State& tensor = *state;
     tensor.writer = &writer;
     tensor.name = name;
     tensor.dtype = dtype;
@@ -426,6 +427,8 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     tensor.entry = writer.entries.size();
     writer.entries.emplace_back();
     ++writer.open_tensors;
+    RecordedRows rows;
+    rows.state_ = std::move(state);  // only now: rows complete their tensor when an error destroys them
     return rows;
 }
 
