@@ -258,7 +258,7 @@ int tokenize(const Options& options)
     std::ifstream opened;
     if (options.file != "-") {
         opened.open(options.file);
-        if (!opened)
+        if (!opened || std::filesystem::is_directory(options.file))
             throw std::runtime_error(fmt::format("{}: cannot be read; give a text file, or - for standard input", options.file));
     }
     std::istream& lines = options.file == "-" ? std::cin : opened;
@@ -285,7 +285,11 @@ int inspect(const Options& options)
 {
     const Json inspection = inspect_checkpoint(options.model);
     fmt::print("{}\n", options.json ? inspection.dump(2) : inspection_text(inspection));
-    return inspection.at("complete").get<bool>() ? 0 : 2;
+    if (inspection.at("complete").get<bool>())
+        return 0;
+    std::fflush(stdout);
+    throw std::runtime_error(fmt::format("{}: cannot run: {} tensors are missing and {} are wrong; the report lists them", options.model.string(),
+                                         inspection.at("missing").size(), inspection.at("wrong").size()));
 }
 
 int execute(const Options& options)
@@ -308,6 +312,7 @@ int execute(const Options& options)
 
 int main(int argc, char** argv)
 {
+    pictor::refuse_too_large_files_with_an_error();
     const pictor::Options options = pictor::read_options(argc, argv);
     try {
         return pictor::execute(options);

@@ -1,7 +1,9 @@
 #include "reference/options.h"
 
+#include <charconv>
+#include <cmath>
 #include <cstdlib>
-#include <map>
+#include <iostream>
 
 #include <CLI/CLI.hpp>
 
@@ -12,6 +14,16 @@ namespace pictor {
 namespace {
 
 constexpr std::int64_t most_tokens = 1 << 20;
+
+// CLI::Range lets NaN through: it is neither below nor above.
+const CLI::Validator finite([](std::string& text) { return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "want a finite number, got " + text; }, "");
+
+// CLI11 reads -1 as the largest of all numbers, and what is too large as that one too.
+const CLI::Validator whole_64_bits([](std::string& text) {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc() && end == text.data() + text.size() ? "" : "want a whole number of 0 to 2^64 - 1, got " + text;
+}, "");
 
 // $PICTOR_MODEL, else the shipped model: beside the program or in a folder above it.
 std::filesystem::path default_model()
@@ -41,9 +53,9 @@ void add_model(CLI::App& app, Options& options)
 
 void add_execution(CLI::App& app, Options& options)
 {
-    static const std::map<std::string, Rule> rules{{"meta", Rule::meta}, {"transformers", Rule::transformers}};
-    app.add_option("--reference", options.rule, "whose rules to follow where the two references disagree (default: meta)")
-        ->transform(CLI::CheckedTransformer(rules))->type_name("meta|transformers");
+    app.add_option_function<std::string>("--reference", [&options](const std::string& name) { options.rule = name == "meta" ? Rule::meta : Rule::transformers; },
+                                         "whose rules to follow where the two references disagree (default: meta)")
+        ->check(CLI::IsMember({"meta", "transformers"}))->type_name("meta|transformers");
     app.add_option("--threads", options.threads, "threads (default: all processors)")->check(CLI::Range(1, 1024))->type_name("N");
 }
 
@@ -67,10 +79,10 @@ CLI::App* add_run(CLI::App& app, Options& options, TraceArguments& trace)
     run->add_flag("--raw", options.raw, "the prompt as it is, without the chat template; its special tokens are honoured");
     run->add_flag("--chat", options.chat, "keep asking: one line of standard input is one turn");
     run->add_option("--max-new-tokens", options.max_new_tokens, "stop after so many (default: 128)")->check(CLI::Range(std::int64_t{0}, most_tokens))->type_name("N");
-    run->add_option("--temperature", options.sampling.temperature, "0: always the likeliest word (default)")->check(CLI::Range(0.0, 1000.0))->type_name("T");
-    run->add_option("--top-p", options.sampling.top_p, "sample among the likeliest words that together reach P")->check(CLI::Range(0.0, 1.0))->type_name("P");
+    run->add_option("--temperature", options.sampling.temperature, "0: always the likeliest word (default)")->check(finite)->check(CLI::Range(0.0, 1000.0))->type_name("T");
+    run->add_option("--top-p", options.sampling.top_p, "sample among the likeliest words that together reach P")->check(finite)->check(CLI::Range(0.0, 1.0))->type_name("P");
     run->add_option("--top-k", options.sampling.top_k, "sample among the K likeliest words")->check(CLI::Range(std::int64_t{0}, most_tokens))->type_name("K");
-    run->add_option("--seed", options.sampling.seed, "of the random numbers")->type_name("N");
+    run->add_option("--seed", options.sampling.seed, "of the random numbers")->check(whole_64_bits)->type_name("N");
     add_execution(*run, options);
     add_trace(*run, trace);
     return run;
@@ -168,8 +180,13 @@ Options read_options(int argc, char** argv)
             options.trace = trace_options(trace, *chosen);
         require_sense(options, *run);
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0)
-            std::exit(app.exit(error));
+        if (error.get_exit_code() == 0) {
+            app.exit(error);  // prints the help
+            if (std::cout.flush())
+                std::exit(0);
+            std::fprintf(stderr, "reference: standard output: it could not be written\n");
+            std::exit(2);
+        }
         std::fprintf(stderr, "reference: %s (reference --help lists commands and options)\n", error.what());
         std::exit(2);
     }

@@ -1,6 +1,7 @@
 #include "reference/platform.h"
 
 #include <chrono>
+#include <csignal>
 #include <condition_variable>
 #include <mutex>
 
@@ -28,6 +29,8 @@ std::filesystem::path program_folder()
 
 bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+
+void refuse_too_large_files_with_an_error() { std::signal(SIGXFSZ, SIG_IGN); }
 
 Progress::Progress(std::string what)
 {

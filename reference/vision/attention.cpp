@@ -36,10 +36,13 @@ void mask_and_soften(const Head& head, std::int64_t query, std::int64_t row, Sco
 {
     // TRAP(padding_masks_padding_only): only where BOTH query and key are padding. Real patches do look at padding rows
     // and at absent tiles; it looks like a bug, and it is what the weights were trained with.
-    for (std::int64_t key = 0; key < head.n_rows; ++key) {
-        const bool hidden = head.padding[query] != 0 && head.padding[key] != 0;
-        block.masked_scores(row, key) = hidden ? std::numeric_limits<float>::lowest() : block.scores(row, key);
-    }
+    const float* scores = block.scores.row(row);
+    float* masked_scores = block.masked_scores.row(row);
+    if (head.padding[query] == 0)
+        std::copy_n(scores, head.n_rows, masked_scores);
+    else
+        for (std::int64_t key = 0; key < head.n_rows; ++key)
+            masked_scores[key] = head.padding[key] != 0 ? std::numeric_limits<float>::lowest() : scores[key];
     softmax_row(block.masked_scores.row(row), head.n_rows, block.probs.row(row));
 }
 
