@@ -1,4 +1,5 @@
 // The program `trace`: looks into traces, finds where two of them part, and converts them.
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <stdexcept>
@@ -136,6 +137,7 @@ int run(int argc, char** argv)
 
 int main(int argc, char** argv)
 {
+    std::signal(SIGXFSZ, SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
     try {
         const int result = run(argc, argv);
         std::cout.flush();
