@@ -167,6 +167,9 @@ TEST_CASE("compare: other shapes and missing tensors fail; --common only names t
     const Comparison shapes = compare_traces(plain, turned, {});
     CHECK_FALSE(shapes.same);
     CHECK(first_of(shapes).problem == "shape [2, 3] against [3, 2]");
+    CompareOptions flat;
+    flat.flat = true;
+    CHECK(compare_traces(plain, turned, flat).same);
     CHECK_FALSE(compare_traces(plain, extra, {}).same);
     CHECK_FALSE(compare_traces(extra, plain, {}).same);
     CompareOptions common;

@@ -146,9 +146,9 @@ void compare_statistics(TensorComparison& result)
     check("l2", x.l2, y.l2, sum);
 }
 
-void compare_tensor(const Trace& a, const Trace& b, TensorComparison& result)
+void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison& result)
 {
-    if (result.a->shape != result.b->shape) {
+    if (result.a->shape != result.b->shape && !(flat && result.a->size() == result.b->size())) {
         result.problem = fmt::format("shape {} against {}", extents_text(result.a->shape), extents_text(result.b->shape));
         return;
     }
@@ -198,6 +198,7 @@ void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comp
         tensor.step = entry.step;
         tensor.a = &entry;
         tensor.b = other;
+        tensor.named_by_b = !entry.axes.empty() && entry.axes[0] == "axis0";
         tensor.tolerance = options.policy.for_tensor(entry, *other);
         comparison.tensors.push_back(tensor);
     }
@@ -224,7 +225,7 @@ Comparison compare_traces(const Trace& a, const Trace& b, const CompareOptions& 
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t i = 0; i < count; ++i) {
         try {
-            compare_tensor(a, b, comparison.tensors[static_cast<std::size_t>(i)]);
+            compare_tensor(a, b, options.flat, comparison.tensors[static_cast<std::size_t>(i)]);
         } catch (const std::exception& error) {
 #pragma omp critical
             if (i < broken_at) {

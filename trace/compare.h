@@ -16,6 +16,7 @@ struct CompareOptions {
     std::vector<std::string> only;  // globs over names; empty: every tensor
     bool common = false;            // a tensor that one side lacks is no difference
     bool extra_is_fine = false;     // neither is one that only A has
+    bool flat = false;              // other shapes with as many numbers are compared in row-major order
     bool generated = false;         // generated.token_ids of B must be A's too
 };
 
@@ -31,6 +32,7 @@ struct TensorComparison {
     const TraceEntry* a = nullptr;  // belong to the traces
     const TraceEntry* b = nullptr;
     bool same = false;
+    bool named_by_b = false;        // B has the better words for the axes, A only axis0, axis1, ...
     std::string problem;            // what keeps it from being compared at all: shapes, statistics
     std::string how;                // "all", "sample", "statistics"
     Tolerance tolerance;
@@ -49,6 +51,9 @@ struct Comparison {
     std::int64_t first_different = -1;                 // index into tensors
     bool same = false;
 };
+
+// The entry whose axes and shape name the elements.
+inline const TraceEntry& naming_entry(const TensorComparison& tensor) { return tensor.named_by_b ? *tensor.b : *tensor.a; }
 
 // Streams both traces; memory stays at a few blocks per thread. Throws std::runtime_error on a broken trace, and when
 // there is nothing to compare.

@@ -98,6 +98,7 @@ int run(int argc, char** argv)
     CLI::Option* const atol = diff_command->add_option("--atol", arguments.atol, "absolute tolerance")->capture_default_str();
     diff_command->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}")->excludes(rtol)->excludes(atol);
     diff_command->add_flag("--common", arguments.compare.common, "ignore tensors that one side lacks (they are named)");
+    diff_command->add_flag("--flat", arguments.compare.flat, "compare other shapes of as many numbers in row-major order");
     diff_command->add_option("--only", arguments.compare.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
     diff_command->add_flag("--json", arguments.json, "the result as JSON");
     diff_command->footer("Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*'");

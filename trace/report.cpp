@@ -31,15 +31,15 @@ std::string relative_text(const TensorComparison& tensor)
 
 void print_element(std::ostream& out, const char* word, const ElementPair& element, const TensorComparison& tensor, const Places& places)
 {
-    out << fmt::format("  {:<6} at [{}]: {}\n", word, fmt::join(unravel(element.position, tensor.a->shape), ", "),
-                       places.describe(*tensor.a, element.position));
+    out << fmt::format("  {:<6} at [{}]: {}\n", word, fmt::join(unravel(element.position, naming_entry(tensor).shape), ", "),
+                       places.describe(naming_entry(tensor), element.position));
     out << fmt::format("         a {:.9g}   b {:.9g}   apart {:.3g}\n", element.a, element.b, std::fabs(element.a - element.b));
 }
 
-void print_first(std::ostream& out, const TensorComparison& tensor, const Trace& a)
+void print_first(std::ostream& out, const TensorComparison& tensor, const Trace& a, const Trace& b)
 {
-    const Places places(a);
-    out << fmt::format("First difference: step {}, {} {}\n", tensor.step, tensor.name, axes_text(*tensor.a));
+    const Places places(tensor.named_by_b ? b : a);
+    out << fmt::format("First difference: step {}, {} {}\n", tensor.step, tensor.name, axes_text(naming_entry(tensor)));
     if (!tensor.problem.empty())
         out << "  " << tensor.problem << "\n";
     if (tensor.off > 0) {
@@ -86,7 +86,7 @@ void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entr
 json element_json(const ElementPair& element, const TensorComparison& tensor, const Places& places)
 {
     const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(fmt::format("{}", value)); };
-    return {{"index", unravel(element.position, tensor.a->shape)}, {"place", places.describe(*tensor.a, element.position)},
+    return {{"index", unravel(element.position, naming_entry(tensor).shape)}, {"place", places.describe(naming_entry(tensor), element.position)},
             {"a", number(element.a)}, {"b", number(element.b)}};
 }
 
@@ -125,7 +125,7 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
         by_sample += tensor.how == "sample";
     }
     if (comparison.first_different >= 0) {
-        print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a);
+        print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a, b);
         print_neighbours(out, comparison);
         out << "\n";
     }
@@ -142,10 +142,10 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
 
 json comparison_json(const Comparison& comparison, const Trace& a, const Trace& b)
 {
-    const Places places(a);
+    const Places places_a(a), places_b(b);
     json tensors = json::array();
     for (const TensorComparison& tensor : comparison.tensors)
-        tensors.push_back(tensor_json(tensor, places));
+        tensors.push_back(tensor_json(tensor, tensor.named_by_b ? places_b : places_a));
     json result{{"a", a.folder().string()}, {"b", b.folder().string()}, {"same", comparison.same},
                 {"only_a", names_json(comparison.only_a)}, {"only_b", names_json(comparison.only_b)}, {"first_different", nullptr}};
     if (comparison.first_different >= 0)
