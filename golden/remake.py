@@ -1,0 +1,73 @@
+"""Makes every golden again, from nothing, in a scratch folder, and compares it with the committed one.
+
+    python golden/remake.py [SCRATCH]        default build/golden-remade; `make golden` calls it
+
+Checkpoints, inputs, pictures and token ids must be the same bytes; traces must agree within tolerances.json, since
+another processor adds up in another order. Prints a line per part, then "N passed, N failed"; exit 1 on any failure.
+"""
+
+import filecmp
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MAKERS = ["make_checkpoints.py", "make_cases.py", "make_picture_cases.py", "make_tokenizer_cases.py"]
+
+
+def remake(scratch):
+    """The makers write beside themselves, so they run as copies."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    (scratch / "golden").mkdir(parents=True)
+    for script in (ROOT / "golden").glob("*.py"):
+        shutil.copy(script, scratch / "golden")
+    shutil.copytree(ROOT / "trace", scratch / "trace", ignore=shutil.ignore_patterns("*.cpp", "*.h"))
+    (scratch / "models").symlink_to(ROOT / "models")
+    for maker in MAKERS:
+        print(f"running {maker}", flush=True)
+        subprocess.run([sys.executable, str(scratch / "golden" / maker)], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def same_trace(remade, committed, case):
+    policy = ROOT / "golden" / json.loads((committed.parent / "case.json").read_text()).get("tolerances", "tolerances.json")
+    run = subprocess.run([ROOT / "build" / "trace", "diff", remade, committed, "--policy", policy], capture_output=True, text=True)
+    if run.returncode != 0:
+        print(run.stdout + run.stderr)
+    return run.returncode == 0
+
+
+def compare(scratch):
+    results = {}
+    traces = sorted(path.parent for path in (ROOT / "golden" / "cases").glob("*/*/trace.json"))
+    for committed in traces:
+        name = committed.relative_to(ROOT)
+        results[str(name)] = same_trace(scratch / name, committed, committed.parent.name)
+    for committed in sorted((ROOT / "golden").rglob("*")):
+        name = committed.relative_to(ROOT)
+        if not committed.is_file() or any(trace in committed.parents for trace in traces) or len(name.parts) < 3 or "__pycache__" in name.parts:
+            continue
+        if committed.suffix == ".md":
+            continue
+        remade = scratch / name
+        results[str(name)] = remade.is_file() and filecmp.cmp(remade, committed, shallow=False)
+    return results
+
+
+def main():
+    scratch = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "golden-remade").resolve()
+    remake(scratch)
+    results = compare(scratch)
+    for name, same in results.items():
+        if not same:
+            print(f"differs: {name}")
+    failed = sum(not same for same in results.values())
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
