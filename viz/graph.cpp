@@ -186,6 +186,9 @@ std::string lay_out_graph(const Graph& graph)
     const std::size_t end = start == std::string::npos ? start : svg.find('>', start);
     if (end == std::string::npos)
         throw std::runtime_error("dot: gave no SVG; Graphviz 2.40 or newer would be right");
+    // Where DejaVu is missing, Verdana has its widths.
+    for (std::size_t at = 0; (at = svg.find("font-family=\"DejaVu Sans\"", at)) != std::string::npos; at += 30)
+        svg.replace(at, 25, "font-family=\"DejaVu Sans,Verdana,sans-serif\"");
     svg.insert(end + 1, "\n<style>" + graph_style_sheet() + "</style>");
     // Graphviz names the whole after the graph; readers of the picture want its title.
     const std::string title = "<title>pictor</title>";

@@ -18,17 +18,6 @@ using Heads = std::vector<std::vector<double>>;
 // every key and looks real. It must not be drawn.
 bool sees_nothing(const Run& run, const RowPlace& row, std::int64_t picture) { return !run.row_sees(row, picture); }
 
-std::vector<double> mean_over_heads(const Heads& heads)
-{
-    std::vector<double> mean(heads[0].size(), 0.0);
-    for (const auto& head : heads)
-        for (std::size_t key = 0; key < mean.size(); ++key)
-            mean[key] += head[key];
-    for (double& value : mean)
-        value /= static_cast<double>(heads.size());
-    return mean;
-}
-
 std::vector<double> max_over_heads(const Heads& heads)
 {
     std::vector<double> most = heads[0];
@@ -113,6 +102,17 @@ double sum_of(const std::vector<double>& values)
 }
 
 }  // namespace
+
+std::vector<double> mean_over_heads(const Heads& heads)
+{
+    std::vector<double> mean(heads[0].size(), 0.0);
+    for (const auto& head : heads)
+        for (std::size_t key = 0; key < mean.size(); ++key)
+            mean[key] += head[key];
+    for (double& value : mean)
+        value /= static_cast<double>(heads.size());
+    return mean;
+}
 
 void read_head(const std::string& text, std::int64_t n_heads, HeatRequest& request)
 {

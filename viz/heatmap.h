@@ -62,6 +62,9 @@ struct VisionHeat {
 // layer: "vision.N" or "global.N"; head: mean, max or a number. Throws when the trace lacks the numbers.
 VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std::string& head, std::int64_t picture, GridPlace query);
 
+// heads [head][key] -> [key]
+std::vector<double> mean_over_heads(const std::vector<std::vector<double>>& heads);
+
 // How spread a head's attention is, in bits: 0 one key, log2(keys) all alike.
 double entropy_bits(const std::vector<double>& probabilities);
 

@@ -10,6 +10,7 @@
 #include "viz/heatmap_command.h"
 #include "viz/layer_graph.h"
 #include "viz/output.h"
+#include "viz/report.h"
 
 namespace {
 
@@ -101,6 +102,32 @@ void add_layer(CLI::App& app, LayerCommand& command)
     });
 }
 
+struct ReportCommand {
+    std::filesystem::path trace, tokenizer;
+    pictor::ReportOptions options;
+};
+
+void add_report(CLI::App& app, ReportCommand& command)
+{
+    CLI::App* sub = app.add_subcommand("report", "one HTML file that shows the whole run, offline");
+    sub->add_option("trace", command.trace, "trace folder")->required();
+    sub->add_option("--output", command.options.output, "file ending in .html (default: beside the trace)");
+    sub->add_option("--picture", command.options.picture, "picture file, when it is not where the trace says");
+    sub->add_option("--tokenizer", command.options.tokenizer, "tokenizer.json, for next words that the run did not use (default: of $PICTOR_MODEL, else of models/pictor)");
+    sub->footer("Example: viz report traces/demo --output demo.html");
+    sub->callback([&command] {
+        pictor::ReportOptions& options = command.options;
+        if (options.tokenizer.empty()) {
+            const char* const model = std::getenv("PICTOR_MODEL");
+            options.tokenizer = std::filesystem::path(model ? model : "models/pictor") / "tokenizer.json";
+        }
+        if (options.output.empty())
+            options.output = pictor::beside_trace(command.trace, "report.html");
+        pictor::write_file(pictor::report_page(pictor::Run(command.trace), options), options.output);
+        print_files({options.output});
+    });
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
@@ -113,6 +140,8 @@ int main(int argc, char** argv)
     add_architecture(app, architecture);
     LayerCommand layer;
     add_layer(app, layer);
+    ReportCommand report;
+    add_report(app, report);
     try {
         app.parse(argc, argv);
         return 0;

@@ -1,0 +1,304 @@
+"""The report page in a real browser: what it shows is read back and compared with the trace it was made from.
+
+    python3 tests/page_test.py [--trace DIR] [--viz build/viz] [--reference build/reference] [--screenshots DIR]
+
+Needs Chromium and ChromeDriver (Debian: chromium, chromium-driver), no Python packages. Without --trace it records a run
+of the shipped model. Exit 0: all checks passed; 1: one failed; 2: something needed is missing.
+"""
+
+import argparse
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+KEYS = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "escape": "\ue00c", "tab": "\ue004"}
+checks = 0
+failures = []
+
+
+def check(what, ok, detail=""):
+    global checks
+    checks += 1
+    if not ok:
+        failures.append(what)
+        print(f"FAILED: {what} {detail}")
+
+
+class Browser:
+    """As much of the WebDriver protocol as these checks need."""
+
+    def __init__(self, folder):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.base = f"http://127.0.0.1:{port}"
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(self.base + "/status", timeout=5).read()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        options = {"args": FLAGS + [f"--user-data-dir={folder}"]}
+        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}}
+        self.base += "/session/" + self.call("POST", "/session", wanted)["sessionId"]
+
+    def call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            return json.load(urllib.request.urlopen(request, timeout=60))["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(error.read().decode()[:600]) from None
+
+    def open(self, url):
+        self.call("POST", "/url", {"url": url})
+
+    def run(self, script, *arguments):
+        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def key(self, key):
+        self.call("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": [
+            {"type": "keyDown", "value": KEYS.get(key, key)}, {"type": "keyUp", "value": KEYS.get(key, key)}]}]})
+
+    def move(self, x, y):
+        self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
+            {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y), "origin": "viewport"}]}]})
+
+    def size(self, width, height):
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}})
+
+    def dark(self, on):
+        features = [{"name": "prefers-color-scheme", "value": "dark" if on else "light"}]
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}})
+
+    def screenshot(self, file):
+        file.write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
+
+    def console(self):
+        return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"}) if entry["level"] in ("SEVERE", "WARNING")]
+
+    def close(self):
+        try:
+            self.call("DELETE", "")
+        finally:
+            self.driver.terminate()
+            self.driver.wait()
+
+
+class Truth:
+    """The same maps, straight from the tensor files."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.header = json.loads((folder / "trace.json").read_text())
+        self.files = {(t["name"], t["step"]): t for t in self.header["tensors"]}
+        self.tokens = self.header["prompt"]["token_texts"] + self.header["generated"]["token_texts"]
+        self.n_prompt = len(self.header["prompt"]["token_texts"])
+        self.layers = sorted(int(name.split(".")[2]) for name, step in self.files if name.endswith("cross_attn.probs") and step == 0)
+        self.cache = {}
+
+    def tensor(self, name, step):
+        if (name, step) not in self.cache:
+            entry = self.files[name, step]
+            self.cache[name, step] = entry["shape"], json.loads((self.folder / entry["file"]).read_text())["values"]
+        return self.cache[name, step]
+
+    def place(self, token):
+        for step in self.header["steps"]:
+            if step["first_token"] <= token - 1 < step["first_token"] + step["token_count"]:
+                return step["index"], token - 1 - step["first_token"]
+        return None
+
+    def sees(self, token):
+        step, row = self.place(token)
+        shape, values = self.tensor("cross_attention_mask", step)
+        per_row = shape[1] * shape[2]
+        return any(values[row * per_row:(row + 1) * per_row])
+
+    def heads(self, layer):
+        return self.tensor(f"language_model.layers.{layer}.cross_attn.probs", 0)[0][0]
+
+    def grid(self, layer, head, token):
+        """Patches of the first picture as they lie on the canvas; head None is the mean."""
+        step, row = self.place(token)
+        (n_heads, rows, n_keys), values = self.tensor(f"language_model.layers.{layer}.cross_attn.probs", step)
+        keys = [sum(values[(h * rows + row) * n_keys + key] for h in (range(n_heads) if head is None else [head])) / (n_heads if head is None else 1) for key in range(n_keys)]
+        image = self.header["images"][0]
+        side = image["tile_size"] // image["patch_size"]
+        high, wide = image["tiles"]
+        grid = []
+        for row_ in range(high * side):
+            for column in range(wide * side):
+                tile = row_ // side * wide + column // side
+                grid.append(keys[tile * (side * side + 1) + 1 + row_ % side * side + column % side])
+        return grid
+
+    def strongest(self, layer, head, token):
+        image = self.header["images"][0]
+        columns = image["tiles"][1] * (image["tile_size"] // image["patch_size"])
+        grid = self.grid(layer, head, token)
+        inside = [i for i in range(len(grid)) if i // columns * image["patch_size"] < image["resized"][0] and i % columns * image["patch_size"] < image["resized"][1]]
+        best = max(inside, key=lambda i: grid[i])
+        return best, grid[best]
+
+
+def same_map(page, truth, layer, head, token, where):
+    shown = page.run("const c = document.querySelector('.stage canvas'); return {strongest: c.dataset.strongest, value: c.dataset.value, caption: document.querySelector('.stage figcaption').textContent, veil: !document.querySelector('.veil').hidden}")
+    if not truth.sees(token):
+        check(f"{where}: token {token} is drawn as no effect", shown["veil"] and shown["strongest"] is None, shown)
+        return
+    patch, value = truth.strongest(layer, head, token)
+    # Stored as 16-bit parts of the map's largest; the strongest is within half a part.
+    check(f"{where}: token {token}, layer {layer}, head {head}: value", abs(float(shown["value"]) - value) <= value / 65535 + 1e-7, f"{shown} {value}")
+    grid = truth.grid(layer, head, token)
+    check(f"{where}: token {token}, layer {layer}, head {head}: patch", grid[int(shown["strongest"])] >= value * (1 - 2 / 65535), f"{shown} {patch}")
+    total = page.run("return [...document.querySelectorAll('.ledger-words b')].reduce((a, b) => a + parseFloat(b.textContent), 0)")
+    check(f"{where}: token {token}: the ledger adds up to 100", abs(total - 100) < 1e-6, total)
+
+
+def check_tokens(page, truth):
+    buttons = page.run("return [...document.querySelectorAll('.tokens button')].map(b => { const r = b.getBoundingClientRect(); return [b.textContent, r.x + r.width / 2, r.y + r.height / 2] })")
+    check("every token has a button", len(buttons) == len(truth.tokens), len(buttons))
+    for token in range(len(buttons)):
+        x, y = page.run("const b = document.querySelectorAll('.tokens button')[arguments[0]]; b.scrollIntoView({block: 'center'}); const r = b.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]", token)
+        page.move(x, y)
+        check(f"hovering token {token} chooses it", page.run("return document.body.dataset.token") == str(token))
+        if token > 0 and truth.place(token):
+            same_map(page, truth, truth.layers[-1], None, token, "hover")
+            sentence = page.run("return document.getElementById('sentence').textContent")
+            check(f"token {token}: the sentence names row {token - 1}", f"row {token - 1}," in sentence and f"token {token}." in sentence, sentence)
+
+
+def check_keys(page, truth):
+    last = len(truth.tokens) - 3
+    page.move(2, 2)
+    page.run("document.querySelectorAll('.tokens button')[arguments[0]].focus()", last)
+    same_map(page, truth, truth.layers[-1], None, last, "focus")
+    page.key("down")
+    same_map(page, truth, truth.layers[max(0, len(truth.layers) - 2)], None, last, "layer key")
+    page.key("up")
+    page.key("left")
+    check("the left key goes to the word before", page.run("return document.body.dataset.token") == str(last - 1))
+    for head in range(truth.heads(truth.layers[-1]) - 1, -1, -1):
+        page.key("[")
+        same_map(page, truth, truth.layers[-1], head, last - 1, "head key")
+    page.key("]")
+    same_map(page, truth, truth.layers[-1], 1, last - 1, "head key back")
+    page.key("m")
+    same_map(page, truth, truth.layers[-1], None, last - 1, "mean key")
+    page.key("p")
+    page.key("right")
+    page.key("p")
+    check("two maps are pinned", page.run("return document.querySelectorAll('.pin').length") == 2 * len(truth.header["images"]))
+
+
+def check_patches(page, truth):
+    word = max(range(truth.n_prompt, len(truth.tokens) - 1), key=lambda t: truth.strongest(truth.layers[-1], None, t)[1])
+    patch, _ = truth.strongest(truth.layers[-1], None, word)
+    image = truth.header["images"][0]
+    columns = image["tiles"][1] * (image["tile_size"] // image["patch_size"])
+    box = page.run("const c = document.querySelector('.stage canvas'); c.scrollIntoView({block: 'center'}); const r = c.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]")
+    x = box[0] + (patch % columns + 0.5) * image["patch_size"] / image["resized"][1] * box[2]
+    y = box[1] + (patch // columns + 0.5) * image["patch_size"] / image["resized"][0] * box[3]
+    page.move(x, y)
+    weights = page.run("return [...document.querySelectorAll('.tokens button')].map(b => Number(b.dataset.weight))")
+    for token in range(1, len(truth.tokens)):
+        wanted = truth.grid(truth.layers[-1], None, token)[patch] if truth.place(token) and truth.sees(token) else 0
+        most = max(truth.grid(truth.layers[-1], None, token)) if truth.place(token) else 0
+        check(f"patch {patch} lights token {token} as much as it was read", abs(weights[token] - wanted) <= most / 65535 + 1e-7, f"{weights[token]} {wanted}")
+    pointed = page.run("return document.getElementById('pointed').textContent")
+    check("the patch is named", f"row {patch // columns}, column {patch % columns}:" in pointed, pointed)
+    page.run("document.querySelector('.stage canvas').focus()")
+    page.key("right")
+    page.key("down")
+    page.key("escape")
+    check("Escape leaves the picture", page.run("return document.getElementById('pointed').textContent") == "")
+
+
+def check_rest(page, truth):
+    steps = page.run("return [...document.querySelectorAll('#steps tr')].map(r => [...r.querySelectorAll('.words span')].map(s => [s.firstChild.textContent, parseFloat(s.lastChild.textContent)]))")
+    check("every step has its next words", len(steps) == len(truth.header["steps"]), len(steps))
+    for index, step in enumerate(steps):
+        check(f"step {index}: greedy took the likeliest", truth.tokens[truth.n_prompt + index].strip() == step[0][0].strip(), step)
+    page.run("const s = document.getElementById('search'); s.value = 'cross_attn.probs step:0'; s.dispatchEvent(new Event('input'))")
+    names = page.run("return [...document.querySelectorAll('#tensors tr')].map(r => r.firstChild.textContent)")
+    check("the table finds tensors", names == [f"language_model.layers.{i}.cross_attn.probs" for i in truth.layers], names)
+    page.run("const s = document.getElementById('search'); s.value = ''; s.dispatchEvent(new Event('input'))")
+    check("the table counts every tensor", f"of {len(truth.header['tensors'])} " in page.run("return document.getElementById('found').textContent") or not page.run("return document.getElementById('left').hidden"))
+    check("a layer graph is drawn", page.run("const i = document.getElementById('graph-image'); return i.complete && i.naturalWidth > 100"))
+    check("images have alternative texts", page.run("return [...document.images].every(i => i.alt) && [...document.querySelectorAll('.stage canvas')].every(c => c.getAttribute('aria-label'))"))
+    check("nothing is wider than the window", page.run("return document.documentElement.scrollWidth <= window.innerWidth"))
+    check("no external address", page.run("return performance.getEntriesByType('resource').every(e => /^(data|blob):/.test(e.name))"))
+
+
+def check_page(page, truth, html, screenshots):
+    page.size(1280, 900)
+    page.dark(False)
+    start = time.monotonic()
+    page.open(html.as_uri())
+    while page.run("return document.body.dataset.ready !== 'yes' || Number(document.body.dataset.pictures || 0) < arguments[0]", len(truth.header["images"])) and time.monotonic() - start < 20:
+        time.sleep(0.02)
+    seconds = time.monotonic() - start
+    check("the page opens in under 2 seconds", seconds < 2, f"{seconds:.2f} s")
+    check_tokens(page, truth)
+    check_keys(page, truth)
+    check_patches(page, truth)
+    check_rest(page, truth)
+    word = max(range(truth.n_prompt, len(truth.tokens) - 1), key=lambda t: truth.strongest(truth.layers[-1], None, t)[1])
+    page.run("window.scrollTo(0, 0); document.querySelectorAll('.tokens button')[arguments[0]].focus({preventScroll: true})", word)
+    for name, width, height, dark in [("light", 1280, 900, False), ("dark", 1280, 900, True), ("small", 390, 800, False)]:
+        page.size(width, height)
+        page.dark(dark)
+        time.sleep(0.2)
+        check(f"{name}: nothing is wider than the window", page.run("return document.documentElement.scrollWidth <= window.innerWidth"), page.run("return [document.documentElement.scrollWidth, window.innerWidth]"))
+        if screenshots:
+            screenshots.mkdir(parents=True, exist_ok=True)
+            page.size(width, page.run("return document.documentElement.scrollHeight"))
+            page.screenshot(screenshots / f"page-{name}.png")
+    messages = page.console()
+    check("no console errors", not messages, messages)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trace", type=Path)
+    parser.add_argument("--viz", default="build/viz")
+    parser.add_argument("--reference", default="build/reference")
+    parser.add_argument("--image", default="")
+    parser.add_argument("--screenshots", type=Path)
+    options = parser.parse_args()
+    if not shutil.which("chromedriver"):
+        print("page_test: chromedriver is not installed; install chromium and chromium-driver", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="pictor-page-") as name:
+        folder = Path(name)
+        trace = options.trace
+        if trace is None:
+            trace = folder / "run"
+            image = options.image or str(sorted(Path("models/pictor/pictures").glob("*.png"))[0])
+            subprocess.run([options.reference, "run", "--image", image, "--prompt", "What is in this image?", "--trace", str(trace)], check=True, stdout=subprocess.DEVNULL)
+        html = folder / "report.html"
+        subprocess.run([options.viz, "report", str(trace), "--output", str(html)], check=True, stdout=subprocess.DEVNULL)
+        check("the page is under 8 MB", html.stat().st_size < 8e6, html.stat().st_size)
+        page = Browser(folder / "profile")
+        try:
+            check_page(page, Truth(trace), html, options.screenshots)
+        finally:
+            page.close()
+    print(f"page_test: {checks} checks, {len(failures)} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
