@@ -24,15 +24,14 @@ inline float exp_inline(float x)
     const std::uint32_t power = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(rounder)) << 23;
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(series) + power;
     const std::uint32_t keep = 0u - static_cast<std::uint32_t>(x >= -87.33f);
-    return std::bit_cast<float>(bits & keep);
+    const std::uint32_t is_nan = 0u - static_cast<std::uint32_t>(x != x);  // a NaN score must not pass for a masked one
+    return std::bit_cast<float>((bits & keep) | (is_nan & 0x7fc00000u));
 }
 
 }  // namespace
 
 float exp_float(float x)
 {
-    if (std::isnan(x))
-        return x;
     return x > 88.72f ? HUGE_VALF : exp_inline(x);
 }
 
