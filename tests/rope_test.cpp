@@ -42,7 +42,7 @@ TEST_CASE("frequencies without and with scaling agree with double", "[rope]")
             REQUIRE(found.size() == wanted.size());
             for (std::size_t pair = 0; pair < found.size(); ++pair) {
                 INFO("d_head " << d_head << " pair " << pair);
-                CHECK(found[pair] == Approx(wanted[pair]).epsilon(3e-7));
+                CHECK(found[pair] == Approx(wanted[pair]).epsilon(1e-6));  // float32 as in the references, not more exact
             }
         }
     }

@@ -312,9 +312,9 @@ inline double distance(const Tensor& a, const Tensor& b)
     return a.shape == b.shape ? distance(rows_of(a), rows_of(b)) : std::numeric_limits<double>::infinity();
 }
 
-// What float32 may cost a step or a few against double, and what a real mistake costs at least. Measured over the tests:
-// the largest of the first kind is 2e-6, the smallest of the second 0.03.
-constexpr double rounding = 1e-5;
-constexpr double plainly_visible = 0.02;
+// What float32 may cost a step or a whole small model against double, and what a real mistake costs at least. Measured
+// over the tests: the largest of the first kind is 5e-6, the smallest of the second 0.26.
+constexpr double rounding = 2e-5;
+constexpr double plainly_visible = 0.1;
 
 }  // namespace pictor_test
