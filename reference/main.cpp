@@ -168,6 +168,15 @@ void require_finite_pixels(const Tensor& pixels, const std::filesystem::path& fi
             throw std::runtime_error(fmt::format("{}: pixel_values: holds NaN or infinity; every pixel must be finite", file.string()));
 }
 
+std::vector<std::int64_t> load_zeros_and_ones(const SafetensorsFile& file, const std::string& name, const Shape& wanted)
+{
+    std::vector<std::int64_t> values = load_integers(file, name, wanted);
+    for (std::int64_t value : values)
+        if (value != 0 && value != 1)
+            throw std::runtime_error(fmt::format("{}: {}: holds {}; want 0 or 1", file.path().string(), name, value));
+    return values;
+}
+
 TiledPictures read_pictures(const SafetensorsFile& file, const VisionConfig& config)
 {
     TiledPictures pictures;
@@ -181,7 +190,7 @@ TiledPictures read_pictures(const SafetensorsFile& file, const VisionConfig& con
     require_finite_pixels(pictures.pixel_values, file.path());
     const std::int64_t n_images = pictures.pixel_values.extent(0);
     pictures.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {n_images});
-    pictures.aspect_ratio_mask = load_integers(file, "aspect_ratio_mask", {n_images, config.max_tiles});
+    pictures.aspect_ratio_mask = load_zeros_and_ones(file, "aspect_ratio_mask", {n_images, config.max_tiles});
     return pictures;
 }
 
@@ -191,7 +200,7 @@ CrossAttentionMask read_mask(const SafetensorsFile& file, const std::vector<std:
 {
     const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size()), n_images = pictures.n_images(), n_tiles = config.vision.max_tiles;
     if (file.find("cross_attention_mask") != nullptr)
-        return {n_tokens, n_images, n_tiles, load_integers(file, "cross_attention_mask", {n_tokens, n_images, n_tiles})};
+        return {n_tokens, n_images, n_tiles, load_zeros_and_ones(file, "cross_attention_mask", {n_tokens, n_images, n_tiles})};
     std::vector<std::int64_t> tiles_present(static_cast<std::size_t>(n_images));
     for (std::size_t i = 0; i < pictures.aspect_ratio_mask.size(); ++i)
         tiles_present[i / static_cast<std::size_t>(n_tiles)] += pictures.aspect_ratio_mask[i];
@@ -207,6 +216,8 @@ int forward(const Options& options)
     const SafetensorsFile file(options.inputs);
     GenerateInputs inputs;
     inputs.token_ids = load_integers(file, "input_ids", {-1});
+    if (inputs.token_ids.empty())
+        throw std::runtime_error(fmt::format("{}: input_ids: holds no tokens; want at least one", file.path().string()));
     inputs.pictures = read_pictures(file, model.config.vision);
     if (inputs.pictures.n_images() > 0)
         inputs.mask = read_mask(file, inputs.token_ids, inputs.pictures, model.config);

@@ -131,11 +131,13 @@ void add_inspect(CLI::App& app, Options& options)
 
 std::optional<TraceOptions> trace_options(const TraceArguments& arguments, const CLI::App& command)
 {
-    if (arguments.folder.empty()) {
+    if (command.count("--trace") == 0) {
         if (!arguments.only.empty() || arguments.npy || arguments.force || command.count("--trace-values") > 0)
             throw CLI::ValidationError("--trace", "the options of a trace need --trace DIR beside them");
         return std::nullopt;
     }
+    if (arguments.folder.empty())
+        throw CLI::ValidationError("--trace", "want the name of a folder to make, got none");
     TraceOptions trace;
     trace.folder = arguments.folder;
     trace.only = arguments.only;
@@ -167,6 +169,7 @@ Options read_options(int argc, char** argv)
     TraceArguments trace;
     CLI::App app("Llama 3.2-Vision in plain C++, showing its work.", "reference");
     app.require_subcommand(1);
+    app.footer("Example: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
     CLI::App* run = add_run(app, options, trace);
     add_forward(app, options, trace);
     add_tokenize(app, options);
