@@ -26,7 +26,8 @@ SAMPLED_VALUES_PER_LINE = 16
 
 def statistics_of(values):
     """Over all of a flat array: NaN and infinities are counted and left out of the rest."""
-    values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is no news here
+        values = values.astype(np.float64)
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         numbers = dict.fromkeys(("min", "max", "mean", "std"), None) | {"l2": 0}
