@@ -35,7 +35,7 @@ void append(std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& mor
     ids.insert(ids.end(), more.begin(), more.end());
 }
 
-// The pieces are encoded one by one: a text that begins with a line break does not melt into the header's two.
+// TRAP(header_is_encoded_apart): the pieces are encoded one by one: a text that begins with a line break does not melt into the header's two.
 void append_header(const Tokenizer& tokenizer, const std::string& role, std::vector<std::int64_t>& ids)
 {
     ids.push_back(tokenizer.special_id("<|start_header_id|>"));
@@ -54,6 +54,8 @@ void append_turn(const Tokenizer& tokenizer, const Turn& turn, std::int64_t imag
                                              turn.n_images, role));
     append_header(tokenizer, role, ids);
     ids.insert(ids.end(), static_cast<std::size_t>(turn.n_images), image_token);
+    // TRAP(special_tokens_in_user_text): what a user spells must not end the turn or begin another.
+    // TRAP(text_is_not_trimmed): spaces around the text stay, as in Meta's code; transformers' template trims them.
     append(ids, tokenizer.encode(turn.text, false));
     ids.push_back(tokenizer.special_id("<|eot_id|>"));
 }

@@ -371,7 +371,8 @@ void Tokenizer::State::append_piece(std::string_view piece, std::vector<std::int
         Merge merge;
         std::size_t begin = 0, middle = 0, end = 0;  // of the two parts when they were neighbours
     };
-    const auto later = [](const Candidate& a, const Candidate& b) {  // lowest rank first, then leftmost
+    // TRAP(merge_order): lowest rank first, then leftmost; not from left to right, nor the longest token first.
+    const auto later = [](const Candidate& a, const Candidate& b) {
         return std::tie(a.merge.rank, a.begin) > std::tie(b.merge.rank, b.begin);
     };
     std::priority_queue<Candidate, std::vector<Candidate>, decltype(later)> waiting(later);

@@ -29,6 +29,7 @@ constexpr std::int64_t max_id = 10'000'000;
 constexpr std::uintmax_t max_file_bytes = 256u << 20;  // the real tokenizer.json has 17 MB
 
 // The split pattern of Llama 3, which tokenizer.model does not carry (llama_models/llama3/tokenizer.py).
+// TRAP(case_insensitive_contractions): (?i:) folds as Unicode does, so the long s, U+017F, is an s there and nowhere else.
 constexpr const char* llama3_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -300,6 +301,7 @@ TokenizerFile read_json(const std::filesystem::path& file, const std::string& by
         require_plain_bpe(file, root, model);
         TokenizerFile table;
         table.pattern = read_split_pattern(file, root);
+        // TRAP(ignore_merges): a whole pre-token that is a token is taken as it is, though merges would not lead to it.
         table.whole_piece_first = model.value("ignore_merges", false);
         read_merges(file, model, read_vocabulary(file, root, model, table), table);
         require_every_byte(file, table);
