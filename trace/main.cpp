@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <sstream>
 #include <stdexcept>
 
 #include <CLI/CLI.hpp>
@@ -30,10 +31,12 @@ struct Arguments {
 int show(const Arguments& arguments)
 {
     const Trace trace(arguments.a);
+    std::ostringstream text;  // a tensor that cannot be read in full is not shown in part
     if (arguments.name.empty())
-        show_trace(std::cout, trace, arguments.step);
+        show_trace(text, trace, arguments.step);
     else
-        show_tensor(std::cout, trace, arguments.name, arguments.step);
+        show_tensor(text, trace, arguments.name, arguments.step);
+    std::cout << text.str();
     return same;
 }
 
