@@ -44,7 +44,8 @@ std::string Places::token_text(std::int64_t token) const
 {
     if (token < 0 || token >= static_cast<std::int64_t>(tokens_.size()))
         return "";
-    return " " + json(tokens_[static_cast<std::size_t>(token)]).dump(-1, ' ', false, json::error_handler_t::replace);
+    const json text = tokens_[static_cast<std::size_t>(token)];
+    return fmt::format(" {}", text.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 std::string Places::patch_text(std::int64_t patch) const

@@ -312,7 +312,7 @@ bool Recorder::wants(std::string_view name) const
     return writer_ && writer_->state_->wants(fmt::format("{}{}", prefix_, name));
 }
 
-void Recorder::operator()(std::string_view name, std::string_view axes, const TensorView& tensor, std::source_location where) const
+void Recorder::operator()(std::string_view name, std::string_view axes, const TensorView& tensor, SourcePlace where) const
 {
     RecordedRows rows = begin(name, axes, tensor.shape, where);
     if (!rows)
@@ -322,24 +322,24 @@ void Recorder::operator()(std::string_view name, std::string_view axes, const Te
 }
 
 void Recorder::integers(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& values,
-                        const std::vector<std::int64_t>& shape, std::source_location where) const
+                        const std::vector<std::int64_t>& shape, SourcePlace where) const
 {
     if (!writer_)
         return;
-    const std::string file = path_in_repository(where.file_name());
+    const std::string file = path_in_repository(where.file);
     RecordedRows rows = writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "I64",
-                                       fmt::format("{}:{}", file, where.line()), chapter_of(file));
+                                       fmt::format("{}:{}", file, where.line), chapter_of(file));
     rows.append(values.data(), static_cast<std::int64_t>(values.size()));
     rows.finish();
 }
 
 RecordedRows Recorder::begin(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& shape,
-                             std::source_location where) const
+                             SourcePlace where) const
 {
     if (!writer_)
         return {};
-    const std::string file = path_in_repository(where.file_name());
-    return writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "F32", fmt::format("{}:{}", file, where.line()),
+    const std::string file = path_in_repository(where.file);
+    return writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "F32", fmt::format("{}:{}", file, where.line),
                           chapter_of(file));
 }
 

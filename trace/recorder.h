@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +17,13 @@
 #include "trace/statistics.h"
 
 namespace pictor {
+
+// Where the model called the recorder. (std::source_location says the same, but clang 14 cannot compile it.)
+struct SourcePlace {
+    const char* file;
+    int line;
+    static constexpr SourcePlace caller(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+};
 
 // Numbers in row-major order that somebody else owns.
 struct TensorView {
@@ -53,18 +59,18 @@ public:
 
     // Writes one tensor. axes: one word per axis, separated by spaces. The caller's file and line become `source`.
     void operator()(std::string_view name, std::string_view axes, const TensorView& tensor,
-                    std::source_location where = std::source_location::current()) const;
+                    SourcePlace where = SourcePlace::caller()) const;
 
     // The same for whole numbers (token ids, masks): written as dtype I64.
     void integers(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& values,
                   const std::vector<std::int64_t>& shape,
-                  std::source_location where = std::source_location::current()) const;
+                  SourcePlace where = SourcePlace::caller()) const;
 
     // For a tensor that never stands in memory whole: append its numbers in row-major order, a block at a time.
     // A block's rows may go to several such tensors in turn (scores, masked_scores, probs). Destroying it completes
     // the tensor; too few or too many numbers is an error.
     RecordedRows begin(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& shape,
-                       std::source_location where = std::source_location::current()) const;
+                       SourcePlace where = SourcePlace::caller()) const;
 
 private:
     TraceWriter* writer_ = nullptr;
