@@ -67,7 +67,8 @@ class Trace:
 
     def kept_values(self, entry):
         with open(self.path(entry["file"]), encoding="utf-8") as file:
-            values = json.load(file)["values"]
+            # A float may be written without a point, and "-0" as an int would lose its sign.
+            values = json.load(file, parse_int=int if entry["dtype"] == "I64" else float)["values"]
         if entry["dtype"] == "I64":
             return np.array(values, dtype=np.int64)
         return np.array([NONFINITE[value] if isinstance(value, str) else value for value in values], dtype=np.float32)
