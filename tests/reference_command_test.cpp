@@ -258,7 +258,7 @@ TEST_CASE("reference run: --max-new-tokens, several pictures, what the trace say
     CHECK(trace.at("images")[1].at("file") == pictures + "row.png");
     CHECK_THAT(trace.at("prompt").at("text").get<std::string>(), ContainsSubstring("<|image|><|image|>a<|eot_id|>"));
     CHECK(trace.at("prompt").at("token_ids").size() == trace.at("prompt").at("token_texts").size());
-    CHECK(names_in(folder.path) == std::set<std::string>{"trace"});
+    CHECK(entries_of(folder.path) == std::set<std::string>{"trace"});
 }
 
 TEST_CASE("reference: threads do not change a bit", "[command_line]")
@@ -292,7 +292,7 @@ TEST_CASE("reference: which model, from any working directory", "[command_line]"
     const CommandResult answer = reference({"run", "--prompt", "What is your name?"}, {.folder = elsewhere.path});
     check_fine(answer);
     CHECK(answer.out == "My name is Pictor.\n");
-    CHECK(names_in(elsewhere.path).empty());
+    CHECK(entries_of(elsewhere.path).empty());
 }
 
 TEST_CASE("reference tokenize: an argument, a file, standard input", "[command_line]")
@@ -348,7 +348,7 @@ TEST_CASE("reference preprocess: JSON, and tiles in a file", "[command_line]")
     CHECK(load_integers(file, "aspect_ratio_mask", {4}) == std::vector<std::int64_t>{1, 1, 1, 1});
     check_fine(reference({"preprocess", "--model", base, pictures + "tile.png"}));
     check_refused(reference({"preprocess", pictures + "odd.png", "--output", (folder.path / "none/tiles.safetensors").string()}), "reference", {"none/tiles.safetensors"});
-    CHECK(names_in(folder.path) == std::set<std::string>{"tiles.safetensors"});
+    CHECK(entries_of(folder.path) == std::set<std::string>{"tiles.safetensors"});
 }
 
 TEST_CASE("reference forward: exact tensors in, golden tokens out", "[command_line]")
@@ -365,7 +365,7 @@ TEST_CASE("reference forward: exact tensors in, golden tokens out", "[command_li
         CHECK(trace.at("reference") == rule);
         CHECK(trace.at("steps").size() == 5);
         CHECK(trace.at("images")[0].at("tiles") == Json{2, 2});
-        CHECK(names_in(trace_folder / "tensors").empty());
+        CHECK(entries_of(trace_folder / "tensors").empty());
     }
     const CommandResult silent = reference(forward(case_inputs("text_only"), {}));
     check_fine(silent);
@@ -386,7 +386,7 @@ TEST_CASE("reference --trace: which tensors, how many of their values", "[comman
     CHECK(only.size() == 3);
     CHECK_THAT(only_err, ContainsSubstring("'misspelt.*' matched no tensor"));
     CHECK_THAT(only_err, !ContainsSubstring("lm_hea?"));
-    CHECK(names_in(folder.path / "only/tensors") == std::set<std::string>{"000-language_model.layers.1.cross_attn.probs.json",
+    CHECK(entries_of(folder.path / "only/tensors") == std::set<std::string>{"000-language_model.layers.1.cross_attn.probs.json",
                                                                          "000-language_model.layers.3.cross_attn.probs.json", "000-lm_head.json"});
     const auto [all, all_err] = traced("all", {"--trace-values", "all"});
     const auto [sample, sample_err] = traced("sample", {"--trace-values", "sample"});
@@ -394,13 +394,13 @@ TEST_CASE("reference --trace: which tensors, how many of their values", "[comman
     CHECK(all.size() > 100);
     CHECK(all == sample);  // no tensor of this model is large enough for a sample
     REQUIRE(none.size() == all.size());
-    CHECK(names_in(folder.path / "none/tensors").size() == none.size());
+    CHECK(entries_of(folder.path / "none/tensors").size() == none.size());
     for (const Json& entry : none) {
         CHECK(entry.at("values") == "none");
         CHECK_FALSE(entry.contains("file"));
         CHECK(fs::exists(folder.path / "none" / entry.at("npy").get<std::string>()));
     }
-    CHECK(names_in(folder.path) == std::set<std::string>{"only", "all", "sample", "none"});
+    CHECK(entries_of(folder.path) == std::set<std::string>{"only", "all", "sample", "none"});
 }
 
 TEST_CASE("reference --trace: no folder is lost", "[command_line]")
@@ -430,7 +430,7 @@ TEST_CASE("reference --trace: no folder is lost", "[command_line]")
     check_refused(reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos/holiday/trace").string()})), "reference", {"cannot be made"});
     check_refused(reference(forward(case_inputs("1x1"), {"--trace", ""})), "reference", {"--trace"});
     CHECK(files_of(folder.path / "photos") == std::map<std::string, std::string>{{"holiday", "mine"}});
-    CHECK(names_in(folder.path) == std::set<std::string>{"broken.safetensors", "photos", "trace"});
+    CHECK(entries_of(folder.path) == std::set<std::string>{"broken.safetensors", "photos", "trace"});
 }
 
 TEST_CASE("reference inspect: what a checkpoint is made of", "[command_line]")
@@ -592,7 +592,7 @@ TEST_CASE("reference: a picture that is none", "[command_line][hostile]")
         CHECK_FALSE(fs::exists(trace_folder));
         CHECK_FALSE(fs::exists(folder.path / "tiles"));
     }
-    CHECK(names_in(folder.path).size() == files.size() - 1);  // absent.png is absent; nothing else came
+    CHECK(entries_of(folder.path).size() == files.size() - 1);  // absent.png is absent; nothing else came
 }
 
 TEST_CASE("reference forward: inputs that do not fit", "[command_line][hostile]")
@@ -647,7 +647,7 @@ TEST_CASE("reference forward: inputs that do not fit", "[command_line][hostile]"
             tensors[each.name] = each.tensor;
         write_file(file, safetensors_bytes(tensors));
         check_refused(reference(forward(file, {"--trace", (folder.path / "trace").string()})), "reference", {each.word});
-        CHECK(names_in(folder.path) == std::set<std::string>{"inputs.safetensors"});
+        CHECK(entries_of(folder.path) == std::set<std::string>{"inputs.safetensors"});
     }
     for (const std::string& bytes : {std::string(), read_file(case_inputs("1x1")).substr(0, 600)}) {
         write_file(file, bytes);
@@ -678,7 +678,7 @@ TEST_CASE("reference: a full disk is a message, and leaves nothing behind", "[co
     const Arguments trace_here{"--trace", (folder.path / "trace").string(), "--trace-values", "all"};
     check_refused(reference(forward(case_inputs("2x2"), trace_here), {.largest_file = 8192}), "reference", {"trace", "cannot be written"});
     check_refused(reference({"preprocess", pictures + "demo.png", "--output", (folder.path / "tiles").string()}, {.largest_file = 8192}), "reference", {"tiles"});
-    CHECK(names_in(folder.path).empty());
+    CHECK(entries_of(folder.path).empty());
 
     if (!fs::exists("/dev/full")) {
         WARN("no /dev/full on this system: standard output that cannot be written is not tested");

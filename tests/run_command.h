@@ -1,9 +1,10 @@
 // Starts one of the programs as a shell would, and collects what it says.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -32,10 +33,10 @@ using Arguments = std::vector<std::string>;
 struct Surroundings {
     std::string input{};                               // standard input
     std::map<std::string, std::string> environment{};  // beside what the tests themselves have
-    std::filesystem::path folder = ".";              // working directory
+    std::filesystem::path folder = ".";                // working directory
     std::filesystem::path output{};                    // where standard output goes; empty: into CommandResult::out
-    std::uint64_t largest_file = 0;                  // bytes, as `ulimit -f` says it; 0: no limit
-    int seconds = 120;                               // then it is ended, and the result says so
+    std::uint64_t largest_file = 0;                    // bytes, as `ulimit -f` says it; 0: no limit
+    int seconds = 120;                                 // then it is ended, and the result says so
 };
 
 struct CommandResult {
@@ -60,7 +61,7 @@ inline std::string read_file(const std::filesystem::path& path)
 }
 
 // Everything in a folder by its name, hidden files too: what a failed command left behind.
-inline std::set<std::string> names_in(const std::filesystem::path& folder)
+inline std::set<std::string> entries_of(const std::filesystem::path& folder)
 {
     std::set<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(folder))
@@ -108,6 +109,21 @@ inline void wait_for(pid_t child, int seconds, CommandResult& result)
         result.signal = WTERMSIG(status);
 }
 
+// "NAME=value" of each variable. A PICTOR_MODEL that whoever runs the tests has set is left out.
+inline std::vector<std::string> child_environment(const Surroundings& surroundings)
+{
+    std::vector<std::string> variables;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        const std::string text = *variable;
+        const std::string key = text.substr(0, text.find('='));
+        if (key != "PICTOR_MODEL" && !surroundings.environment.count(key))
+            variables.push_back(text);
+    }
+    for (const auto& [key, value] : surroundings.environment)
+        variables.push_back(key + "=" + value);
+    return variables;
+}
+
 inline CommandResult run_command(const std::string& name, const Arguments& arguments, const Surroundings& surroundings = {})
 {
     const TempFolder streams;
@@ -123,15 +139,7 @@ inline CommandResult run_command(const std::string& name, const Arguments& argum
     for (const std::string& argument : arguments)
         command.arguments.push_back(const_cast<char*>(argument.c_str()));
     command.arguments.push_back(nullptr);
-    std::vector<std::string> variables;
-    for (char** variable = environ; *variable != nullptr; ++variable) {
-        const std::string text = *variable;
-        const std::string key = text.substr(0, text.find('='));
-        if (key != "PICTOR_MODEL" && !surroundings.environment.count(key))
-            variables.push_back(text);
-    }
-    for (const auto& [key, value] : surroundings.environment)
-        variables.push_back(key + "=" + value);
+    std::vector<std::string> variables = child_environment(surroundings);
     for (std::string& variable : variables)
         command.environment.push_back(variable.data());
     command.environment.push_back(nullptr);

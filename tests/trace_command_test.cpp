@@ -222,11 +222,11 @@ TEST_CASE("trace convert: to safetensors, to .npy, and back", "[command_line]")
     check_same(trace({"diff", back, golden, "--atol", "0", "--rtol", "0"}));
 
     check_fine(trace({"convert", golden, arrays, "--only", "lm_head", "--only", "language_model.norm"}));
-    CHECK(names_in(arrays).count("000-lm_head.npy") == 1);
+    CHECK(entries_of(arrays).count("000-lm_head.npy") == 1);
     check_refused(trace({"convert", arrays, back}), "trace", {back, "--force"});
     check_fine(trace({"convert", arrays, back, "--force"}));
     check_same(trace({"diff", back, golden, "--common", "--atol", "0", "--rtol", "0"}));
-    CHECK(read_json(fs::path(back) / "trace.json").at("tensors").size() == names_in(arrays).size());
+    CHECK(read_json(fs::path(back) / "trace.json").at("tensors").size() == entries_of(arrays).size());
 
     check_refused(trace({"convert", golden, tensors}), "trace", {tensors, "--force"});
     check_fine(trace({"convert", golden, tensors, "--force", "--only", "lm_head"}));
@@ -245,7 +245,7 @@ TEST_CASE("trace convert: to safetensors, to .npy, and back", "[command_line]")
     const CommandResult shown = trace({"show", (folder.path / "tree").string(), "lm_head"});
     check_fine(shown);
     CHECK_THAT(shown.out, ContainsSubstring("1.5"));
-    CHECK(names_in(folder.path) == std::set<std::string>{"arrays", "back", "batch.safetensors", "named_oddly", "squeezed", "t.safetensors", "tree", "tree.json"});
+    CHECK(entries_of(folder.path) == std::set<std::string>{"arrays", "back", "batch.safetensors", "named_oddly", "squeezed", "t.safetensors", "tree", "tree.json"});
 }
 
 TEST_CASE("trace: broken traces are refused by every command", "[command_line][hostile]")
@@ -259,7 +259,7 @@ TEST_CASE("trace: broken traces are refused by every command", "[command_line][h
         check_refused(trace({"check", golden, copy.text()}), "trace", words);
         check_refused(trace({"convert", copy.text(), (copy.folder.path / "out.safetensors").string()}), "trace", words);
         check_refused(trace({"convert", copy.text(), (copy.folder.path / "out").string()}), "trace", words);
-        CHECK(names_in(copy.folder.path) == std::set<std::string>{"trace"});
+        CHECK(entries_of(copy.folder.path) == std::set<std::string>{"trace"});
     };
     for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string(200000, '[')}) {
         const TraceCopy copy;
@@ -306,15 +306,15 @@ TEST_CASE("trace convert: broken files are refused, nothing is left behind", "[c
     fs::create_directory(folder.path / "nothing");
     fs::create_directory(folder.path / "bad");
     write_file(folder.path / "bad/lm_head.npy", "\x93NUMPY");
-    const std::set<std::string> before = names_in(folder.path);
+    const std::set<std::string> before = entries_of(folder.path);
     for (const std::string& name : before) {
         check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out").string()}), "trace", {folder.path.string()});
         check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out.safetensors").string()}), "trace", {folder.path.string()});
     }
-    CHECK(names_in(folder.path) == before);
+    CHECK(entries_of(folder.path) == before);
     check_refused(trace({"convert", golden, (folder.path / "text.json/out").string()}), "trace", {"text.json"});
     check_refused(trace({"convert", golden, (folder.path / "nowhere/out.safetensors").string()}), "trace", {"nowhere"});
-    CHECK(names_in(folder.path) == before);
+    CHECK(entries_of(folder.path) == before);
 }
 
 TEST_CASE("trace: a full disk is a message, and leaves nothing behind", "[command_line][hostile]")
@@ -324,7 +324,7 @@ TEST_CASE("trace: a full disk is a message, and leaves nothing behind", "[comman
     for (const std::string name : {"out", "out.safetensors"})
         check_refused(trace({"convert", golden, (folder.path / name).string()}, small), "trace", {"cannot be written"});
     check_refused(trace({"convert", golden, (folder.path / "out").string(), "--to", "trace"}, small), "trace", {"cannot be written"});
-    CHECK(names_in(folder.path).empty());
+    CHECK(entries_of(folder.path).empty());
 
     if (!fs::exists("/dev/full")) {
         WARN("no /dev/full on this system: standard output that cannot be written is not tested");
