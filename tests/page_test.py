@@ -296,7 +296,7 @@ def main():
             check_page(page, Truth(trace), html, options.screenshots)
         finally:
             page.close()
-    print(f"page_test: {checks} checks, {len(failures)} failed")
+    print(f"{checks - len(failures)} passed, {len(failures)} failed")
     return 1 if failures else 0
 
 

@@ -167,7 +167,7 @@ std::string dot_text(const Graph& graph)
 std::string graph_style_sheet()
 {
     std::string css = "a:hover text,a:focus text{text-decoration:underline}\n@media (prefers-color-scheme:dark){\n"
-                      ".graph>polygon,.page{fill:#14171d}\n.node text{fill:#eef1f6}\n.group text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
+                      ".graph>polygon,.page{fill:#14171d}\n.node text,.graph>text{fill:#eef1f6}\n.group text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
     for (const Kind& kind : kinds)
         css += fmt::format(".{0} path,.{0} polygon,rect.{0}{{fill:{1};stroke:{2}}}\n", kind.name, kind.dark_fill, kind.dark_stroke);
     css += ".cluster path,.cluster polygon{fill:none}\n";

@@ -60,7 +60,7 @@ std::string head_words(const Heat& heat, std::int64_t n_heads)
 {
     std::string text = head_text(heat.request, n_heads);
     if (heat.request.weigh_values)
-        text += fmt::format(", attention \xC3\x97 value norm \xC3\x97 |tanh gate| {:.3f}", std::abs(heat.gate));
+        text += ", weighed by values";
     return text;
 }
 
@@ -89,6 +89,8 @@ std::vector<std::string> notes(const Run& run, const Heat& heat)
         result.push_back("Under transformers' rules this row's cross-attention branch still averages over every key, padding included; it looked at nothing.");
     if (heat.request.heads == HeadChoice::max || heat.request.heads == HeadChoice::entropy)
         result.push_back("The ledger is that of the mean over heads: maxima and entropies do not add up.");
+    if (heat.request.weigh_values)
+        result.push_back(fmt::format("Weight of a patch: attention \xC3\x97 norm of the value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.", std::abs(heat.gate)));
     if (heat.gate_closed)
         result.push_back("The gate is closed: tanh(gate) is 0, and nothing that was read reaches the residual.");
     if (std::abs(heat.row_sum - 1) > 0.01)

@@ -28,7 +28,7 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
     command->add_option("--layer", options.layer, "cross-attention layer (default: the last), or vision.N or global.N with --patch");
     command->add_option("--head", options.head, "a number, mean, max, or entropy (default: mean)");
     command->add_option("--token", options.token, "a word, or its index in prompt and answer together (default: the answer's most pointed word)");
-    command->add_option("--image", options.image, "which picture, from 0 (default: the one read most)");
+    command->add_option("--image", options.image, "which picture, from 0 (default: the one read most)")->check(CLI::NonNegativeNumber);
     command->add_option("--picture", options.picture, "picture file, when it is not where the trace says");
     command->add_option("--weight", options.weight, "attention, or values: times the norm of the value it moves and |tanh(gate)|");
     command->add_option("--minus", options.minus, "another trace: draw the difference");

@@ -23,6 +23,7 @@ p{margin:6px 0}
 button,select,input[type=search]{font:inherit;font-size:14px;color:inherit;background:var(--panel);border:1px solid var(--line);border-radius:7px;padding:5px 11px}
 button{cursor:pointer}
 button:hover{border-color:var(--soft)}
+button[aria-pressed=true]:not([data-token]){background:var(--row);color:var(--paper)}
 :focus-visible{outline:3px solid var(--row);outline-offset:2px}
 input[type=range]{width:130px;accent-color:var(--accent)}
 .stage{position:relative;margin:0 0 14px}
@@ -76,13 +77,14 @@ const char* const report_body = R"html(<header>
 <section aria-labelledby="look">
 <h2 id="look">Where it looked</h2>
 <p class="soft small">Point at a word, or focus it: the picture shows where a cross-attention layer looked before the word was written. Point at a patch: the words that read it light up.
-Keys: <kbd>&#8592;</kbd> <kbd>&#8594;</kbd> word, <kbd>&#8593;</kbd> <kbd>&#8595;</kbd> layer, <kbd>[</kbd> <kbd>]</kbd> head, <kbd>m</kbd> mean, <kbd>p</kbd> pin; on a focused picture the arrows move from patch to patch, <kbd>Esc</kbd> leaves it.</p>
+Keys: <kbd>&#8592;</kbd> <kbd>&#8594;</kbd> word, <kbd>&#8593;</kbd> <kbd>&#8595;</kbd> layer, <kbd>[</kbd> <kbd>]</kbd> head, <kbd>m</kbd> mean, <kbd>p</kbd> pin, <kbd>o</kbd> the picture itself; on a focused picture the arrows move from patch to patch, <kbd>Esc</kbd> leaves it.</p>
 <div class="columns">
 <div>
 <div class="controls">
 <label>layer <select id="layer"></select></label>
 <label>head <input type="range" id="head" min="0" max="0" value="0"><output id="head-name"></output></label>
 <button type="button" id="pin">Pin to compare</button>
+<button type="button" id="plain" aria-pressed="false">Show the picture itself</button>
 </div>
 <div id="stages"></div>
 <div class="legend"><span>0</span><canvas id="scale" width="256" height="1" role="img" aria-label="colour scale from nothing to the strongest patch"></canvas><span id="most"></span></div>
@@ -109,7 +111,7 @@ Keys: <kbd>&#8592;</kbd> <kbd>&#8594;</kbd> word, <kbd>&#8593;</kbd> <kbd>&#8595
 <section aria-labelledby="tensors-title">
 <h2 id="tensors-title">Every tensor</h2>
 <div class="controls"><label>search <input type="search" id="search" placeholder="cross_attn probs step:0"></label><span class="soft small" id="found" aria-live="polite"></span><button type="button" id="more">Show more</button></div>
-<div class="scroll"><table><thead><tr><th scope="col">name</th><th scope="col">step</th><th scope="col">axes</th><th scope="col">shape</th><th scope="col">min</th><th scope="col">max</th><th scope="col">mean</th><th scope="col">std</th><th scope="col">histogram</th><th scope="col">source</th><th scope="col">chapter</th></tr></thead><tbody id="tensors"></tbody></table></div>
+<div class="scroll"><table><thead><tr><th scope="col">name</th><th scope="col">step</th><th scope="col">histogram</th><th scope="col">axes</th><th scope="col">shape</th><th scope="col">min</th><th scope="col">max</th><th scope="col">mean</th><th scope="col">std</th><th scope="col">source</th><th scope="col">chapter</th></tr></thead><tbody id="tensors"></tbody></table></div>
 </section>
 <section aria-labelledby="left-title" id="left">
 <h2 id="left-title">What is not in this page</h2>
@@ -136,7 +138,7 @@ const stored = new Uint16Array(bytes.buffer);
 const palette = Array.from({length: 256}, (_, i) => [0, 2, 4].map(k => parseInt(data.colours.substr(6 * i + k, 2), 16)));
 const names = ['patches on the picture', 'padding pixels inside tiles', 'absent tiles', 'class tokens', 'other pictures', 'padding rows'];
 const shades = ['#d9622b', '#8d96a8', '#c9cedb', '#5577bd', '#6f8f4e', '#5d5468'];
-const state = {token: -1, layer: Math.max(0, attention.layers.length - 1), map: nMaps - 1, patch: null, pins: []};
+const state = {token: -1, layer: Math.max(0, attention.layers.length - 1), map: nMaps - 1, patch: null, pins: [], plain: false};
 
 const percent = share => share === 0 ? '0 %' : share < 0.000095 ? (100 * share).toExponential(1) + ' %' : (100 * share).toFixed(share < 0.01 ? 2 : 1) + ' %';
 const mapIndex = (layer, map, row) => (layer * nMaps + map) * nRows + row;
@@ -219,7 +221,7 @@ function drawStage(stage, row) {
   const context = stage.context, p = stage.picture;
   stage.veil.hidden = true; stage.bar.replaceChildren(); stage.words.replaceChildren();
   stage.values = null; delete stage.canvas.dataset.strongest;
-  if (row === undefined || !nMaps) {
+  if (row === undefined || !nMaps || state.plain) {
     if (stage.original) context.putImageData(stage.original, 0, 0);
     else paint(stage, context, new Float64Array(patchesOf[stage.index]), 1);
     stage.caption.textContent = `${p.file}, ${p.size[1]} \u00d7 ${p.size[0]} pixels, ${p.tiles[0]} \u00d7 ${p.tiles[1]} tiles, ${p.grid[0]} \u00d7 ${p.grid[1]} patches`;
@@ -337,16 +339,18 @@ function drawPins() {
 
 const clamp = (value, most) => Math.min(most, Math.max(0, value));
 const setLayer = layer => { if (attention.layers.length) { state.layer = clamp(layer, attention.layers.length - 1); draw(); } };
+const togglePlain = () => { state.plain = !state.plain; at('plain').setAttribute('aria-pressed', String(state.plain)); draw(); };
 const setMap = map => { if (nMaps) { state.map = clamp(map, nMaps - 1); draw(); } };
 attention.layers.forEach((layer, i) => { const option = make('option', String(layer)); option.value = String(i); at('layer').append(option); });
 at('head').max = String(Math.max(0, nMaps - 1));
 at('layer').addEventListener('change', event => setLayer(Number(event.target.value)));
 at('head').addEventListener('input', event => setMap(Number(event.target.value)));
 at('pin').addEventListener('click', pin);
+at('plain').addEventListener('click', togglePlain);
 document.addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) || event.target.id === 'graph') return;
   const go = {ArrowLeft: () => buttons[clamp(state.token - 1, tokens.length - 1)].focus(), ArrowRight: () => buttons[clamp(state.token + 1, tokens.length - 1)].focus(),
-    ArrowUp: () => setLayer(state.layer + 1), ArrowDown: () => setLayer(state.layer - 1), '[': () => setMap(state.map - 1), ']': () => setMap(state.map + 1), m: () => setMap(nMaps - 1), p: pin}[event.key];
+    ArrowUp: () => setLayer(state.layer + 1), ArrowDown: () => setLayer(state.layer - 1), '[': () => setMap(state.map - 1), ']': () => setMap(state.map + 1), m: () => setMap(nMaps - 1), p: pin, o: togglePlain}[event.key];
   if (go && tokens.length) { go(); event.preventDefault(); }
 });
 
@@ -407,7 +411,7 @@ function line(row) {
   if (histogram) cell.append(bars(histogram));
   if (nonfinite > 0) cell.append(`${nonfinite} NaN or infinite`); else if (size > 0 && zeros === size) cell.append('all zero');
   if (data.tensors.chapters[chapter]) { const a = make('a', chapter); a.href = data.tensors.chapters[chapter]; link.append(a); } else link.textContent = chapter;
-  tr.append(make('td', name, 'name'), make('td', String(step), 'number'), make('td', axes), make('td', shape.join(' \u00d7 ') + ' ' + dtype), ...[min, max, mean, std].map(v => make('td', short(v), 'number')), cell, make('td', source, 'name'), link);
+  tr.append(make('td', name, 'name'), make('td', String(step), 'number'), cell, make('td', axes), make('td', shape.join(' \u00d7 ') + ' ' + dtype), ...[min, max, mean, std].map(v => make('td', short(v), 'number')), make('td', source, 'name'), link);
   return tr;
 }
 function search() {

@@ -1,0 +1,182 @@
+// The diagram says what the model is: parameter counts, layers at their places, safe labels, well-formed SVG.
+#include <fstream>
+#include <regex>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/catch.h"
+#include "tests/trace_folder.h"
+#include "viz/architecture.h"
+#include "viz/output.h"
+#include "viz/svg.h"
+
+using namespace pictor;
+using pictor::testing::TemporaryFolder;
+
+namespace {
+
+std::size_t count_of(const std::string& text, const std::string& part)
+{
+    std::size_t count = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size()))
+        ++count;
+    return count;
+}
+
+nlohmann::json shipped_config()
+{
+    std::ifstream stream("models/pictor/config.json");
+    return nlohmann::json::parse(stream);
+}
+
+// Elements of the shapes in a safetensors header.
+std::int64_t elements_in(const std::filesystem::path& file)
+{
+    std::ifstream stream(file, std::ios::binary);
+    std::uint64_t length = 0;
+    stream.read(reinterpret_cast<char*>(&length), 8);
+    std::string text(length, ' ');
+    stream.read(text.data(), static_cast<std::streamsize>(length));
+    const nlohmann::json header = nlohmann::json::parse(text);
+    std::int64_t sum = 0;
+    for (const auto& [name, entry] : header.items()) {
+        if (name == "__metadata__") continue;
+        std::int64_t size = 1;
+        for (const auto& extent : entry["shape"]) size *= extent.get<std::int64_t>();
+        sum += size;
+    }
+    return sum;
+}
+
+}  // namespace
+
+TEST_CASE("parameter counts equal the shipped checkpoint's and the released model's", "[architecture]")
+{
+    const ModelSizes pictor = read_model_sizes("models/pictor/config.json", "Pictor");
+    CHECK(count_parameters(pictor).total == elements_in("models/pictor/model.safetensors"));
+    // What the model card of Llama 3.2-Vision rounds to 10.6B; the exact number is that of its checkpoint.
+    CHECK(count_parameters(preset_sizes("11b")).total == 10670220835);
+    CHECK(count_text(count_parameters(preset_sizes("90b")).total) == "88.6 B");
+    CHECK_THROWS_WITH(preset_sizes("7b"), ContainsSubstring("11b or 90b"));
+}
+
+TEST_CASE("layers are folded without losing one", "[architecture]")
+{
+    for (const bool unfold : {false, true})
+        for (const ModelSizes& sizes : {preset_sizes("11b"), preset_sizes("90b"), read_model_sizes("models/pictor/config.json", "Pictor")}) {
+            std::vector<std::int64_t> cross;
+            std::int64_t layers = 0;
+            for (const auto& group : fold_layers(sizes, unfold))
+                for (const LayerRun& run : group)
+                    for (std::int64_t copy = 0; copy < run.times; ++copy)
+                        for (std::int64_t i = 0; i < run.count; ++i) {
+                            ++layers;
+                            if (run.is_cross) cross.push_back(run.first + copy * run.stride + i);
+                        }
+            std::sort(cross.begin(), cross.end());
+            CHECK(layers == sizes.n_text_layers);
+            CHECK(cross == sizes.cross_layers);
+        }
+    CHECK(fold_layers(preset_sizes("11b"), false).size() == 4);
+    CHECK(fold_layers(preset_sizes("11b"), true).size() == 40);
+}
+
+TEST_CASE("diagrams of every style name every step", "[architecture]")
+{
+    for (const DiagramStyle style : {DiagramStyle::slide, DiagramStyle::article})
+        for (const bool unfold : {false, true}) {
+            const std::string svg = architecture_drawing(read_model_sizes("models/pictor/config.json", "Pictor"), {style, unfold, "build/architecture.svg"});
+            for (const char* step : {"prompt", "tokenizer", "embedding table", "RMSNorm", "LM head", "sample", "picture", "conv patches", "projector", "cross-attention", "self-attention", "RoPE", "2.89 M parameters"}) {
+                INFO(step);
+                CHECK_THAT(svg, ContainsSubstring(step));
+            }
+            CHECK(count_of(svg, "<svg") == 2);
+            CHECK(count_of(svg, "</svg>") == 2);
+            CHECK_THAT(svg, ContainsSubstring("../reference/text/cross_attention.cpp"));
+            if (unfold) CHECK_THAT(svg, ContainsSubstring("vision layer 5") && ContainsSubstring("layer 9"));
+        }
+    const std::string slide = architecture_drawing(preset_sizes("11b"), {DiagramStyle::slide, false, "a.svg"});
+    const SvgSize size = svg_size(slide);
+    CHECK(size.width / size.height == Approx(16.0 / 9));
+}
+
+TEST_CASE("names with markup or Graphviz syntax in them draw safely", "[architecture]")
+{
+    ModelSizes sizes = preset_sizes("11b");
+    for (const char* name : {"<script>alert(1)</script>", "a\"];b[label=\"x", "]]>&amp;<!--", "\\N\\G", "\xF0\x9F\x98\x80 \xFF\x01"}) {
+        sizes.name = name;
+        const std::string svg = architecture_drawing(sizes, {DiagramStyle::article, false, "a.svg"});
+        CHECK_THAT(svg, !ContainsSubstring("<script"));
+        CHECK(count_of(svg, "<svg") == 2);
+        CHECK_THAT(svg, ContainsSubstring(escape_markup(visible_text(name, 60))));
+    }
+    Graph graph;
+    GraphNode node;
+    node.id = "n";
+    node.kind = "plain";
+    node.lines = {{"<b>\"x\\N\" ]; evil -> n [label=<<I>>", 0, false, ""}};
+    node.tooltip = "\"]; evil2 [label=\"\\G";
+    graph.nodes = {node};
+    graph.edges.push_back({"n", "n", "flow", "--> <TABLE>", true, ""});
+    const std::string svg = lay_out_graph(graph);
+    CHECK(count_of(svg, "class=\"node") == 1);
+    CHECK_THAT(svg, ContainsSubstring("evil -&gt; n"));
+}
+
+TEST_CASE("broken configs are refused with file and field", "[architecture]")
+{
+    const TemporaryFolder folder("architecture");
+    const auto file = folder.path / "config.json";
+    const auto message = [&](const nlohmann::json& config) {
+        write_file(config.dump(), file);
+        try {
+            read_model_sizes(file, "x");
+        } catch (const std::runtime_error& error) {
+            return std::string(error.what());
+        }
+        return std::string("no error");
+    };
+    nlohmann::json config = shipped_config();
+    CHECK(message(config) == "no error");
+    config["text_config"]["num_hidden_layers"] = -1;
+    CHECK_THAT(message(config), ContainsSubstring("config.json") && ContainsSubstring("text_config.num_hidden_layers") && ContainsSubstring("-1"));
+    config = shipped_config();
+    config["text_config"]["num_hidden_layers"] = 1000000000;
+    CHECK_THAT(message(config), ContainsSubstring("num_hidden_layers"));
+    config = shipped_config();
+    config["text_config"]["cross_attention_layers"] = {3, 10};
+    CHECK_THAT(message(config), ContainsSubstring("cross_attention_layers"));
+    config = shipped_config();
+    config["vision_config"].erase("patch_size");
+    CHECK_THAT(message(config), ContainsSubstring("vision_config.patch_size: missing"));
+    config = shipped_config();
+    config["vision_config"]["patch_size"] = "14";
+    CHECK_THAT(message(config), ContainsSubstring("\"14\""));
+    CHECK_THAT(message({{"model_type", "llama"}}), ContainsSubstring("mllama"));
+    write_file("{", file);
+    CHECK_THROWS_WITH(read_model_sizes(file, "x"), ContainsSubstring("no JSON object"));
+    CHECK_THROWS_WITH(read_model_sizes(folder.path / "absent.json", "x"), ContainsSubstring("absent.json"));
+}
+
+TEST_CASE("drawings are written by the file's ending, whole or not at all", "[architecture]")
+{
+    const TemporaryFolder folder("output");
+    const std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20\" height=\"10\"><rect width=\"20\" height=\"10\"/></svg>";
+    for (const auto& [name, start] : std::vector<std::pair<std::string, std::string>>{{"a.svg", "<svg"}, {"a.PNG", "\x89PNG"}, {"a.pdf", "%PDF"}}) {
+        write_drawing(svg, folder.path / name);
+        std::ifstream stream(folder.path / name, std::ios::binary);
+        std::string bytes(start.size(), ' ');
+        stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+        CHECK(bytes == start);
+    }
+    CHECK_THROWS_WITH(write_drawing(svg, folder.path / "a.jpg"), ContainsSubstring(".svg, .png or .pdf"));
+    CHECK_THROWS_WITH(write_drawing(svg, folder.path / "absent" / "a.svg"), ContainsSubstring("cannot be written"));
+    CHECK_THROWS_WITH(write_drawing("no svg", folder.path / "b.png"), ContainsSubstring("rsvg-convert failed"));
+    CHECK_FALSE(std::filesystem::exists(folder.path / "b.png"));
+    CHECK_THROWS_WITH(run_program({"pictor-no-such-program"}, "", "install it"), ContainsSubstring("install it"));
+    // More than a pipe holds, both ways.
+    const std::string large(3000000, 'x');
+    CHECK(run_program({"cat"}, large, "") == large);
+    CHECK_THROWS(run_program({"false"}, large, ""));
+}
