@@ -1,5 +1,7 @@
 // The graph of a layer shows what its trace says, and marks what is odd.
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "tests/catch.h"
@@ -85,18 +87,18 @@ TEST_CASE("a cross layer's graph has every operation, its gates' values and both
 TEST_CASE("odd tensors are marked", "[layer_graph]")
 {
     const TemporaryFolder temporary("layer-odd");
-    const auto spoiled = [&](const std::string& which, auto change) {
-        static int count = 0;
+    int count = 0;
+    const auto spoiled = [&](const std::string& which, const std::function<void(std::vector<float>&)>& change) {
         const auto folder = write_layer(temporary.path / std::to_string(count++), [&](const std::string& name, std::vector<float>& values) {
             if (name == "language_model.layers.1." + which) change(values);
         });
         return all_lines(graph_of(folder, "1"));
     };
-    CHECK_THAT(spoiled("cross_attn.o_proj", [](auto& v) { v[1] = std::numeric_limits<float>::quiet_NaN(); }), ContainsSubstring("1 NaN or infinite"));
-    CHECK_THAT(spoiled("mlp.act_fn", [](auto& v) { std::fill(v.begin(), v.end(), 0.0f); }), ContainsSubstring("all zero"));
-    CHECK_THAT(spoiled("mlp.up_proj", [](auto& v) { v[0] = 1e4f; }), ContainsSubstring("range over 100 times"));
+    CHECK_THAT(spoiled("cross_attn.o_proj", [](std::vector<float>& v) { v[1] = std::numeric_limits<float>::quiet_NaN(); }), ContainsSubstring("1 NaN or infinite"));
+    CHECK_THAT(spoiled("mlp.act_fn", [](std::vector<float>& v) { std::fill(v.begin(), v.end(), 0.0f); }), ContainsSubstring("all zero"));
+    CHECK_THAT(spoiled("mlp.up_proj", [](std::vector<float>& v) { v[0] = 1e4f; }), ContainsSubstring("range over 100 times"));
     // A mask's lowest float is no oddity.
-    CHECK_THAT(spoiled("cross_attn.masked_scores", [](auto& v) { v[0] = -3.4028235e38f; }), !ContainsSubstring("\xE2\x9A\xA0"));
+    CHECK_THAT(spoiled("cross_attn.masked_scores", [](std::vector<float>& v) { v[0] = -3.4028235e38f; }), !ContainsSubstring("\xE2\x9A\xA0"));
 }
 
 TEST_CASE("layers that are not there are refused with those that are", "[layer_graph]")

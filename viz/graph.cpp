@@ -72,15 +72,18 @@ const EdgeKind& edge_kind_of(const std::string& name)
     return edge_kinds[0];
 }
 
-// Text inside an HTML-like label. Graphviz takes the same five entities as XML.
-std::string label_text(const std::string& text) { return escape_markup(visible_text(text, 120)); }
+std::string with_backslashes(const std::string& text, const char* backslash)
+{
+    std::string result;
+    for (const char c : text)
+        result += c == '\\' ? std::string(backslash) : std::string(1, c);
+    return result;
+}
 
+// Tooltips go through Graphviz's own escapes twice.
 std::string quoted(const std::string& text)
 {
-    std::string result = "\"";
-    for (const char c : escape_markup(visible_text(text, 300)))
-        result += c == '\\' ? std::string("\\\\") : std::string(1, c);
-    return result + "\"";
+    return "\"" + with_backslashes(escape_markup(visible_text(text, 300)), "&#92;&#92;&#92;&#92;") + "\"";
 }
 
 std::string html_label(const GraphNode& node, const Graph& graph)
@@ -90,7 +93,7 @@ std::string html_label(const GraphNode& node, const Graph& graph)
         const LabelLine& line = node.lines[i];
         const double size = line.size > 0 ? line.size : i == 0 ? graph.title_size : graph.small_size;
         const bool bold = line.bold || i == 0;
-        const std::string words = bold ? "<B>" + label_text(line.text) + "</B>" : label_text(line.text);
+        const std::string words = bold ? "<B>" + graph_text(line.text) + "</B>" : graph_text(line.text);
         const std::string link = line.href.empty() ? "" : fmt::format(" HREF=\"{}\"", escape_markup(line.href));
         rows += fmt::format("<TR><TD{}><FONT POINT-SIZE=\"{}\">{}</FONT></TD></TR>", link, size, words.empty() ? " " : words);
     }
@@ -112,7 +115,7 @@ std::string edge_text(const GraphEdge& edge, const std::string& id)
 {
     const EdgeKind& kind = edge_kind_of(edge.kind);
     std::string text = fmt::format("  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to, id, kind.name, kind.colour, kind.style, kind.width);
-    if (!edge.label.empty()) text += fmt::format(", label=<<FONT COLOR=\"{}\">&#160;&#160;&#160;&#160;{}&#160;&#160;</FONT>>", kind.colour, label_text(edge.label));
+    if (!edge.label.empty()) text += fmt::format(", label=<<FONT COLOR=\"{}\">&#160;&#160;&#160;&#160;{}&#160;&#160;</FONT>>", kind.colour, graph_text(edge.label));
     if (!edge.shapes_layout) text += ", constraint=false";
     if (!edge.attributes.empty()) text += ", " + edge.attributes;
     return text + "];\n";
@@ -134,11 +137,17 @@ std::filesystem::path checkout()
 std::string relative_link(const std::filesystem::path& target, const std::filesystem::path& output)
 {
     std::error_code ignored;
-    const auto folder = output == "-" ? std::filesystem::current_path() : std::filesystem::absolute(output).parent_path();
+    const auto folder = output.empty() || output == "-" ? std::filesystem::current_path() : std::filesystem::absolute(output).parent_path();
     return std::filesystem::proximate(target, folder, ignored).generic_string();
 }
 
 }  // namespace
+
+// Graphviz takes the entities of XML in its HTML-like labels, but then replaces \N, \G and the like: a backslash is two.
+std::string graph_text(const std::string& text, std::size_t most)
+{
+    return with_backslashes(escape_markup(visible_text(text, most)), "&#92;&#92;");
+}
 
 std::string dot_text(const Graph& graph)
 {
@@ -152,7 +161,7 @@ std::string dot_text(const Graph& graph)
     for (const GraphGroup& group : graph.groups) {
         const Kind& kind = kind_of(group.kind);
         text += fmt::format("  subgraph cluster_{0} {{ id=\"{4}_group_{0}\"; label=<<B>{1}</B>>; labeljust=l; style=\"rounded\"; color=\"{2}\"; fontcolor=\"{3}\"; class=\"group\"; penwidth=1.2; margin=12;",
-                            group.id, label_text(group.title), kind.stroke, kind.stroke, graph.id);
+                            group.id, graph_text(group.title), kind.stroke, kind.stroke, graph.id);
         for (const std::string& member : group.members)
             text += " " + member + ";";
         text += " }\n";

@@ -52,6 +52,9 @@ struct Graph {
     std::string attributes;      // further Graphviz attributes of the whole
 };
 
+// Text as it may stand inside an HTML-like label of Graphviz.
+std::string graph_text(const std::string& text, std::size_t most = 120);
+
 std::string dot_text(const Graph& graph);
 
 // SVG as Graphviz draws it, with the style sheet in it.

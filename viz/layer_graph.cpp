@@ -197,12 +197,14 @@ std::string input_name(const LayerChoice& layer)
 std::vector<std::string> layers_in(const Trace& trace)
 {
     std::vector<std::string> result;
+    static const std::vector<std::pair<std::string, std::string>> kinds{
+        {"vision_model.transformer.layers.", "vision."}, {"vision_model.global_transformer.layers.", "global."}, {"language_model.layers.", ""}};
     for (const TraceEntry& entry : trace.entries()) {
         std::int64_t index = 0;
         std::string name;
-        if (number_after(entry.name, "vision_model.transformer.layers.", index)) name = fmt::format("vision.{}", index);
-        else if (number_after(entry.name, "vision_model.global_transformer.layers.", index)) name = fmt::format("global.{}", index);
-        else if (number_after(entry.name, "language_model.layers.", index)) name = fmt::format("{}", index);
+        for (const auto& [prefix, kind] : kinds)   // a partial trace may lack the layer's own output
+            if (entry.name.starts_with(prefix) && number_after(entry.name.substr(0, entry.name.find('.', prefix.size())), prefix, index))
+                name = fmt::format("{}{}", kind, index);
         if (!name.empty() && std::find(result.begin(), result.end(), name) == result.end())
             result.push_back(name);
     }
@@ -283,8 +285,8 @@ Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t ste
     d.graph.small_size = 10.5;
     d.graph.edge_size = 8.5;
     d.graph.rank_gap = 0.28;
-    d.graph.attributes = "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + escape_markup(d.graph.title) + "</B></FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\">"
-        + escape_markup(visible_text(d.oddities.empty() ? "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 largest." : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")), 300))
+    d.graph.attributes = "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + graph_text(d.graph.title) + "</B></FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\">"
+        + graph_text(d.oddities.empty() ? "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 largest." : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")), 300)
         + "</FONT><BR ALIGN=\"LEFT\"/>>";
     return d.graph;
 }
