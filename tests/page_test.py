@@ -270,6 +270,39 @@ def check_page(page, truth, html, screenshots):
     check("no console errors", not messages, messages)
 
 
+HOSTILE = ["<script>window.hacked = 1</script>", "</script><script>window.hacked = 2</script>", "<img src=x onerror='window.hacked=3'>", "\"'`${window.hacked=4}",
+           " \U0001F600", " \u05e9\u05dc\u05d5\u05dd", "&lt;b&gt;", "javascript:window.hacked=5", "]]>", "<!--", "\u2028", "{{constructor}}"]
+
+
+def check_hostile(page, trace, viz, folder):
+    """Tokens that would be markup or script: shown as the text they are, and nothing of them runs."""
+    spoiled = folder / "<b>spoiled"
+    shutil.copytree(trace, spoiled)
+    header = json.loads((spoiled / "trace.json").read_text())
+    for part in ("prompt", "generated"):
+        texts = header[part]["token_texts"]
+        header[part]["token_texts"] = [HOSTILE[i % len(HOSTILE)] for i in range(len(texts))]
+    for entry in header["tensors"]:
+        entry["source"] = "javascript:window.hacked=6"
+        entry["chapter"] = "\"><script>window.hacked = 7</script>"
+    header["reference"] = header["producer"] = "<svg onload='window.hacked=8'>"
+    (spoiled / "trace.json").write_text(json.dumps(header))
+    html = folder / "hostile.html"
+    subprocess.run([viz, "report", str(spoiled), "--output", str(html)], check=True, stdout=subprocess.DEVNULL)
+    page.size(1280, 900)
+    page.open(html.as_uri())
+    for _ in range(100):
+        if page.run("return document.body.dataset.ready === 'yes'"):
+            break
+        time.sleep(0.05)
+    page.run("for (const b of document.querySelectorAll('.tokens button')) b.focus(); const s = document.getElementById('search'); s.value = 'probs'; s.dispatchEvent(new Event('input'))")
+    check("nothing of a hostile trace runs", page.run("return window.hacked === undefined"))
+    check("the page has its own two scripts", page.run("return document.scripts.length") == 2)
+    shown = page.run("return [...document.querySelectorAll('#prompt button')].map(b => b.textContent)")
+    check("hostile words are shown as they are", all(a == b for a, b in zip(shown, HOSTILE)), shown[:len(HOSTILE)])
+    check("a hostile trace gives no console errors", not page.console())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", type=Path)
@@ -294,6 +327,7 @@ def main():
         page = Browser(folder / "profile")
         try:
             check_page(page, Truth(trace), html, options.screenshots)
+            check_hostile(page, trace, options.viz, folder)
         finally:
             page.close()
     print(f"{checks - len(failures)} passed, {len(failures)} failed")

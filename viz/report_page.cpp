@@ -27,7 +27,7 @@ button[aria-pressed=true]:not([data-token]){background:var(--row);color:var(--pa
 :focus-visible{outline:3px solid var(--row);outline-offset:2px}
 input[type=range]{width:130px;accent-color:var(--accent)}
 .stage{position:relative;margin:0 0 14px}
-.stage canvas{display:block;width:100%;height:auto;border-radius:6px;cursor:crosshair}
+.stage canvas{display:block;max-width:100%;height:auto;border-radius:6px;cursor:crosshair}
 .stage figcaption,.pin figcaption{font-size:14px;margin-top:7px}
 .veil{position:absolute;left:50%;top:45%;transform:translate(-50%,-50%);background:var(--paper);border:1px solid var(--line);border-radius:9px;padding:8px 18px;text-align:center;font-weight:bold}
 .ledger{display:flex;height:13px;border-radius:3px;overflow:hidden;margin-top:8px;gap:1px}
@@ -47,7 +47,7 @@ input[type=range]{width:130px;accent-color:var(--accent)}
 .part{font-size:13px;color:var(--soft);margin:14px 0 5px}
 .pins{display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:18px}
 .pin{margin:0}
-.pin canvas{width:100%;height:auto;display:block;border-radius:6px}
+.pin canvas{max-width:100%;max-height:420px;display:block;border-radius:6px}
 kbd{font:12px "DejaVu Sans Mono",monospace;border:1px solid var(--line);border-bottom-width:2px;border-radius:4px;padding:0 5px;background:var(--panel)}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13.5px}
@@ -106,7 +106,7 @@ Keys: <kbd>&#8592;</kbd> <kbd>&#8594;</kbd> word, <kbd>&#8593;</kbd> <kbd>&#8595
 <h2 id="graphs-title">The layers as they ran</h2>
 <div class="controls"><label>layer <select id="graph-layer"></select></label>
 <button type="button" id="zoom-out" aria-label="zoom out">&#8722;</button><output id="zoom">fit</output><button type="button" id="zoom-in" aria-label="zoom in">+</button><button type="button" id="zoom-fit">fit</button></div>
-<div class="graph" id="graph" tabindex="0" role="region" aria-label="layer graph, scrollable"><img id="graph-image" alt=""></div>
+<div class="graph" id="graph" tabindex="0" role="region" aria-label="layer graph, scrollable"><img id="graph-image" src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" alt=""></div>
 </section>
 <section aria-labelledby="tensors-title">
 <h2 id="tensors-title">Every tensor</h2>
