@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <random>
@@ -16,7 +17,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <omp.h>
-#include <sys/resource.h>
 
 #include "reference/checkpoint/safetensors.h"
 #include "reference/generate.h"
@@ -31,11 +31,14 @@ double seconds()
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// The most memory that this process ever held. getrusage would count what the parent held before it started us.
 double peak_memory_gb()
 {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return static_cast<double>(usage.ru_maxrss) * 1024 / 1e9;
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.rfind("VmHWM:", 0) == 0)
+            return std::strtod(line.c_str() + 6, nullptr) * 1024 / 1e9;
+    throw std::runtime_error("peak memory: /proc/self/status does not say");
 }
 
 // Weights of any size that live as long as this object.
