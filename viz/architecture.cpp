@@ -75,7 +75,7 @@ void add_picture_side(Builder& b)
         }
     } else {
         b.node("local", "local", fmt::format("vision encoder {}{}", times, s.n_local_layers), {rows, fmt::format("{} heads of {}, MLP {}", s.n_vision_heads, s.d_vision / s.n_vision_heads, s.d_vision_mlp),
-               b.detail("all tiles at once, GELU")}, c.local_layer * s.n_local_layers, "reference/vision/encoder.cpp", "encoder");
+               b.detail("all tiles at once, GELU"), b.detail(fmt::format("inputs of layers {} are kept", list_text(s.kept_layers)))}, c.local_layer * s.n_local_layers, "reference/vision/encoder.cpp", "encoder");
     }
     b.node("post_tile", "embedding", b.slide ? "+ post-tile" : "LayerNorm + post-tile", {b.detail("tanh(g) \xC2\xB7 post-tile[aspect id]")}, c.post_tile + c.vision_norms / 2, "reference/vision/positions.cpp", "positions");
     if (b.options.unfold) {
@@ -97,7 +97,7 @@ void add_picture_side(Builder& b)
         for (std::int64_t i = 1; i < s.n_global_layers; ++i) b.edge(fmt::format("global{}", i - 1), fmt::format("global{}", i));
         for (const std::int64_t i : s.kept_layers) b.edge(i == 0 ? "positions" : fmt::format("local{}", i - 1), "kept", "kept", "", false);
     } else {
-        b.edge("local", "kept", "kept", fmt::format("inputs of {}", list_text(s.kept_layers)), false);
+        b.edge("local", "kept", "kept", b.slide ? fmt::format("inputs of {}", list_text(s.kept_layers)) : "", false);   // a label would stand in the way of the lines to cross-attention
     }
     b.edge(last, "post_tile");
     b.edge("post_tile", b.options.unfold ? "global0" : "global");
@@ -112,9 +112,8 @@ std::string add_layer_run(Builder& b, const LayerRun& run)
     const std::string id = fmt::format("text{}", run.first);
     std::string layers = run.count == 1 ? fmt::format("layer {}", run.first) : fmt::format("layers {}\xE2\x80\x93{}", run.first, run.first + run.count - 1);
     if (run.times > 1)
-        layers += fmt::format(", then every {}th to {}", run.stride, run.first + run.stride * (run.times - 1));
-    if (run.times > 1 && run.count > 1)
-        layers = fmt::format("{} between each", run.count);
+        layers = run.is_cross ? fmt::format("{} times: {}, {}, \xE2\x80\xA6, {}", run.times, run.first, run.first + run.stride, run.first + run.stride * (run.times - 1))
+                              : fmt::format("{} times: after each of these", run.times);
     const std::string count = run.count > 1 ? fmt::format(" {}{}", times, run.count) : "";
     if (run.is_cross)
         b.node(id, "cross", "cross-attention" + count, {layers, b.detail(fmt::format("{} query heads, keys {} {} {}", s.n_heads, s.max_tiles, times, s.n_patches())), b.detail("branches \xC2\xB7 tanh(gate); no RoPE")},
@@ -142,13 +141,13 @@ void add_text_side(Builder& b)
         for (const LayerRun& run : group) {
             const std::string id = add_layer_run(b, run);
             b.edge(last, id, "flow", "", true, "weight=8");
-            if (run.is_cross) b.edge("projector", id, "picture", "", false);
+            if (run.is_cross) b.edge("projector", id, "picture", "", false, b.slide ? "" : "tailport=e, headport=w");
             else if (first_self.empty()) first_self = id;
             last = id;
             members.push_back(id);
         }
-        if (group.size() > 1)
-            b.graph.groups.push_back({fmt::format("repeat{}", group[0].first), fmt::format("{} {}", times, group[0].times), "cross", members});
+        if (group.size() > 1 && !b.slide)   // the pair comes several times in a row
+            b.edge(members.back(), members.front(), "flow", "", false, "style=dashed, tailport=e, headport=e");
     }
     if (!first_self.empty() && !b.slide) {
         b.edge("rope", first_self, "rope", "", true, "weight=0");
@@ -287,10 +286,8 @@ std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOpti
     add_picture_side(b);
     const std::size_t n_picture_nodes = b.graph.nodes.size();
     add_text_side(b);
-    if (b.slide) {
+    if (b.slide)
         place_in_rows(b.graph, n_picture_nodes);
-        b.graph.groups.clear();
-    }
     const std::string svg = lay_out_graph(b.graph);
     const SvgSize size = svg_size(svg);
     if (b.slide)

@@ -115,7 +115,7 @@ std::string edge_text(const GraphEdge& edge, const std::string& id)
 {
     const EdgeKind& kind = edge_kind_of(edge.kind);
     std::string text = fmt::format("  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to, id, kind.name, kind.colour, kind.style, kind.width);
-    if (!edge.label.empty()) text += fmt::format(", label=<<FONT COLOR=\"{}\">&#160;&#160;&#160;&#160;{}&#160;&#160;</FONT>>", kind.colour, graph_text(edge.label));
+    if (!edge.label.empty()) text += fmt::format(", label=<<TABLE BORDER=\"0\" CELLPADDING=\"5\"><TR><TD><FONT COLOR=\"{}\">{}</FONT></TD></TR></TABLE>>", kind.colour, graph_text(edge.label));
     if (!edge.shapes_layout) text += ", constraint=false";
     if (!edge.attributes.empty()) text += ", " + edge.attributes;
     return text + "];\n";

@@ -66,8 +66,9 @@ std::string head_words(const Heat& heat, std::int64_t n_heads)
 
 void draw_title(SvgPage& page, const std::string& title, const std::string& subtitle)
 {
-    page.text(margin, 54, title, {.size = 25, .colour = ink, .bold = true});
-    page.text(margin, 82, subtitle, {.size = 15, .colour = soft});
+    const double room = page_width - 2 * margin;   // long names get smaller type, not a cut edge
+    page.text(margin, 54, title, {.size = std::min(25.0, 25 * room / text_width(title, 25, true)), .colour = ink, .bold = true});
+    page.text(margin, 82, subtitle, {.size = std::min(15.0, 15 * room / text_width(subtitle, 15)), .colour = soft});
 }
 
 std::string scale_end(const Heat& heat, double value)
