@@ -48,10 +48,14 @@ build/packages-present: install_packages.sh
 	@bash install_packages.sh
 	@mkdir -p build && touch $@
 
+build/test-packages-present: install_packages.sh
+	@bash install_packages.sh chromium chromium-driver
+	@mkdir -p build && touch $@
+
 demo: all  ## ask the shipped model about a picture, and draw where it looked
 	@bash models/demo.sh
 
-test: all  ## everything, in the fast build and in the debug build with sanitizers
+test: all build/test-packages-present  ## everything, in the fast build and in the debug build with sanitizers
 	@$(MAKE) $(OUT)/tests
 	@$(MAKE) MODE=debug build/debug/tests build/debug/reference build/debug/trace build/debug/viz
 	@PYTHON=$(PYTHON) bash tests/run.sh

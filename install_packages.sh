@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the build, the tests and the drawings need, when they are missing.
+# Installs the Debian packages that the build and the drawings need, when they are missing, and those named as arguments.
 set -eu
 packages="g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libstb-dev catch2
-          graphviz librsvg2-bin fonts-dejavu-core python3 python3-venv python3-numpy python3-pil python3-jsonschema"
+          graphviz librsvg2-bin fonts-dejavu-core python3 python3-venv python3-numpy python3-pil python3-jsonschema $*"
 
 if ! command -v apt-get >/dev/null; then
     if printf '#include <fmt/format.h>\n#include <nlohmann/json.hpp>\n#include <CLI/CLI.hpp>\n#include <stb/stb_image.h>\n#define PCRE2_CODE_UNIT_WIDTH 8\n#include <pcre2.h>\n' |
