@@ -7,13 +7,25 @@ namespace pictor {
 
 namespace {
 
-void record_inputs(const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures, const Recorder& record)
+void record_mask(const CrossAttentionMask& mask, const Recorder& record)
+{
+    std::vector<std::int64_t> sees_something;
+    for (std::int64_t token = 0; token < mask.n_tokens; ++token)
+        sees_something.push_back(mask.sees_nothing(token) ? 0 : 1);
+    record.integers("cross_attention_mask", "token image tile", mask.visible, {mask.n_tokens, mask.n_images, mask.n_tiles});
+    record.integers("full_text_row_masked_out_mask", "token", sees_something, {mask.n_tokens});
+}
+
+void record_inputs(const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures, const CrossAttentionMask& mask,
+                   const Recorder& record)
 {
     record.integers("input_ids", "token", token_ids, {static_cast<std::int64_t>(token_ids.size())});
-    if (pictures.n_images() == 0)
-        return;
-    record("pixel_values", "image tile colour row column", pictures.pixel_values.view());
-    record.integers("aspect_ratio_ids", "image", pictures.aspect_ratio_ids, {pictures.n_images()});
+    if (pictures.n_images() > 0) {
+        record("pixel_values", "image tile colour row column", pictures.pixel_values.view());
+        record.integers("aspect_ratio_ids", "image", pictures.aspect_ratio_ids, {pictures.n_images()});
+    }
+    if (mask.n_images > 0)
+        record_mask(mask, record);
 }
 
 }  // namespace
@@ -30,7 +42,7 @@ Model load_model(const std::filesystem::path& folder, Rule rule)
 Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures,
                const CrossAttentionMask& mask, Sentence& sentence, const Recorder& record)
 {
-    record_inputs(token_ids, pictures, record);
+    record_inputs(token_ids, pictures, mask, record);
     Tensor projected;
     if (pictures.n_images() > 0) {
         const Tensor states = vision_encoder(model.weights.vision, model.config.vision, pictures, model.rule, record.scope("vision_model"));
@@ -45,10 +57,10 @@ Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, c
 
 Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sentence& sentence, const Recorder& record)
 {
-    record_inputs(token_ids, {}, record);
     // TRAP(mask_by_absolute_position): the mask's rows are those of these tokens, not rows 0, 1, ... of the whole one.
     if (sentence.last_mask.n_images > 0)
         sentence.last_mask = continue_mask(sentence.last_mask, static_cast<std::int64_t>(token_ids.size()), model.rule);
+    record_inputs(token_ids, {}, sentence.last_mask, record);
     return text_decoder(model.weights.text, model.config.text, token_ids, {}, sentence.last_mask, sentence.cache, model.rule, record);
 }
 

@@ -1,4 +1,5 @@
 // viz: pictures of a recorded run and of a model's architecture.
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -132,6 +133,7 @@ void add_report(CLI::App& app, ReportCommand& command)
 
 int main(int argc, char** argv)
 {
+    std::signal(SIGXFSZ, SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
     CLI::App app{"viz: pictures of a recorded run and of a model's architecture", "viz"};
     app.require_subcommand(1);
     pictor::HeatmapOptions heatmap;

@@ -35,15 +35,6 @@ Tensor scale_by_gate(const Tensor& branch, float gate)
     return gated;
 }
 
-void record_mask(const CrossAttentionMask& mask, const Recorder& record)
-{
-    std::vector<std::int64_t> sees_something;
-    for (std::int64_t token = 0; token < mask.n_tokens; ++token)
-        sees_something.push_back(mask.sees_nothing(token) ? 0 : 1);
-    record.integers("cross_attention_mask", "token image tile", mask.visible, {mask.n_tokens, mask.n_images, mask.n_tiles});
-    record.integers("full_text_row_masked_out_mask", "token", sees_something, {mask.n_tokens});
-}
-
 }  // namespace
 
 Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
@@ -93,8 +84,6 @@ Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const 
         throw std::runtime_error(fmt::format("prompt: {} tokens, but the model has {} positions", cache.n_tokens + n_tokens, config.max_positions));
     const bool has_pictures = mask.n_images > 0;
     cache.layers.resize(weights.layers.size());
-    if (has_pictures)
-        record_mask(mask, record);
 
     const Recorder model_record = record.scope("language_model");
     Tensor hidden = embed_tokens(weights.embed_tokens, token_ids);
