@@ -1,12 +1,11 @@
-// What a person says -> the ids the model reads. Chapter 3.
+// What a person says -> the ids the model reads.
 //
 //   <|begin_of_text|>
 //   <|start_header_id|>user<|end_header_id|>\n\n<|image|>What is this?<|eot_id|>
 //   <|start_header_id|>assistant<|end_header_id|>\n\n            and the model goes on from here
 //
 // Follows llama_models/llama3/chat_format.py (0.3.0). transformers renders the same template as ONE text and encodes that:
-// it trims each text, so spaces around it are lost there and kept here; and for a text-only prompt its template puts a
-// system message with dates in front, which Meta's code does not.
+// it trims each text, so spaces around it are lost there and kept here.
 #include "reference/prompt/chat_template.h"
 
 #include <algorithm>

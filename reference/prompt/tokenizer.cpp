@@ -1,4 +1,4 @@
-// Text -> token ids. Chapter 2.
+// Text -> token ids.
 //
 // 1. Special tokens are found first, if they are to be honoured at all.
 // 2. The split pattern cuts the rest into pre-tokens: a word with its leading space, up to three digits, ...

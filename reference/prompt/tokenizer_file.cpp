@@ -1,4 +1,4 @@
-// tokenizer.json and tokenizer.model -> one table. Chapter 2.
+// tokenizer.json and tokenizer.model -> one table.
 //
 // Both describe the same thing in two ways. tokenizer.json lists tokens (spelt in an alphabet of 256 printable
 // characters, one per byte) and merges in order; tokenizer.model lists tokens only (base64), and the order in which
