@@ -74,6 +74,10 @@ evaluate: all  ## held-out scenes under both rules: answers and pointing
 golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
 	@build/python-oracle/bin/python golden/remake.py
 
+mutants: packages  ## break reference/ one line at a time: the goldens must notice each; five minutes
+	@$(MAKE) MODE=fast PORTABLE=0 all build/tests
+	@CXX="$(CXX)" $(PYTHON) tests/mutants/run.py
+
 # PyTorch, transformers and Meta's code, in the versions of golden/requirements.txt; several gigabytes.
 build/python-oracle/ready: golden/requirements.txt | packages
 	@$(PYTHON) -m venv build/python-oracle
@@ -87,4 +91,4 @@ help:
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
-.PHONY: all packages demo test bench model evaluate golden clean help
+.PHONY: all packages demo test bench model evaluate golden mutants clean help

@@ -129,6 +129,19 @@ TEST_CASE("TRAP header_is_encoded_apart: a text's line breaks do not melt into t
     const Ids breaks = encode_chat(tokenizer, {{"user", "\n\nx", 0}}, pictor_image);
     const Ids two = tokenizer.encode("\n\n", false);
     CHECK(breaks.size() == plain.size() + two.size());
+
+    // Pictor has no token of three line breaks; with one, as Llama 3 has it, the header's two would take a third along.
+    json file = pictor_test::read_json("models/pictor/tokenizer.json");
+    const std::int64_t three = tokenizer.size();
+    file["model"]["vocab"]["ĊĊĊ"] = three;  // Ċ: a line break in the file's alphabet
+    file["model"]["merges"].push_back({"ĊĊ", "Ċ"});
+    const pictor_test::TempFolder folder;
+    pictor_test::write_file(folder.path / "tokenizer.json", file.dump());
+    const Tokenizer with_three = Tokenizer::load(folder.path / "tokenizer.json");
+    REQUIRE(with_three.encode("\n\n\n", false) == Ids{three});
+    const Ids one_more = encode_chat(with_three, {{"user", "\nx", 0}}, pictor_image);
+    CHECK(count(one_more, three) == 0);
+    CHECK(one_more.size() == plain.size() + 1);
 }
 
 TEST_CASE("TRAP bos_doubled: a raw prompt that brings its BOS gets no second", "[trap]")

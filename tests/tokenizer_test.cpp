@@ -309,6 +309,9 @@ TEST_CASE("TRAP case_insensitive_contractions: U+017F counts as an s, inside (?i
     });
     CHECK(tokenizer.encode("\"\u017Fx", false) == Ids{262});
     CHECK(tokenizer.encode("'\u017Fx", false).size() == 4);  // cut into '\u017F and x, as 's and x would be
+    // The same under the pattern that stands for tokenizer.model.
+    CHECK(load_ranks(ranks({"'\u017Fx"})).encode("'\u017Fx", false).size() == 4);
+    CHECK(load_ranks(ranks({"\"\u017Fx"})).encode("\"\u017Fx", false) == Ids{256});
 }
 
 TEST_CASE("TRAP mongolian_vowel_separator: U+180E is not a space", "[trap]")

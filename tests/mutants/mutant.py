@@ -32,13 +32,13 @@ RUNS = {
     "transparent picture": ["--image", PICTURES + "rgba.png", "--prompt", "What is this?"],
     "one transparent colour": ["--image", PICTURES + "rgb-16-bit-transparent.png", "--prompt", "What is this?"],
     "16-bit gray": ["--image", PICTURES + "gray-16-bit.png", "--prompt", "What is this?"],
-    "words": ["--prompt", "Where is the bottom left moon, and what are the colors of the heart and the tree?"],
+    "words": ["--prompt", "Where is the star, and what are these?"],
     "special token in the text": ["--prompt", "What<|eot_id|> is this?"],
     "spaces around the text": ["--prompt", "  What is this?"],
     "prompt with its BOS": ["--raw", "--prompt", "<|begin_of_text|>What is this?"],
     "sampling": ["--prompt", "What is your name?", "--temperature", "3", "--seed", "11", "--max-new-tokens", "12"],
     "sampling among two": ["--prompt", "What is your name?", "--temperature", "100", "--top-k", "2", "--seed", "11", "--max-new-tokens", "12"],
-    "sampling of a share": ["--prompt", "What is your name?", "--temperature", "3", "--top-p", "0.5", "--seed", "11", "--max-new-tokens", "12"],
+    "sampling of a share": ["--prompt", "What is your name?", "--temperature", "30", "--top-p", "0.1", "--seed", "11", "--max-new-tokens", "12"],
 }
 # What such a run records; RUNS that do not say otherwise generate 2 tokens.
 RUN_TENSORS = ["input_ids", "pixel_values", "aspect_ratio_ids", "cross_attention_mask", "language_model.embed_tokens", "vision_model",

@@ -114,15 +114,15 @@ def record_case(tree, case, own_mask, trace):
     name, rule = case.split()
     folder = ROOT / "golden" / "cases" / name
     description = json.loads((folder / "case.json").read_text())
-    inputs = folder / description["inputs"]
+    inputs = Path("golden", "cases", name, description["inputs"])
     if own_mask:
-        inputs = without_mask(inputs, tree / "build" / "inputs.safetensors")
-    command = ["build/reference", "forward", "--model", ROOT / "golden" / description["checkpoint"], "--inputs", inputs, "--greedy",
+        inputs = without_mask(ROOT / inputs, tree / "build" / "inputs.safetensors")
+    command = ["build/reference", "forward", "--model", Path("golden", description["checkpoint"]), "--inputs", inputs, "--greedy",
                description["greedy"], "--reference", rule, "--trace", trace, "--trace-values", "all", "--force"]
     if name == "long":  # 34 million scores
         names = {entry["name"] for entry in json.loads((folder / rule / "trace.json").read_text())["tensors"]}
         command += [part for tensor in sorted(names) for part in ("--trace-only", tensor)]
-    status, _, message = call(tree, command, 120)
+    status, _, message = call(tree, command, 60)
     return status, message
 
 
@@ -130,7 +130,7 @@ def record_run(tree, arguments, tensors, trace):
     """Asks the shipped model, and writes the trace of these tensors. (exit status, message)"""
     only = [part for tensor in tensors for part in ("--trace-only", tensor)]
     limit = [] if "--max-new-tokens" in arguments else ["--max-new-tokens", "2"]
-    status, _, message = call(tree, ["build/reference", "run", *arguments, *limit, "--trace", trace, "--trace-values", "all", "--force", *only], 120)
+    status, _, message = call(tree, ["build/reference", "run", *arguments, *limit, "--trace", trace, "--trace-values", "all", "--force", *only], 60)
     return status, message
 
 

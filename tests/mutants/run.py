@@ -81,6 +81,7 @@ def expected_text(mutant):
 
 def catch_by_case(tree, mutant, case, own_mask, trace):
     """What the golden case says of the broken program; None when it notices nothing."""
+    shutil.rmtree(trace, ignore_errors=True)
     status, message = record_case(tree, case, own_mask, trace)
     by = case + (" (its own mask)" if own_mask else "")
     if status != 0:
@@ -115,15 +116,16 @@ def catch_anywhere(tree, mutant, trace):
 
 def ask_for_step(tree, mutant, trace):
     """`trace diff` of the broken run against the golden when that holds the expected tensor, else against the unbroken program."""
+    shutil.rmtree(trace, ignore_errors=True)
     if mutant.run:
-        status, _ = record_run(tree, RUNS[mutant.run], RUN_TENSORS, trace)
+        record_run(tree, RUNS[mutant.run], RUN_TENSORS, trace)
         base, policy = baseline(mutant.run), ""
     else:
-        status, _ = record_case(tree, mutant.case, mutant.own_mask, trace)
+        record_case(tree, mutant.case, mutant.own_mask, trace)
         golden = golden_of(mutant.case)
         base = golden if (mutant.breaks, mutant.step) in places(golden) else baseline(mutant.case, mutant.own_mask)
         policy = policy_of(mutant.case)
-    if status != 0:
+    if not (trace / "trace.json").exists():  # an error; some errors leave a trace all the same
         return None
     status, report, _ = compare("diff", trace, base, policy)
     return first_fault(report, base) if status == 1 else None
@@ -273,6 +275,8 @@ def main():
                + (f" (at least {least} wanted)." if least else ".")]
     (SCRATCH / "report.md").write_text(markdown(results, summary))
     (SCRATCH / "report.json").write_text(json.dumps({"summary": summary[0], "mutants": results}, indent=1) + "\n")
+    for tree in [SCRATCH / "unbroken", *SCRATCH.glob("tree-*")]:
+        shutil.rmtree(tree)
     n_failed = len(results) - n_caught + (n_right < least)
     print(f"\n{summary[0]}\nThe whole table: build/mutants/report.md\n{n_caught} passed, {n_failed} failed")
     sys.exit(1 if n_failed else 0)
