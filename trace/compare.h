@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -44,12 +45,15 @@ struct TensorComparison {
     ElementPair first;              // the first number that is off
 };
 
+struct Explanation;  // trace/explain/explain.h
+
 struct Comparison {
     std::vector<TensorComparison> tensors;             // in A's order, those both have
     std::vector<const TraceEntry*> only_a, only_b;     // in their own order
     std::string generated_problem;                     // empty: none
     std::int64_t first_different = -1;                 // index into tensors
     bool same = false;
+    std::shared_ptr<const Explanation> explanation;    // of the differences; empty: none was asked for
 };
 
 // The entry whose axes and shape name the elements.

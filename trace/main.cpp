@@ -10,6 +10,7 @@
 
 #include "trace/compare.h"
 #include "trace/convert.h"
+#include "trace/explain/explain.h"
 #include "trace/show.h"
 
 namespace fs = std::filesystem;
@@ -22,7 +23,8 @@ constexpr int same = 0, different = 1, bad_input = 2;
 struct Arguments {
     std::string a, b, name, policy;
     double rtol = 1e-4, atol = 1e-4;
-    bool json = false;
+    bool json = false, no_explanation = false;
+    ExplainOptions explain;
     std::int64_t step = 0;
     CompareOptions compare;
     ConvertOptions convert;
@@ -43,7 +45,9 @@ int show(const Arguments& arguments)
 int compare(const Arguments& arguments)
 {
     const Trace a(arguments.a), b(arguments.b);
-    const Comparison comparison = compare_traces(a, b, arguments.compare);
+    Comparison comparison = compare_traces(a, b, arguments.compare);
+    if (!arguments.no_explanation)
+        comparison.explanation = std::make_shared<Explanation>(explain(comparison, a, b, arguments.explain));
     if (arguments.json)
         std::cout << comparison_json(comparison, a, b).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
     else
@@ -69,6 +73,7 @@ int check(Arguments arguments)
         arguments.compare.policy = Policy(fs::path(arguments.policy));
     else if (fs::exists(beside))
         arguments.compare.policy = Policy(beside);
+    arguments.no_explanation = true;
     arguments.compare.extra_is_fine = true;
     arguments.compare.generated = true;
     return compare(arguments);
@@ -103,8 +108,10 @@ int run(int argc, char** argv)
     diff_command->add_flag("--common", arguments.compare.common, "ignore tensors that one side lacks (they are named)");
     diff_command->add_flag("--flat", arguments.compare.flat, "compare other shapes of as many numbers in row-major order");
     diff_command->add_option("--only", arguments.compare.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
+    diff_command->add_option("--model", arguments.explain.model, "checkpoint folder: linear layers are computed again with its weights");
+    diff_command->add_flag("--no-explanation", arguments.no_explanation, "compare only: do not compute steps again to tell faults from what follows");
     diff_command->add_flag("--json", arguments.json, "the result as JSON");
-    diff_command->footer("Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*'");
+    diff_command->footer("Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*' --model checkpoint/");
 
     CLI::App* const check_command = app.add_subcommand("check", "whether a run has every tensor of a golden trace, and agrees");
     check_command->add_option("RUN", arguments.a, "trace folder")->required();

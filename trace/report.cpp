@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "trace/compare.h"
+#include "trace/explain/explain.h"
 #include "trace/places.h"
 
 using nlohmann::json;
@@ -73,6 +74,35 @@ void print_neighbours(std::ostream& out, const Comparison& comparison)
     }
 }
 
+// The faults in order, what is behind each, and whether the rest follows from them.
+void print_explanation(std::ostream& out, const Explanation& explanation, const Comparison& comparison)
+{
+    constexpr std::size_t faults_shown = 8;
+    if (explanation.of_tensor.empty())
+        return;
+    if (explanation.faults.empty())
+        out << "\nNo step is done differently as far as the recorded tensors tell\n";
+    for (std::size_t i = 0; i < std::min(explanation.faults.size(), faults_shown); ++i) {
+        const Fault& fault = explanation.faults[i];
+        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
+        const std::string more = fault.also.empty() ? "" : fmt::format(" (and {} more of its kind)", fault.also.size());
+        out << fmt::format("\n{}: step {}, {}{}\n", i == 0 ? "Fault" : fmt::format("Fault {}, not explained by those before it", i + 1), tensor.step, tensor.name, more);
+        if (fault.cause >= 0)
+            out << fmt::format("  likely cause: {}\n", explanation.causes[static_cast<std::size_t>(fault.cause)].name);
+        out << fmt::format("  {}\n", fault.text);
+    }
+    if (explanation.faults.size() > faults_shown)
+        out << fmt::format("... and {} more faults\n", explanation.faults.size() - faults_shown);
+    out << fmt::format("\nOf {} tensors that differ {} follow from their own inputs (computed again from each trace's numbers)", explanation.of_tensor.size(),
+                       explanation.count(Verdict::explained));
+    if (const std::int64_t likely = explanation.count(Verdict::likely); likely > 0)
+        out << fmt::format(", {} pass an error on in ordinary measure (linear layers; --model DIR computes them again)", likely);
+    out << fmt::format(", {} are faults", explanation.count(Verdict::fault));
+    if (const std::int64_t unknown = explanation.count(Verdict::unknown); unknown > 0)
+        out << fmt::format(", of {} the trace does not tell", unknown);
+    out << "\n";
+}
+
 void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entries, const std::string& where, bool fine)
 {
     if (entries.empty())
@@ -88,6 +118,48 @@ json element_json(const ElementPair& element, const TensorComparison& tensor, co
     const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(fmt::format("{}", value)); };
     return {{"index", unravel(element.position, naming_entry(tensor).shape)}, {"place", places.describe(naming_entry(tensor), element.position)},
             {"a", number(element.a)}, {"b", number(element.b)}};
+}
+
+json cause_json(const Cause& cause)
+{
+    const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
+    return {{"name", cause.name}, {"text", cause.text}, {"tensor", cause.tensor}, {"step", cause.step}, {"before", number(cause.before)},
+            {"after", number(cause.after)}, {"also", cause.also}};
+}
+
+json tested_json(const std::vector<Tested>& tested)
+{
+    json result = json::array();
+    const auto number = [](double value) { return std::isfinite(value) && value >= 0 ? json(value) : json(nullptr); };
+    for (const Tested& each : tested)
+        result.push_back({{"rule", each.rule}, {"cause", each.cause}, {"a", number(each.a)}, {"b", number(each.b)}});
+    return result;
+}
+
+// Which steps the two do differently, and of what each later difference is the consequence.
+void add_explanation(const Explanation& explanation, const Comparison& comparison, json& tensors, json& result)
+{
+    for (const auto& [index, judgement] : explanation.of_tensor) {
+        json& tensor = tensors[static_cast<std::size_t>(index)];
+        tensor["verdict"] = verdict_text(judgement.verdict);
+        tensor["why"] = judgement.text;
+    }
+    result["causes"] = json::array();
+    for (const Cause& cause : explanation.causes)
+        result["causes"].push_back(cause_json(cause));
+    result["faults"] = json::array();
+    for (const Fault& fault : explanation.faults) {
+        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
+        json also = json::array();
+        for (std::int64_t index : fault.also)
+            also.push_back({{"name", comparison.tensors[static_cast<std::size_t>(index)].name}, {"step", comparison.tensors[static_cast<std::size_t>(index)].step}});
+        result["faults"].push_back({{"name", tensor.name}, {"step", tensor.step}, {"text", fault.text}, {"also", also}, {"cause", nullptr},
+                                    {"tested", tested_json(explanation.of_tensor.at(fault.index).tested)}});
+        if (fault.cause >= 0)
+            result["faults"].back()["cause"] = explanation.causes[static_cast<std::size_t>(fault.cause)].name;
+    }
+    result["explained"] = {{"computed_again", explanation.count(Verdict::explained)}, {"passed_on", explanation.count(Verdict::likely)},
+                           {"faults", explanation.count(Verdict::fault)}, {"unknown", explanation.count(Verdict::unknown)}, {"with_weights", explanation.with_weights}};
 }
 
 json tensor_json(const TensorComparison& tensor, const Places& places)
@@ -127,6 +199,8 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
     if (comparison.first_different >= 0) {
         print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a, b);
         print_neighbours(out, comparison);
+        if (comparison.explanation)
+            print_explanation(out, *comparison.explanation, comparison);
         out << "\n";
     }
     print_missing(out, comparison.only_a, a.folder().string(), options.common || options.extra_is_fine);
@@ -148,6 +222,8 @@ json comparison_json(const Comparison& comparison, const Trace& a, const Trace& 
         tensors.push_back(tensor_json(tensor, tensor.named_by_b ? places_b : places_a));
     json result{{"a", a.folder().string()}, {"b", b.folder().string()}, {"same", comparison.same},
                 {"only_a", names_json(comparison.only_a)}, {"only_b", names_json(comparison.only_b)}, {"first_different", nullptr}};
+    if (comparison.explanation)
+        add_explanation(*comparison.explanation, comparison, tensors, result);
     if (comparison.first_different >= 0)
         result["first_different"] = tensors[static_cast<std::size_t>(comparison.first_different)];
     if (!comparison.generated_problem.empty())

@@ -1,0 +1,167 @@
+#include "trace/explain/rules.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+namespace pictor {
+namespace {
+
+constexpr double masked_from = 1e30;   // scores that a mask forbids: the lowest float, or minus infinity
+constexpr double close_call = 3;       // a rule whose rms misfit is within this factor of the best is as good
+
+bool is_masked(double value) { return value < -masked_from; }
+
+// Of one trace: how far it is from each rule, and which rules it follows.
+struct Followed {
+    std::vector<Misfit> misfits;
+    std::vector<std::size_t> rules;   // that fit to rounding, best guess first in the order of the list
+    std::size_t nearest = 0;
+    bool any_measured = false;
+    double floor = 0;
+};
+
+Followed follow(const Side& side, const std::string& name, const std::vector<Rule>& rules, const TraceTensor& found)
+{
+    Followed result;
+    result.floor = rounding_floor(found, side.entry(name)->dtype);
+    for (const Rule& rule : rules)
+        result.misfits.push_back(misfit(rule.predict(side), found));
+    double best = std::numeric_limits<double>::infinity();
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        const Misfit& each = result.misfits[i];
+        result.any_measured = result.any_measured || each.measured;
+        if (each.measured && each.rms < best) {
+            best = each.rms;
+            result.nearest = i;
+        }
+    }
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        const Misfit& each = result.misfits[i];
+        if (each.measured && each.max <= result.floor && each.rms <= close_call * best + result.floor * 1e-4)
+            result.rules.push_back(i);
+    }
+    return result;
+}
+
+// The rule that both follow, or one past the last.
+std::size_t common_rule(const Followed& a, const Followed& b, std::size_t none)
+{
+    for (std::size_t rule : a.rules)
+        if (std::find(b.rules.begin(), b.rules.end(), rule) != b.rules.end())
+            return rule;
+    return none;
+}
+
+double misfit_or_inf(const Misfit& misfit) { return misfit.measured ? misfit.max : std::numeric_limits<double>::infinity(); }
+
+// Each follows a rule of its own: the odd one is the one that leaves the references' rule.
+Cause name_the_odd_one(const Pair& pair, const std::vector<Rule>& rules, const Followed& a, const Followed& b)
+{
+    const std::size_t rule_a = a.rules.front(), rule_b = b.rules.front();
+    const bool odd_is_a = !rules[rule_a].cause.empty() || rules[rule_b].cause.empty();
+    const std::size_t odd = odd_is_a ? rule_a : rule_b, other = odd_is_a ? rule_b : rule_a;
+    const std::vector<Misfit>& misfits = odd_is_a ? a.misfits : b.misfits;
+    Cause cause;
+    cause.name = rules[odd].cause.empty() ? rules[other].cause : rules[odd].cause;
+    cause.tensor = pair.name;
+    cause.step = pair.a.step();
+    cause.before = misfit_or_inf(misfits[other]);
+    cause.after = misfits[odd].max;
+    cause.text = fmt::format("{} is {}, {} is {}; computed from {}'s own inputs by the other rule its numbers are {} off, by its own {}",
+                             odd_is_a ? "a" : "b", rules[odd].text, odd_is_a ? "b" : "a", rules[other].text, odd_is_a ? "a" : "b",
+                             amount(cause.before), amount(cause.after));
+    return cause;
+}
+
+std::string stray_text(const char* good, const char* stray, const std::vector<Rule>& rules, const Followed& follows, const Followed& strays)
+{
+    const std::size_t rule = follows.rules.front();
+    std::string text = fmt::format("{} is {} to {}; {} is {} away from it", good, rules[rule].text, amount(follows.misfits[rule].max), stray,
+                                   amount(misfit_or_inf(strays.misfits[rule])));
+    if (rules.size() > 1)
+        text += fmt::format(" and follows none of the {} rules tested", rules.size());
+    if (strays.nearest != rule)
+        text += fmt::format(" (nearest: {}, {} off)", rules[strays.nearest].text, amount(misfit_or_inf(strays.misfits[strays.nearest])));
+    return text;
+}
+
+}  // namespace
+
+std::string amount(double value) { return std::isfinite(value) ? fmt::format("{:.2g}", value) : "beyond measure"; }
+
+double rounding_floor(const TraceTensor& tensor, const std::string& dtype)
+{
+    double largest = 0;
+    for (float value : tensor.values)
+        if (std::fabs(value) < masked_from)
+            largest = std::max(largest, std::fabs(static_cast<double>(value)));
+    const double unit = dtype == "BF16" ? 0x1p-8 : dtype == "F16" ? 0x1p-11 : 0x1p-24;
+    const double factor = dtype == "BF16" || dtype == "F16" ? 4 : 64;  // 16-bit steps round a few times, float32 sums many
+    return factor * unit * largest;
+}
+
+Misfit misfit(const Predicted& predicted, const TraceTensor& found)
+{
+    Misfit result;
+    if (!predicted || predicted->values.size() != found.values.size())
+        return result;
+    double sum = 0;
+    std::int64_t count = 0;
+    for (std::size_t i = 0; i < found.values.size(); ++i) {
+        const double want = predicted->values[i], got = found.values[i];
+        if (std::isnan(want))   // not computed
+            continue;
+        ++count;
+        if (is_masked(want) && is_masked(got))
+            continue;
+        const double error = std::fabs(want - got);
+        if (!std::isfinite(error) || is_masked(want) || is_masked(got)) {
+            result.max = std::numeric_limits<double>::infinity();
+            sum = std::numeric_limits<double>::infinity();
+            continue;
+        }
+        result.max = std::max(result.max, error);
+        sum += error * error;
+    }
+    result.measured = count > 0;
+    result.rms = count > 0 ? std::sqrt(sum / static_cast<double>(count)) : 0;
+    return result;
+}
+
+Judgement judge_by_rules(const Pair& pair, const std::vector<Rule>& rules)
+{
+    Judgement judgement;
+    const Numbers found_a = pair.a.find(pair.name), found_b = pair.b.find(pair.name);
+    if (!found_a || !found_b) {
+        judgement.text = "not held whole in both traces, or too large to compute again";
+        return judgement;
+    }
+    const Followed a = follow(pair.a, pair.name, rules, *found_a), b = follow(pair.b, pair.name, rules, *found_b);
+    for (std::size_t i = 0; i < rules.size(); ++i)
+        if (a.misfits[i].measured || b.misfits[i].measured)
+            judgement.tested.push_back({rules[i].text, rules[i].cause, a.misfits[i].measured ? a.misfits[i].max : -1, b.misfits[i].measured ? b.misfits[i].max : -1});
+    if (!a.any_measured || !b.any_measured) {
+        judgement.text = "what it is computed from is not recorded in both traces";
+        return judgement;
+    }
+    if (const std::size_t rule = common_rule(a, b, rules.size()); rule < rules.size()) {
+        judgement.verdict = Verdict::explained;
+        judgement.text = fmt::format("both are {} (to {} and {})", rules[rule].text, amount(a.misfits[rule].max), amount(b.misfits[rule].max));
+    } else if (!a.rules.empty() && !b.rules.empty()) {
+        judgement.verdict = Verdict::fault;
+        judgement.causes.push_back(name_the_odd_one(pair, rules, a, b));
+        judgement.text = judgement.causes.front().text;
+    } else if (!a.rules.empty() || !b.rules.empty()) {
+        judgement.verdict = Verdict::fault;
+        judgement.text = a.rules.empty() ? stray_text("b", "a", rules, b, a) : stray_text("a", "b", rules, a, b);
+    } else {
+        judgement.text = fmt::format("neither follows a rule that is known here (nearest: a {}, {} off; b {}, {} off)", rules[a.nearest].text,
+                                     amount(misfit_or_inf(a.misfits[a.nearest])), rules[b.nearest].text, amount(misfit_or_inf(b.misfits[b.nearest])));
+    }
+    return judgement;
+}
+
+}  // namespace pictor
