@@ -1,4 +1,5 @@
 // The diagram says what the model is: parameter counts, layers at their places, safe labels, well-formed SVG.
+#include <cmath>
 #include <fstream>
 #include <regex>
 
@@ -8,6 +9,7 @@
 #include "tests/catch.h"
 #include "tests/trace_folder.h"
 #include "viz/architecture.h"
+#include "viz/colour_map.h"
 #include "viz/output.h"
 #include "viz/svg.h"
 
@@ -99,6 +101,42 @@ TEST_CASE("diagrams of every style name every step", "[architecture]")
     const std::string slide = architecture_drawing(preset_sizes("11b"), {DiagramStyle::slide, false, "a.svg"});
     const SvgSize size = svg_size(slide);
     CHECK(size.width / size.height == Approx(16.0 / 9));
+}
+
+TEST_CASE("kinds of boxes can be told apart in gray, and their words be read, in both themes", "[architecture]")
+{
+    const auto rgb = [](const std::string& hex) {
+        const auto channel = [&](std::size_t at) { return static_cast<std::uint8_t>(std::stoi(hex.substr(at, 2), nullptr, 16)); };
+        return Rgb{channel(1), channel(3), channel(5)};
+    };
+    const auto lightness = [&](const std::string& hex) { return perceived_lightness(rgb(hex)); };
+    // WCAG 2: 4.5 for text, 3 for lines.
+    const auto luminance = [&](const std::string& hex) {
+        const Rgb c = rgb(hex);
+        const auto linear = [](double v) { return v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4); };
+        return 0.2126 * linear(c.red / 255.0) + 0.7152 * linear(c.green / 255.0) + 0.0722 * linear(c.blue / 255.0);
+    };
+    const auto contrast = [&](const std::string& a, const std::string& b) {
+        const double x = luminance(a), y = luminance(b);
+        return (std::max(x, y) + 0.05) / (std::min(x, y) + 0.05);
+    };
+    CHECK(contrast("#000000", "#ffffff") == Approx(21));
+    for (const KindLook& kind : kind_looks) {
+        INFO(kind.name);
+        CHECK(contrast(kind.fill, "#1d2230") >= 4.5);
+        CHECK(contrast(kind.dark_fill, "#eef1f6") >= 4.5);
+        CHECK(contrast(kind.stroke, "#ffffff") >= 3);
+        CHECK(contrast(kind.dark_stroke, "#14171d") >= 3);
+        for (const KindLook& other : kind_looks) {
+            if (&other == &kind || other.border != kind.border) continue;   // another border tells them apart
+            INFO(other.name);
+            CHECK(std::abs(lightness(kind.fill) - lightness(other.fill)) >= 0.06);
+            CHECK(std::abs(lightness(kind.dark_fill) - lightness(other.dark_fill)) >= 0.06);
+        }
+    }
+    const std::string svg = architecture_drawing(preset_sizes("11b"), {DiagramStyle::article, false, "a.svg"});
+    for (const KindLook& kind : kind_looks)
+        if (std::string(kind.name) != "odd") CHECK_THAT(svg, ContainsSubstring(std::string("fill=\"") + kind.fill));
 }
 
 TEST_CASE("names with markup or Graphviz syntax in them draw safely", "[architecture]")

@@ -33,7 +33,7 @@ struct Builder {
             node.lines.push_back({count_text(parameter_count) + " parameters", slide ? 0 : graph.small_size, false, ""});
         node.href = source_link(source, options.output);
         const std::string chapter_target = chapter_link(chapter, options.output);
-        if (!chapter_target.empty() && !slide)
+        if (!chapter_target.empty())
             node.lines.push_back({"chapter", graph.small_size - 1, false, chapter_target});
         node.tooltip = source.empty() ? title : title + ": " + source;
         graph.nodes.push_back(std::move(node));
@@ -60,21 +60,22 @@ void add_picture_side(Builder& b)
     const ModelSizes& s = b.sizes;
     const ParameterCounts& c = b.parameters;
     b.node("picture", "data", "picture", {"RGB, any size"}, 0, "reference/picture/decode.cpp", "decode");
-    b.node("tiles", "plain", "resize, pad, cut", {fmt::format("\xE2\x89\xA4 {} tiles {} 3 {} {} {} {}", s.max_tiles, times, times, s.tile_size, times, s.tile_size),
+    b.node("tiles", "plain", "resize, pad, cut", {fmt::format("\xE2\x89\xA4 {}{} {} 3 {} {} {} {}", s.max_tiles, b.detail(" tiles"), times, times, s.tile_size, times, s.tile_size),
            b.detail(fmt::format("{} aspect ratios (h, w)", s.n_aspect_ratios))}, 0, "reference/picture/tiles.cpp", "tiles");
-    b.node("patches", "embedding", "conv patches", {fmt::format("{} {} {} of {} px, stride {}", s.patches_per_side(), times, s.patches_per_side(), s.patch_size, s.patch_size),
+    b.node("patches", "embedding", "conv patches", {fmt::format("{} {} {} of {} px{}", s.patches_per_side(), times, s.patches_per_side(), s.patch_size, b.detail(fmt::format(", stride {}", s.patch_size))),
            b.detail(fmt::format("[tiles, {}, {}]", s.n_patches() - 1, s.d_vision))}, c.patch_embedding, "reference/vision/patch_embedding.cpp", "patch-embedding");
-    b.node("positions", "embedding", b.slide ? "+ positions" : "+ aspect ratio, position, tile", {fmt::format("{} patches a tile with class", s.n_patches()),
+    b.node("positions", "embedding", b.slide ? "+ positions" : "+ aspect ratio, position, tile", {b.slide ? fmt::format("{} a tile, with class", s.n_patches()) : fmt::format("{} patches a tile with class", s.n_patches()),
            b.detail("tanh(g) \xC2\xB7 pre-tile[aspect id]"), b.detail("(1 \xE2\x88\x92 tanh g) \xC2\xB7 position + tanh g \xC2\xB7 tile position"), b.detail("LayerNorm")},
            c.pre_tile + c.positions + c.vision_norms / 2, "reference/vision/positions.cpp", "positions");
-    const std::string rows = fmt::format("[{} tiles {} {}, {}]", s.max_tiles, times, s.n_padded_patches(), s.d_vision);
+    const std::string rows = fmt::format("[{}{} {} {}, {}]", s.max_tiles, b.detail(" tiles"), times, s.n_padded_patches(), s.d_vision);
     if (b.options.unfold) {
         for (std::int64_t i = 0; i < s.n_local_layers; ++i) {
             const bool kept = std::find(s.kept_layers.begin(), s.kept_layers.end(), i) != s.kept_layers.end();
             b.node(fmt::format("local{}", i), "local", fmt::format("vision layer {}", i), {kept ? "its input is kept" : ""}, 0, "reference/vision/encoder.cpp", "encoder");
         }
     } else {
-        b.node("local", "local", fmt::format("vision encoder {}{}", times, s.n_local_layers), {rows, fmt::format("{} heads of {}, MLP {}", s.n_vision_heads, s.d_vision / s.n_vision_heads, s.d_vision_mlp),
+        b.node("local", "local", b.slide ? "vision encoder" : fmt::format("vision encoder {}{}", times, s.n_local_layers), {b.slide ? fmt::format("{} layers, {} heads", s.n_local_layers, s.n_vision_heads) : "", rows,
+               b.detail(fmt::format("{} heads of {}, MLP {}", s.n_vision_heads, s.d_vision / s.n_vision_heads, s.d_vision_mlp)),
                b.detail("all tiles at once, GELU"), b.detail(fmt::format("inputs of layers {} are kept", list_text(s.kept_layers)))}, c.local_layer * s.n_local_layers, "reference/vision/encoder.cpp", "encoder");
     }
     b.node("post_tile", "embedding", b.slide ? "+ post-tile" : "LayerNorm + post-tile", {b.detail("tanh(g) \xC2\xB7 post-tile[aspect id]")}, c.post_tile + c.vision_norms / 2, "reference/vision/positions.cpp", "positions");
@@ -82,9 +83,9 @@ void add_picture_side(Builder& b)
         for (std::int64_t i = 0; i < s.n_global_layers; ++i)
             b.node(fmt::format("global{}", i), "global", fmt::format("global layer {}", i), {"gated"}, 0, "reference/vision/encoder.cpp", "encoder");
     } else {
-        b.node("global", "global", fmt::format("global encoder {}{}", times, s.n_global_layers), {rows, b.detail("each branch \xC2\xB7 tanh(gate)")}, c.global_layer * s.n_global_layers, "reference/vision/encoder.cpp", "encoder");
+        b.node("global", "global", b.slide ? "global encoder" : fmt::format("global encoder {}{}", times, s.n_global_layers), {b.slide ? fmt::format("{} layers, gated", s.n_global_layers) : "", rows, b.detail("each branch \xC2\xB7 tanh(gate)")}, c.global_layer * s.n_global_layers, "reference/vision/encoder.cpp", "encoder");
     }
-    b.node("kept", "data", "final | kept states", {fmt::format("[{} tiles {} {}, {}]", s.max_tiles, times, s.n_patches(), s.d_vision_output()), b.detail("padding rows dropped; kept states interleaved")}, 0, "reference/vision/encoder.cpp", "encoder");
+    b.node("kept", "data", b.slide ? "final | kept" : "final | kept states", {fmt::format("[{}{} {} {}, {}]", s.max_tiles, b.detail(" tiles"), times, s.n_patches(), s.d_vision_output()), b.detail("padding rows dropped; kept states interleaved")}, 0, "reference/vision/encoder.cpp", "encoder");
     b.node("projector", "projector", "projector", {fmt::format("{} \xE2\x86\x92 {}", s.d_vision_output(), s.d_text)}, c.projector, "reference/vision/projector.cpp", "projector");
 
     b.edge("picture", "tiles");
@@ -114,12 +115,14 @@ std::string add_layer_run(Builder& b, const LayerRun& run)
     if (run.times > 1)
         layers = run.is_cross ? fmt::format("{} times: {}, {}, \xE2\x80\xA6, {}", run.times, run.first, run.first + run.stride, run.first + run.stride * (run.times - 1))
                               : fmt::format("{} times: after each of these", run.times);
-    const std::string count = run.count > 1 ? fmt::format(" {}{}", times, run.count) : "";
+    const std::string count = run.count > 1 && !b.slide ? fmt::format(" {}{}", times, run.count) : "";
+    if (b.slide && run.times > 1)
+        layers = run.is_cross ? fmt::format("{} layers: {}, {}, \xE2\x80\xA6, {}", run.times, run.first, run.first + run.stride, run.first + run.stride * (run.times - 1)) : fmt::format("{} after each of these", run.count);
     if (run.is_cross)
         b.node(id, "cross", "cross-attention" + count, {layers, b.detail(fmt::format("{} query heads, keys {} {} {}", s.n_heads, s.max_tiles, times, s.n_patches())), b.detail("branches \xC2\xB7 tanh(gate); no RoPE")},
                b.parameters.cross_layer * run.count * run.times, "reference/text/cross_attention.cpp", "cross-attention");
     else
-        b.node(id, "self", "self-attention" + count, {layers, b.slide ? "RoPE on Q and K" : fmt::format("{} query, {} key heads of {}", s.n_heads, s.n_kv_heads, s.d_head), b.detail(fmt::format("SwiGLU MLP {}", s.d_text_mlp))},
+        b.node(id, "self", "self-attention" + count, {layers, b.slide ? "RoPE on Q, K" : fmt::format("{} query, {} key heads of {}", s.n_heads, s.n_kv_heads, s.d_head), b.detail(fmt::format("SwiGLU MLP {}", s.d_text_mlp))},
                b.parameters.self_layer * run.count * run.times, "reference/text/self_attention.cpp", "self-attention");
     return id;
 }
@@ -136,13 +139,15 @@ void add_text_side(Builder& b)
     b.edge("tokenizer", "embedding", "flow", b.detail("ids [T]"));
 
     std::string last = "embedding", first_self;
+    bool first_cross = true;
     for (const auto& group : fold_layers(s, b.options.unfold)) {
         std::vector<std::string> members;
         for (const LayerRun& run : group) {
             const std::string id = add_layer_run(b, run);
             b.edge(last, id, "flow", "", true, "weight=8");
-            if (run.is_cross) b.edge("projector", id, "picture", "", false, b.slide ? "" : "tailport=e, headport=w");
+            if (run.is_cross) b.edge("projector", id, "picture", "", false, first_cross && !b.slide ? "tailport=e, headport=w" : "");
             else if (first_self.empty()) first_self = id;
+            first_cross = first_cross && !run.is_cross;
             last = id;
             members.push_back(id);
         }
@@ -153,8 +158,17 @@ void add_text_side(Builder& b)
         b.edge("rope", first_self, "rope", "", true, "weight=0");
         b.graph.same_rank.push_back({"rope", "embedding"});
     }
+    const std::string logits = fmt::format("logits [T, {}]", s.n_vocabulary);
+    if (b.slide) {   // large type: two boxes for four
+        b.node("lm_head", "head", "LM head", {"after a last RMSNorm", logits}, c.final_norm + c.lm_head, "reference/text/lm_head.cpp", "lm-head");
+        b.node("sample", "head", "sample", {"greedy, top-k, top-p", "until an end token"}, 0, "reference/text/sampler.cpp", "sampler");
+        b.edge(last, "lm_head");
+        b.edge("lm_head", "sample");
+        b.edge("sample", "embedding", "flow", "next word", false, "style=dashed");
+        return;
+    }
     b.node("final_norm", "norm", "RMSNorm", {fmt::format("[T, {}]", s.d_text)}, c.final_norm, "reference/text/rms_norm.cpp", "rms-norm");
-    b.node("lm_head", "head", "LM head", {fmt::format("logits [T, {}]", s.n_vocabulary)}, c.lm_head, "reference/text/lm_head.cpp", "lm-head");
+    b.node("lm_head", "head", "LM head", {logits}, c.lm_head, "reference/text/lm_head.cpp", "lm-head");
     b.node("sample", "head", "sample", {"greedy, or temperature,", "top-k, top-p"}, 0, "reference/text/sampler.cpp", "sampler");
     b.node("word", "data", "next word", {"until an end token"}, 0, "reference/generate.cpp", "generate");
     b.edge(last, "final_norm", "flow", "", true, "weight=8");
@@ -172,15 +186,15 @@ struct LegendEntry {
 
 constexpr LegendEntry legend[]{
     {"data", "data", false}, {"embedding", "embeddings", false}, {"local", "vision encoder", false}, {"global", "global encoder, gated", false},
-    {"projector", "projector", false}, {"self", "self-attention layer", false}, {"cross", "cross-attention layer, gated", false}, {"head", "words out", false},
+    {"projector", "projector", false}, {"self", "self-attention layer", false}, {"cross", "cross-attention layer, gated", false}, {"norm", "norm, rotation", false}, {"head", "words out", false},
     {"picture", "keys and values of the picture", true}, {"kept", "kept states", true}};
 
 // Rows of boxes for a slide, read to and fro like a field is ploughed. Returns the number of columns.
 std::int64_t place_in_rows(Graph& graph, std::size_t n_picture_nodes)
 {
     const std::size_t total = graph.nodes.size(), n_text = total - n_picture_nodes;
-    const std::size_t columns = total <= 26 ? std::max<std::size_t>(6, (n_text + 1) / 2) : static_cast<std::size_t>(std::ceil(std::sqrt(1.5 * static_cast<double>(total))));
-    constexpr double across = 250, down = 158;
+    const std::size_t columns = total <= 22 ? std::max<std::size_t>(5, (n_text + 1) / 2) : static_cast<std::size_t>(std::ceil(std::sqrt(1.5 * static_cast<double>(total))));
+    const double across = total <= 22 ? 300 : 252, down = total <= 22 ? 162 : 158;
     double top = 0;
     for (const auto& [first, count] : {std::pair{std::size_t{0}, n_picture_nodes}, std::pair{n_picture_nodes, n_text}}) {
         for (std::size_t i = 0; i < count; ++i) {
@@ -192,28 +206,24 @@ std::int64_t place_in_rows(Graph& graph, std::size_t n_picture_nodes)
     return static_cast<std::int64_t>(columns);
 }
 
-struct LineLook { const char* name; const char* colour; const char* dash; };
-constexpr LineLook line_looks[]{{"picture", "#6546a3", ""}, {"kept", "#2f6ca8", " stroke-dasharray=\"7 4\""}};
+bool occurs(const Graph& graph, const LegendEntry& entry)
+{
+    return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const GraphNode& node) { return node.kind == entry.kind; })
+        || std::any_of(graph.edges.begin(), graph.edges.end(), [&](const GraphEdge& edge) { return edge.kind == entry.kind; });
+}
 
-// Draws the legend in rows; returns the height used.
-double draw_legend(SvgPage& page, double x, double y, double width, double size)
+// Draws the legend of what the graph has, in rows; returns the height used.
+double draw_legend(SvgPage& page, const Graph& graph, double x, double y, double width, double size)
 {
     double left = x, base = y + size;
     for (const LegendEntry& entry : legend) {
+        if (!occurs(graph, entry)) continue;
         const double space = size * 2 + text_width(entry.words, size) + 26;
         if (left + space > x + width) {
             left = x;
             base += size * 2;
         }
-        if (entry.is_line) {
-            for (const LineLook& look : line_looks)
-                if (std::string(look.name) == entry.kind)
-                    page.raw(fmt::format("<line class=\"{}\" x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"2.4\"{}/>\n", look.name, left, base - size * 0.36, left + size * 1.7, base - size * 0.36, look.colour, look.dash));
-        } else {
-            const KindColours colours = kind_colours(entry.kind);
-            page.raw(fmt::format("<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\" fill=\"{}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n", entry.kind, left, base - size * 0.95, size * 1.7, size * 1.2,
-                                 colours.fill, colours.stroke, std::string(entry.kind) == "cross" || std::string(entry.kind) == "global" ? 2.4 : 1.2, std::string(entry.kind) == "data" ? " stroke-dasharray=\"4 3\"" : ""));
-        }
+        page.raw(entry.is_line ? legend_line(entry.kind, left, left + size * 1.7, base - size * 0.36) : legend_box(entry.kind, left, base - size * 0.95, size * 1.7, size * 1.2));
         page.raw(fmt::format("<text class=\"title\" x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"#1d2230\">{}</text>\n", left + size * 2.1, base, size, escape_markup(entry.words)));
         left += space;
     }
@@ -226,7 +236,7 @@ std::string page_with(const std::string& graph_svg, const Builder& b, double wid
     const ParameterCounts& c = b.parameters;
     SvgPage page(width, height, "Architecture of " + visible_text(s.name));
     const double margin = b.slide ? 44 : 30, title_size = b.slide ? 34 : 24;
-    page.raw("<style>" + graph_style_sheet() + "</style>\n");
+    page.raw("<style type=\"text/css\">" + graph_style_sheet() + "</style>\n");
     page.raw(fmt::format("<rect class=\"page\" width=\"{}\" height=\"{}\" fill=\"#ffffff\"/>\n", width, height));
     page.raw(fmt::format("<text class=\"title\" x=\"{}\" y=\"{}\" font-size=\"{}\" font-weight=\"bold\" fill=\"#1d2230\">{}</text>\n", margin, margin + title_size * 0.6, title_size, escape_markup(visible_text(s.name, 60))));
     const std::string subtitle = fmt::format("{} parameters: {} on the picture side, {} on the text side. {} text layers, cross-attention in {} of them: {}.", count_text(c.total), count_text(c.vision), count_text(c.text),
@@ -237,7 +247,7 @@ std::string page_with(const std::string& graph_svg, const Builder& b, double wid
         y += legend_size * 1.4;
     }
     page.raw(nested_svg(graph_svg, (width - graph_width) / 2, y, graph_width, graph_height));
-    draw_legend(page, margin, y + graph_height + legend_size * 0.6, width - 2 * margin, legend_size);
+    draw_legend(page, b.graph, margin, y + graph_height + legend_size * 0.6, width - 2 * margin, legend_size);
     return page.finish();
 }
 
@@ -278,9 +288,9 @@ std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOpti
     Builder b{sizes, options, count_parameters(sizes), {}, options.style == DiagramStyle::slide};
     b.graph.title = "Architecture of " + visible_text(sizes.name);
     b.graph.left_to_right = b.slide;
-    b.graph.title_size = b.slide ? 20 : 15;
-    b.graph.small_size = b.slide ? 15 : 11.5;
-    b.graph.edge_size = b.slide ? 14 : 11;
+    b.graph.title_size = b.slide ? 25 : 15;
+    b.graph.small_size = b.slide ? 19 : 12;
+    b.graph.edge_size = b.slide ? 18 : 11;
     b.graph.rank_gap = b.slide ? 0.35 : 0.32;
     b.graph.node_gap = b.slide ? 0.5 : 0.35;
     add_picture_side(b);
@@ -294,7 +304,7 @@ std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOpti
         return page_with(svg, b, 1600, 900, 1530, 665, 18);
     const double width = std::max(720.0, size.width + 60);
     SvgPage measure(width, 10, "");
-    const double legend_height = draw_legend(measure, 30, 0, width - 60, 14);
+    const double legend_height = draw_legend(measure, b.graph, 30, 0, width - 60, 14);
     return page_with(svg, b, width, size.height + legend_height + 140, size.width, size.height, 14);
 }
 

@@ -13,39 +13,44 @@
 #include "viz/svg.h"
 
 namespace pictor {
-namespace {
 
-struct Kind {
-    const char* name;
-    const char* fill;
-    const char* stroke;
-    const char* dark_fill;
-    const char* dark_stroke;
-    double border;   // borders carry the kinds into grayscale print
-    const char* style;
-};
-
-// Fills differ in lightness too: cross-attention is the darkest of the text side, global of the vision side.
-constexpr std::array<Kind, 11> kinds{{
-    {"data", "#f1f3f7", "#7c8798", "#2a303c", "#8f9bb0", 1.0, "filled,rounded,dashed"},
-    {"plain", "#ffffff", "#7c8798", "#20252f", "#8f9bb0", 1.0, "filled,rounded"},
-    {"embedding", "#e4f1de", "#4d8539", "#25351f", "#86c26f", 1.2, "filled,rounded"},
-    {"local", "#deebf8", "#2f6ca8", "#1c2f43", "#74aee6", 1.2, "filled,rounded"},
-    {"global", "#b9d5f0", "#1c4c82", "#1d4065", "#9ccbf7", 2.4, "filled,rounded"},
-    {"projector", "#e5def4", "#6546a3", "#33284a", "#b59cf0", 1.6, "filled,rounded"},
-    {"self", "#fdebd8", "#bb6a22", "#3d2b19", "#eaa765", 1.2, "filled,rounded"},
-    {"cross", "#f3b9a0", "#a5361a", "#5f2616", "#ff9a78", 2.6, "filled,rounded"},
-    {"norm", "#f7f7f2", "#8b8b7a", "#2b2b26", "#a8a894", 1.0, "filled,rounded"},
-    {"head", "#f9efc6", "#957711", "#3c3414", "#dcbd52", 1.2, "filled,rounded"},
-    {"odd", "#ffd9df", "#c4002f", "#5a1020", "#ff7d95", 3.0, "filled,rounded"},
+// Between kinds with one border the fill's lightness differs, so that a gray print keeps them apart; a test measures it.
+const std::array<KindLook, 11> kind_looks{{
+    {"data", "#f1f3f8", "#4d535e", "#292e38", "#b7becb", Border::dashed},
+    {"plain", "#ffffff", "#4d535e", "#1c1e23", "#b7becb", Border::single},
+    {"embedding", "#c4ebbc", "#226310", "#2e4729", "#98cf8b", Border::square},
+    {"local", "#94c2ea", "#02578b", "#305f85", "#80c5ff", Border::single},
+    {"global", "#79afe8", "#015493", "#24598c", "#89c3fe", Border::twice},
+    {"projector", "#b9a1e6", "#5f3d8e", "#70529e", "#c8aefa", Border::square},
+    {"self", "#f3cb9d", "#734803", "#5b4020", "#ebb16c", Border::single},
+    {"cross", "#de6f47", "#8b320b", "#a74b29", "#fba587", Border::twice},
+    {"norm", "#fafbf5", "#535447", "#252620", "#bebfb1", Border::dotted},
+    {"head", "#f9eab1", "#625101", "#3c3413", "#d4bd67", Border::single},
+    {"odd", "#fed1d6", "#9e3d52", "#6d172e", "#fba0ad", Border::thick},
 }};
 
-const Kind& kind_of(const std::string& name)
+namespace {
+
+// How a box is drawn round: what tells kinds apart where their fills are nearly the same gray.
+struct BorderLook {
+    const char* style;
+    double width;
+    int lines;
+};
+
+const BorderLook& look_of(Border border)
 {
-    for (const Kind& kind : kinds)
+    static constexpr std::array<BorderLook, 6> looks{{{"filled,rounded", 1.2, 1}, {"filled,rounded,dashed", 1.2, 1}, {"filled,rounded,dotted", 1.6, 1},
+                                                      {"filled", 1.6, 1}, {"filled,rounded", 1.4, 2}, {"filled,rounded", 3.4, 1}}};
+    return looks[static_cast<std::size_t>(border)];
+}
+
+const KindLook& kind_of(const std::string& name)
+{
+    for (const KindLook& kind : kind_looks)
         if (name == kind.name)
             return kind;
-    return kinds[1];
+    return kind_looks[1];
 }
 
 struct EdgeKind {
@@ -58,10 +63,10 @@ struct EdgeKind {
 
 constexpr std::array<EdgeKind, 5> edge_kinds{{
     {"flow", "#4a5363", "#aab4c5", "solid", 1.3},
-    {"picture", "#6546a3", "#b59cf0", "solid", 2.2},
-    {"kept", "#2f6ca8", "#74aee6", "dashed", 1.5},
-    {"rope", "#4d8539", "#86c26f", "dotted", 1.8},
-    {"residual", "#8b93a3", "#7d8798", "solid", 2.6},
+    {"picture", "#5f3d8e", "#c8aefa", "solid", 3.0},
+    {"kept", "#02578b", "#80c5ff", "dashed", 1.8},
+    {"rope", "#226310", "#98cf8b", "dotted", 2.2},
+    {"residual", "#6b7385", "#98a2b3", "solid", 1.3},
 }};
 
 const EdgeKind& edge_kind_of(const std::string& name)
@@ -86,15 +91,23 @@ std::string quoted(const std::string& text)
     return "\"" + with_backslashes(escape_markup(visible_text(text, 300)), "&#92;&#92;&#92;&#92;") + "\"";
 }
 
+bool has_own_links(const GraphNode& node)
+{
+    return std::any_of(node.lines.begin(), node.lines.end(), [](const LabelLine& line) { return !line.href.empty(); });
+}
+
 std::string html_label(const GraphNode& node, const Graph& graph)
 {
-    std::string rows;
+    // Links do not nest: where a line has one of its own, the node's goes to the other lines.
+    const bool own_links = has_own_links(node);
+    std::string rows = "<TR><TD HEIGHT=\"3\"></TD></TR>";   // letters sit high in their lines
     for (std::size_t i = 0; i < node.lines.size(); ++i) {
         const LabelLine& line = node.lines[i];
         const double size = line.size > 0 ? line.size : i == 0 ? graph.title_size : graph.small_size;
         const bool bold = line.bold || i == 0;
         const std::string words = bold ? "<B>" + graph_text(line.text) + "</B>" : graph_text(line.text);
-        const std::string link = line.href.empty() ? "" : fmt::format(" HREF=\"{}\"", escape_markup(line.href));
+        const std::string& target = own_links && line.href.empty() ? node.href : line.href;
+        const std::string link = target.empty() ? "" : fmt::format(" HREF=\"{}\" TITLE=\"{}\" TARGET=\"_top\"", escape_markup(target), graph_text(line.href.empty() ? node.tooltip : line.href, 300));
         rows += fmt::format("<TR><TD{}><FONT POINT-SIZE=\"{}\">{}</FONT></TD></TR>", link, size, words.empty() ? " " : words);
     }
     return "<<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"1\">" + rows + "</TABLE>>";
@@ -102,19 +115,21 @@ std::string html_label(const GraphNode& node, const Graph& graph)
 
 std::string node_text(const GraphNode& node, const Graph& graph)
 {
-    const Kind& kind = kind_of(node.kind);
-    std::string text = fmt::format("  {0} [id=\"{1}_{0}\", label={2}, class=\"{3}\", style=\"{4}\", fillcolor=\"{5}\", color=\"{6}\", penwidth={7}", node.id,
-                                   graph.id, html_label(node, graph), kind.name, kind.style, kind.fill, kind.stroke, kind.border);
+    const KindLook& kind = kind_of(node.kind);
+    const BorderLook& border = look_of(kind.border);
+    std::string text = fmt::format("  {0} [id=\"{1}_{0}\", label={2}, class=\"{3}\", style=\"{4}\", fillcolor=\"{5}\", color=\"{6}\", penwidth={7}, peripheries={8}", node.id,
+                                   graph.id, html_label(node, graph), kind.name, border.style, kind.fill, kind.stroke, border.width, border.lines);
     if (node.place) text += fmt::format(", pos=\"{},{}\"", node.place->first, -node.place->second);
-    if (!node.tooltip.empty()) text += ", tooltip=" + quoted(node.tooltip);
-    if (!node.href.empty()) text += ", href=" + quoted(node.href) + ", target=\"_top\"";
+    // Without a link a tooltip would make Graphviz write a link to nowhere; lay_out_graph puts it into the title.
+    if (!node.href.empty() && !has_own_links(node)) text += ", href=" + quoted(node.href) + ", target=\"_top\", tooltip=" + quoted(node.tooltip.empty() ? node.id : node.tooltip);
     return text + "];\n";
 }
 
 std::string edge_text(const GraphEdge& edge, const std::string& id)
 {
     const EdgeKind& kind = edge_kind_of(edge.kind);
-    std::string text = fmt::format("  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to, id, kind.name, kind.colour, kind.style, kind.width);
+    std::string text = fmt::format("  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to, id, kind.name,
+                                   edge.kind == "residual" ? fmt::format("{0}:{0}", kind.colour) : kind.colour, kind.style, kind.width);   // two lines side by side
     if (!edge.label.empty()) text += fmt::format(", label=<<TABLE BORDER=\"0\" CELLPADDING=\"5\"><TR><TD><FONT COLOR=\"{}\">{}</FONT></TD></TR></TABLE>>", kind.colour, graph_text(edge.label));
     if (!edge.shapes_layout) text += ", constraint=false";
     if (!edge.attributes.empty()) text += ", " + edge.attributes;
@@ -141,6 +156,30 @@ std::string relative_link(const std::filesystem::path& target, const std::filesy
     return std::filesystem::proximate(target, folder, ignored).generic_string();
 }
 
+// Graphviz titles every part with its name in the graph's source. Whoever points at one, or has it read out, wants to know
+// what it is.
+std::string with_titles(const std::string& svg, const Graph& graph)
+{
+    std::map<std::string, std::string> titles{{"pictor", graph.title}};
+    std::map<std::string, std::string> words;
+    for (const GraphNode& node : graph.nodes) {
+        words[node.id] = node.lines.empty() ? node.id : node.lines[0].text;
+        titles[node.id] = node.tooltip.empty() ? words[node.id] : node.tooltip;
+    }
+    for (const GraphEdge& edge : graph.edges)
+        titles[edge.from + "&#45;&gt;" + edge.to] = words[edge.from] + " \xE2\x86\x92 " + words[edge.to] + (edge.label.empty() ? "" : ": " + edge.label);
+    std::string result;
+    std::size_t done = 0;
+    const std::string open = "<title>";
+    for (std::size_t at = svg.find(open); at != std::string::npos; at = svg.find(open, done)) {
+        const std::size_t first = at + open.size(), last = svg.find("</title>", first);
+        const auto found = titles.find(svg.substr(first, last - first));
+        result += svg.substr(done, first - done) + (found == titles.end() ? svg.substr(first, last - first) : escape_markup(visible_text(found->second, 300)));
+        done = last;
+    }
+    return result + svg.substr(done);
+}
+
 }  // namespace
 
 // Graphviz takes the entities of XML in its HTML-like labels, but then replaces \N, \G and the like: a backslash is two.
@@ -154,12 +193,12 @@ std::string dot_text(const Graph& graph)
     std::string text = "digraph pictor {\n";
     text += fmt::format("  graph [id=\"{}\", rankdir={}, bgcolor=\"#ffffff\", fontname=\"DejaVu Sans\", fontsize={}, ranksep={}, nodesep={}, pad=0.15, splines=true{}{}];\n",
                         graph.id, graph.left_to_right ? "LR" : "TB", graph.title_size, graph.rank_gap, graph.node_gap, graph.attributes.empty() ? "" : ", ", graph.attributes);
-    text += "  node [shape=box, fontname=\"DejaVu Sans\", fontcolor=\"#1d2230\", margin=\"0.15,0.06\"];\n";
+    text += "  node [shape=box, fontname=\"DejaVu Sans\", fontcolor=\"#1d2230\", margin=\"0.17,0.06\"];\n";
     text += fmt::format("  edge [fontname=\"DejaVu Sans\", fontsize={}, arrowsize=0.7];\n", graph.edge_size);
     for (const GraphNode& node : graph.nodes)
         text += node_text(node, graph);
     for (const GraphGroup& group : graph.groups) {
-        const Kind& kind = kind_of(group.kind);
+        const KindLook& kind = kind_of(group.kind);
         text += fmt::format("  subgraph cluster_{0} {{ id=\"{4}_group_{0}\"; label=<<B>{1}</B>>; labeljust=l; style=\"rounded\"; color=\"{2}\"; fontcolor=\"{3}\"; class=\"group\"; penwidth=1.2; margin=12;",
                             group.id, graph_text(group.title), kind.stroke, kind.stroke, graph.id);
         for (const std::string& member : group.members)
@@ -177,8 +216,9 @@ std::string graph_style_sheet()
 {
     std::string css = "a:hover text,a:focus text{text-decoration:underline}\n@media (prefers-color-scheme:dark){\n"
                       ".graph>polygon,.page{fill:#14171d}\n.node text,.graph>text{fill:#eef1f6}\n.group text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
-    for (const Kind& kind : kinds)
+    for (const KindLook& kind : kind_looks)
         css += fmt::format(".{0} path,.{0} polygon,rect.{0}{{fill:{1};stroke:{2}}}\n", kind.name, kind.dark_fill, kind.dark_stroke);
+    css += ".node [fill=none],rect[fill=none]{fill:none}\n";   // the outer of two borders
     css += ".cluster path,.cluster polygon{fill:none}\n";
     for (const EdgeKind& kind : edge_kinds)
         css += fmt::format(".edge.{0} path{{stroke:{1};fill:none}}.edge.{0} polygon{{stroke:{1};fill:{1}}}.edge.{0} text{{fill:{1}}}line.{0}{{stroke:{1}}}\n", kind.name, kind.dark);
@@ -198,11 +238,8 @@ std::string lay_out_graph(const Graph& graph)
     // Where DejaVu is missing, Verdana has its widths.
     for (std::size_t at = 0; (at = svg.find("font-family=\"DejaVu Sans\"", at)) != std::string::npos; at += 30)
         svg.replace(at, 25, "font-family=\"DejaVu Sans,Verdana,sans-serif\"");
-    svg.insert(end + 1, "\n<style>" + graph_style_sheet() + "</style>");
-    // Graphviz names the whole after the graph; readers of the picture want its title.
-    const std::string title = "<title>pictor</title>";
-    const std::size_t named = svg.find(title);
-    return named == std::string::npos ? svg : svg.replace(named, title.size(), "<title>" + escape_markup(graph.title) + "</title>");
+    if (graph.own_style) svg.insert(end + 1, "\n<style type=\"text/css\">" + graph_style_sheet() + "</style>");
+    return with_titles(svg, graph);
 }
 
 SvgSize svg_size(const std::string& svg)
@@ -229,7 +266,26 @@ std::string nested_svg(const std::string& svg, double x, double y, double width,
     return tag + fmt::format(" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" preserveAspectRatio=\"xMidYMid meet\"", x, y, width, height) + inner.substr(end);
 }
 
-KindColours kind_colours(const std::string& kind) { return {kind_of(kind).fill, kind_of(kind).stroke}; }
+std::string legend_box(const std::string& name, double x, double y, double width, double height)
+{
+    const KindLook& kind = kind_of(name);
+    const BorderLook& border = look_of(kind.border);
+    const std::string style = border.style;
+    const char* const dash = style.find("dashed") != std::string::npos ? " stroke-dasharray=\"5,2\"" : style.find("dotted") != std::string::npos ? " stroke-dasharray=\"1,5\"" : "";
+    const auto box = [&](double inset, const std::string& fill) {
+        return fmt::format("<rect class=\"{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" rx=\"{}\" fill=\"{}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n", kind.name, x + inset, y + inset,
+                           width - 2 * inset, height - 2 * inset, style.find("rounded") != std::string::npos ? 4 : 0, fill, kind.stroke, border.width, dash);
+    };
+    return border.lines > 1 ? box(0, "none") + box(3, kind.fill) : box(0, kind.fill);
+}
+
+std::string legend_line(const std::string& name, double x0, double x1, double y)
+{
+    const EdgeKind& kind = edge_kind_of(name);
+    const std::string style = kind.style;
+    const char* const dash = style == "dashed" ? " stroke-dasharray=\"5,2\"" : style == "dotted" ? " stroke-dasharray=\"1,5\"" : "";
+    return fmt::format("<line class=\"{}\" x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n", kind.name, x0, y, x1, y, kind.colour, kind.width, dash);
+}
 
 std::string source_link(const std::string& file, const std::filesystem::path& output)
 {

@@ -1,6 +1,7 @@
 // A graph that Graphviz lays out, in this project's colours, for light pages, dark pages and grayscale print.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -49,6 +50,7 @@ struct Graph {
     std::vector<GraphEdge> edges;
     std::vector<GraphGroup> groups;
     std::vector<std::vector<std::string>> same_rank;
+    bool own_style = true;       // false: the page it stands in has the style sheet
     std::string attributes;      // further Graphviz attributes of the whole
 };
 
@@ -69,11 +71,21 @@ SvgSize svg_size(const std::string& svg);
 // The SVG without XML declaration and document type, placed in a box: for drawing several on a page.
 std::string nested_svg(const std::string& svg, double x, double y, double width, double height);
 
-// The colours of a kind, for legends.
-struct KindColours {
-    std::string fill, stroke;
+// What tells the kinds of boxes apart: fill, and the line round it.
+enum class Border { single, dashed, dotted, square, twice, thick };
+struct KindLook {
+    const char* name;
+    const char* fill;
+    const char* stroke;
+    const char* dark_fill;    // on dark pages
+    const char* dark_stroke;
+    Border border;
 };
-KindColours kind_colours(const std::string& kind);
+extern const std::array<KindLook, 11> kind_looks;
+
+// The same looks as pieces of SVG, for legends.
+std::string legend_box(const std::string& kind, double x, double y, double width, double height);
+std::string legend_line(const std::string& edge_kind, double x0, double x1, double y);
 std::string graph_style_sheet();
 
 // Links of a step: its source file and its chapter, relative to the folder the drawing is written to; empty when the

@@ -144,6 +144,8 @@ struct LayerDrawing {
                 node.lines.push_back({"\xE2\x9A\xA0 " + odd, 0, true, ""});
                 oddities.push_back(fmt::format("{}: {}", entry->name, odd));
             }
+            const std::string chapter = chapter_link(entry->chapter, output);
+            if (!chapter.empty()) node.lines.push_back({"chapter", graph.small_size - 1, false, chapter});
             const std::string file = entry->source.substr(0, entry->source.find(':'));
             node.tooltip = entry->name + (entry->source.empty() ? "" : "  " + entry->source);
             node.href = source_link(file.find("..") == std::string::npos && !file.starts_with("/") ? file : "", output);
@@ -244,6 +246,10 @@ LayerChoice choose_layer_graph(const Trace& trace, const std::string& text)
 Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t step, const std::filesystem::path& output)
 {
     LayerDrawing d{trace, layer, step, output, {}, {}, {}};
+    d.graph.title_size = 14;
+    d.graph.small_size = 11;
+    d.graph.edge_size = 9;
+    d.graph.rank_gap = 0.28;
     const bool is_vision = layer.kind == LayerChoice::Kind::vision_local || layer.kind == LayerChoice::Kind::vision_global;
     const bool is_cross = layer.kind == LayerChoice::Kind::text_cross;
     const Operations& operations = is_vision ? vision_operations : is_cross ? text_cross_operations : text_self_operations;
@@ -281,10 +287,6 @@ Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t ste
         d.graph.edges.push_back({identifier(from), identifier(to), wire.kind, axes, true, std::string(wire.kind) == "residual" ? "weight=0" : "weight=4"});
     }
     d.graph.title = layer.title + fmt::format(", step {}", step);
-    d.graph.title_size = 14;
-    d.graph.small_size = 10.5;
-    d.graph.edge_size = 8.5;
-    d.graph.rank_gap = 0.28;
     d.graph.attributes = "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + graph_text(d.graph.title) + "</B></FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\">"
         + graph_text(d.oddities.empty() ? "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 largest." : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")), 300)
         + "</FONT><BR ALIGN=\"LEFT\"/>>";

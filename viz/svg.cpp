@@ -111,8 +111,8 @@ void SvgPage::text(double x, double y, const std::string& words, const TextStyle
 void SvgPage::image(double x, double y, double width, double height, const Raster& picture, const std::string& description)
 {
     body_ += fmt::format("<image x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" preserveAspectRatio=\"none\" "
-                         "role=\"img\" aria-label=\"{}\" xlink:href=\"data:image/png;base64,{}\"/>\n",
-                         x, y, width, height, escape_markup(description), base64(encode_png(picture)));
+                         "xlink:href=\"data:image/png;base64,{}\"><title>{}</title></image>\n",
+                         x, y, width, height, base64(encode_png(picture)), escape_markup(description));
 }
 
 void SvgPage::raw(const std::string& markup) { body_ += markup; }
