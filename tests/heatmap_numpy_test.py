@@ -71,7 +71,10 @@ def main():
                 for token in (n_prompt, n_prompt + 3):
                     step = token - n_prompt
                     probs = trace[f"language_model.layers.{layer}.cross_attn.probs", step].astype(np.float64)[:, -1]
-                    for head in ("mean", "max", "0", str(len(probs) - 1)):
+                    shares = probs / probs.sum(axis=1, keepdims=True)
+                    bits_of_heads = -np.where(shares > 0, shares * np.log2(np.where(shares > 0, shares, 1)), 0).sum(axis=1)
+                    seen = trace["cross_attention_mask", step][-1].sum() * ((image["tile_size"] // image["patch_size"]) ** 2 + 1)
+                    for head in ("mean", "max", "entropy", "0", str(len(probs) - 1)):
                         output = Path(name) / "heat.json"
                         subprocess.run([options.viz, "heatmap", str(folder), "--layer", str(layer), "--token", str(token), "--head", head, "--output", str(output)],
                                        check=True, stdout=subprocess.DEVNULL)
@@ -80,10 +83,17 @@ def main():
                         for one in probs:   # in order, as a mean is summed
                             total = total + one
                         mean = total / len(probs)
-                        weights = mean if head == "mean" else probs.max(axis=0) if head == "max" else probs[int(head)]
+                        parts = probs / np.where(probs.sum(axis=0) > 0, probs.sum(axis=0), 1)
+                        shared = -np.where(parts > 0, parts * np.log2(np.where(parts > 0, parts, 1)), 0).sum(axis=0)
+                        weights = mean if head == "mean" else probs.max(axis=0) if head == "max" else shared if head == "entropy" else probs[int(head)]
                         what = f"{picture.name}, layer {layer}, token {token}, head {head}"
-                        check(what + ": values", np.array_equal(np.array(drawn["values"]).reshape(drawn["grid"]), canvas_of(weights, image, 1, 0)))
-                        ledger = ledger_of(mean if head in ("mean", "max") else weights, image, 1, 0)
+                        values = np.array(drawn["values"]).reshape(drawn["grid"])
+                        check(what + ": values", np.allclose(values, canvas_of(shared, image, 1, 0), rtol=0, atol=1e-12) if head == "entropy"
+                              else np.array_equal(values, canvas_of(weights, image, 1, 0)))   # logarithms round as each library does
+                        spread = drawn["spread"]
+                        check(what + ": spread of heads", np.allclose(spread["bits_of_heads"], bits_of_heads, rtol=0, atol=1e-9))
+                        check(what + ": spread is at most that of even reading", abs(spread["most_bits"] - np.log2(seen)) < 1e-12 and max(spread["bits_of_heads"]) <= spread["most_bits"])
+                        ledger = ledger_of(mean if head in ("mean", "max", "entropy") else weights, image, 1, 0)
                         check(what + ": ledger", all(abs(drawn["ledger"][key] - value) < 1e-9 for key, value in ledger.items()))
                         check(what + ": adds up", abs(sum(drawn["ledger"].values()) - 1) < 1e-5)
     print(f"{passed} passed, {failed} failed")

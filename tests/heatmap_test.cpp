@@ -268,6 +268,16 @@ TEST_CASE("mean, max, entropy and one head are what they say", "[heatmap]")
     CHECK(value("max", 1) == Approx(0.6));
     CHECK(value("entropy", 0) == Approx(-(0.75 * std::log2(0.75) + 0.25 * std::log2(0.25))));
     CHECK(value("entropy", 5) == 0);
+    HeatRequest spread;
+    spread.layer = 3;
+    spread.token = 8;
+    const Heat heat = make_heat(run, spread);
+    const double bits = -(0.6 * std::log2(0.6) + 0.4 * std::log2(0.2));
+    REQUIRE(heat.head_bits.size() == 2);
+    CHECK(heat.head_bits[0] == Approx(bits));
+    CHECK(heat.head_bits[1] == Approx(bits));
+    CHECK(heat.drawn_bits == Approx(-(0.8 * std::log2(0.4) + 0.2 * std::log2(0.2))));
+    CHECK_THAT(heatmap_figure(run, heat, Raster(70, 40), {}), ContainsSubstring("Spread of single heads: 1.4 bits (head 0)"));
     HeatRequest request;
     CHECK_THROWS_WITH(read_head("2", 2, request), ContainsSubstring("0 to 1"));
     CHECK_THROWS_WITH(read_head("median", 2, request), ContainsSubstring("median"));

@@ -9,6 +9,7 @@ of the shipped model. Exit 0: all checks passed; 1: one failed; 2: something nee
 import argparse
 import base64
 import json
+import math
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
-KEYS = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "escape": "\ue00c", "tab": "\ue004"}
+KEYS = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "escape": "\ue00c", "tab": "\ue004", "enter": "\ue007"}
 checks = 0
 failures = []
 
@@ -75,11 +76,21 @@ class Browser:
         self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
             {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y), "origin": "viewport"}]}]})
 
+    def click(self, x, y):
+        self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
+            {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y), "origin": "viewport"}, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]}]})
+
+    def wait_ready(self):
+        for _ in range(200):
+            if self.run("return document.body.dataset.ready === 'yes'"):
+                return
+            time.sleep(0.02)
+
     def size(self, width, height):
         self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}})
 
-    def dark(self, on):
-        features = [{"name": "prefers-color-scheme", "value": "dark" if on else "light"}]
+    def prefer(self, dark=False, still=False):
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}, {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"}]
         self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}})
 
     def screenshot(self, file):
@@ -236,30 +247,119 @@ def check_rest(page, truth):
     check("the table finds tensors", names == [f"language_model.layers.{i}.cross_attn.probs" for i in truth.layers], names)
     page.run("const s = document.getElementById('search'); s.value = ''; s.dispatchEvent(new Event('input'))")
     check("the table counts every tensor", f"of {len(truth.header['tensors'])} " in page.run("return document.getElementById('found').textContent") or not page.run("return document.getElementById('left').hidden"))
-    check("a layer graph is drawn", page.run("const i = document.getElementById('graph-image'); return i.complete && i.naturalWidth > 100"))
     check("images have alternative texts", page.run("return [...document.images].every(i => i.alt) && [...document.querySelectorAll('.stage canvas')].every(c => c.getAttribute('aria-label'))"))
     check("nothing is wider than the window", page.run("return document.documentElement.scrollWidth <= window.innerWidth"))
     check("no external address", page.run("return performance.getEntriesByType('resource').every(e => /^(data|blob):/.test(e.name))"))
 
 
+def check_first_word(page, truth):
+    """A newcomer sees the most pointed word's heatmap without touching anything."""
+    word = max((t for t in range(truth.n_prompt, len(truth.tokens)) if not truth.tokens[t].startswith("<|")), key=lambda t: truth.strongest(truth.layers[-1], None, t)[1])
+    check("the page opens with the most pointed word chosen", page.run("return document.body.dataset.token") == str(word))
+    same_map(page, truth, truth.layers[-1], None, word, "opening")
+
+
+def check_spread(page, truth):
+    """Each head's entropy over its keys, in bits, as the tensor files give it."""
+    layer, token = truth.layers[-1], truth.n_prompt + 2
+    page.run("document.querySelectorAll('.tokens button')[arguments[0]].focus()", token)
+    step, row = truth.place(token)
+    (n_heads, rows, n_keys), values = truth.tensor(f"language_model.layers.{layer}.cross_attn.probs", step)
+    shown = page.run("return [...document.querySelectorAll('#spreads button b')].map(b => parseFloat(b.textContent))")
+    check("every head and their mean has its spread", len(shown) == n_heads + 1, shown)
+    for head in range(n_heads):
+        keys = values[(head * rows + row) * n_keys:(head * rows + row + 1) * n_keys]
+        bits = -sum(p / sum(keys) * math.log2(p / sum(keys)) for p in keys if p > 0)
+        check(f"head {head}: spread", abs(shown[head] - bits) <= 0.051, f"{shown[head]} {bits}")
+    page.run("document.querySelectorAll('#spreads button')[1].click()")
+    check("a spread's button chooses its head", page.run("return document.getElementById('head-name').textContent") == "head 1")
+    check("the sentence says the spread", "Spread: " in page.run("return document.getElementById('sentence').textContent"))
+    page.key("m")
+
+
+def check_graphs(page, truth, html):
+    """Every layer's graph is drawn, and its boxes lead to files that are there, by mouse and by keyboard."""
+    state = """const s = document.querySelector('#graph svg'), ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+        return {nodes: s.querySelectorAll('.node').length, links: [...s.querySelectorAll('a')].map(a => a.getAttribute('href')), label: s.getAttribute('aria-label'),
+                unique: new Set(ids).size === ids.length, wide: s.getBoundingClientRect().width, scripts: s.querySelectorAll('script,style,foreignObject,image').length}"""
+    titles = page.run("return [...document.getElementById('graph-layer').options].map(o => o.textContent)")
+    check("there is a graph for every layer", len(titles) == len({".".join(n.split(".")[:4 if n.startswith("vision") else 3]) for n, _ in truth.files if ".layers." in n}), titles)
+    for index, title in enumerate(titles):
+        page.run("const s = document.getElementById('graph-layer'); s.value = String(arguments[0]); s.dispatchEvent(new Event('change'))", index)
+        graph = page.run(state)
+        check(f"{title}: drawn", graph["nodes"] > 10 and graph["wide"] > 100 and title in graph["label"], graph)
+        check(f"{title}: ids are unique, and nothing but shapes", graph["unique"] and graph["scripts"] == 0)
+        check(f"{title}: its boxes lead to files that are there", len(graph["links"]) > 10 and all((html.parent / link).is_file() for link in graph["links"]), graph["links"])
+    x, y = page.run("const a = document.querySelector('#graph svg a'); a.scrollIntoView({block: 'center'}); const r = a.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]")
+    target = page.run("return new URL(document.querySelector('#graph svg a').getAttribute('href'), location.href).href")
+    for way in ("click", "keyboard"):
+        here = page.run("return location.href")
+        if way == "click":
+            page.click(x, y)
+        else:
+            page.run("document.querySelector('#graph svg a').focus()")
+            page.key("enter")
+        time.sleep(0.2)
+        check(f"a box of the graph leads to its source: {way}", page.call("GET", "/url") == target, page.call("GET", "/url"))
+        page.open(here)
+        page.wait_ready()
+    wide = "return document.querySelector('#graph svg').getBoundingClientRect().width"
+    before = page.run(wide)
+    page.run("document.getElementById('graph').focus()")
+    page.key("+")
+    check("the graph grows with the + key", page.run(wide) > 1.2 * before)
+    page.run("document.getElementById('zoom-fit').click()")
+    check("and fits again", abs(page.run(wide) - before) < 1)
+
+
+def check_preferences(page):
+    """Reduced motion stops what moves; a dark page is dark everywhere and still has contrast."""
+    moving = "return [...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s' || getComputedStyle(e).animationName !== 'none').length"
+    page.prefer(still=False)
+    check("words fade in where motion is welcome", page.run(moving) > 0)
+    page.prefer(still=True)
+    check("nothing moves under reduced motion", page.run(moving) == 0)
+    contrast = """const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4); return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+        const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)$/.test(c)) return c; } return 'rgb(255, 255, 255)'; };
+        const low = [];
+        for (const e of document.querySelectorAll('h1,h2,p,label,button,td,th,kbd,figcaption,li,output,.part,.words span')) {
+            if (!e.textContent.trim() || e.closest('[hidden]') || !e.getClientRects().length) continue;
+            const a = light(getComputedStyle(e).color), b = light(ground(e)), ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (ratio < 4.5) low.push([e.tagName, e.className, e.textContent.slice(0, 30), ratio.toFixed(2)]);
+        }
+        const box = document.querySelector('#graph .node path, #graph .node polygon');
+        return {page: light(getComputedStyle(document.body).backgroundColor), low: low.slice(0, 5), box: light(getComputedStyle(box).fill), ink: light(getComputedStyle(document.querySelector('#graph .node text')).fill)}"""
+    for dark in (False, True):
+        page.prefer(dark, True)
+        seen = page.run(contrast)
+        check(f"dark {dark}: the page is", seen["page"] < 0.05 if dark else seen["page"] > 0.9, seen)
+        check(f"dark {dark}: every text has a contrast of 4.5", seen["low"] == [], seen["low"])
+        check(f"dark {dark}: the graph too", (max(seen["box"], seen["ink"]) + 0.05) / (min(seen["box"], seen["ink"]) + 0.05) >= 4.5 and (seen["box"] < 0.2) == dark, seen)
+    page.prefer()
+
+
 def check_page(page, truth, html, screenshots):
     page.size(1280, 900)
-    page.dark(False)
+    page.prefer()
     start = time.monotonic()
     page.open(html.as_uri())
     while page.run("return document.body.dataset.ready !== 'yes' || Number(document.body.dataset.pictures || 0) < arguments[0]", len(truth.header["images"])) and time.monotonic() - start < 20:
         time.sleep(0.02)
     seconds = time.monotonic() - start
     check("the page opens in under 2 seconds", seconds < 2, f"{seconds:.2f} s")
+    check_first_word(page, truth)
     check_tokens(page, truth)
     check_keys(page, truth)
     check_patches(page, truth)
     check_rest(page, truth)
+    check_spread(page, truth)
+    check_graphs(page, truth, html)
+    check_preferences(page)
     word = max(range(truth.n_prompt, len(truth.tokens) - 1), key=lambda t: truth.strongest(truth.layers[-1], None, t)[1])
     page.run("window.scrollTo(0, 0); document.querySelectorAll('.tokens button')[arguments[0]].focus({preventScroll: true})", word)
     for name, width, height, dark in [("light", 1280, 900, False), ("dark", 1280, 900, True), ("small", 390, 800, False)]:
         page.size(width, height)
-        page.dark(dark)
+        page.prefer(dark)
         time.sleep(0.2)
         check(f"{name}: nothing is wider than the window", page.run("return document.documentElement.scrollWidth <= window.innerWidth"), page.run("return [document.documentElement.scrollWidth, window.innerWidth]"))
         if screenshots:

@@ -9,6 +9,9 @@
 #include <fmt/format.h>
 
 namespace pictor {
+
+const std::array<const char*, 6> ledger_colours{"#e36927", "#666c78", "#ced4e2", "#274387", "#8fc184", "#292333"};
+
 namespace {
 
 // OKLab -> linear sRGB (Ottosson, 2020).

@@ -2,6 +2,7 @@
 // and colour blindness: lightness alone carries the value.
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "viz/raster.h"
@@ -13,6 +14,10 @@ Rgb heat_colour(double value);
 
 // -1..1 -> blue over near white to orange; both arms equally light at equal distance. For differences.
 Rgb difference_colour(double value);
+
+// The parts of a ledger, in its order: picture, padding, absent tiles, class tokens, other pictures, padding rows. All
+// differ in lightness.
+extern const std::array<const char*, 6> ledger_colours;
 
 std::string hex(Rgb colour);  // "#rrggbb"
 

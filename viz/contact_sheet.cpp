@@ -23,6 +23,7 @@ struct Cell {
 };
 
 struct Grid {
+    bool with_spread = false;   // says under each cell how far its attention spreads
     std::vector<Cell> cells;
     std::vector<std::pair<std::string, double>> row_names;      // name, y of the middle
     std::vector<std::pair<std::string, double>> column_names;   // name, x of the middle
@@ -51,15 +52,17 @@ Heat heat_of(const Run& run, HeatRequest request, std::int64_t token)
 constexpr double gap = 8;
 
 // Columns of equal cells under names, rows beside names.
-Grid table(const std::vector<std::string>& rows, const std::vector<std::string>& columns, const PictureGeometry& g, double most,
+Grid table(const std::vector<std::string>& rows, const std::vector<std::string>& columns, const PictureGeometry& g, double most, bool with_spread,
            const std::function<Heat(std::size_t, std::size_t)>& make)
 {
     Grid grid;
     cell_size(g, most, grid);
+    grid.with_spread = with_spread;
+    const double down = grid.cell_height + gap + (with_spread ? 15 : 0);
     grid.left = 20;
     for (const std::string& name : rows) grid.left = std::max(grid.left, text_width(name, 14, true) + 16);
     for (std::size_t row = 0; row < rows.size(); ++row) {
-        const double y = 26 + static_cast<double>(row) * (grid.cell_height + gap);
+        const double y = 26 + static_cast<double>(row) * down;
         grid.row_names.push_back({rows[row], y + grid.cell_height / 2 + 5});
         for (std::size_t column = 0; column < columns.size(); ++column)
             grid.cells.push_back({make(row, column), grid.left + static_cast<double>(column) * (grid.cell_width + gap), y});
@@ -67,7 +70,7 @@ Grid table(const std::vector<std::string>& rows, const std::vector<std::string>&
     for (std::size_t column = 0; column < columns.size(); ++column)
         grid.column_names.push_back({columns[column], grid.left + static_cast<double>(column) * (grid.cell_width + gap) + grid.cell_width / 2});
     grid.width = grid.left + static_cast<double>(columns.size()) * (grid.cell_width + gap);
-    grid.height = 26 + static_cast<double>(rows.size()) * (grid.cell_height + gap);
+    grid.height = 26 + static_cast<double>(rows.size()) * down;
     return grid;
 }
 
@@ -109,7 +112,7 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
     SvgPage page(width, height, title);
     page.rectangle(0, 0, width, height, "#ffffff");
     page.text(margin, 50, title, {.size = 22, .colour = ink, .bold = true});
-    page.text(margin, 76, subtitle, {.size = 14, .colour = soft});
+    page.text(margin, 76, subtitle, {.size = std::min(14.0, 14 * (width - 2 * margin) / text_width(subtitle, 14)), .colour = soft});
     for (const auto& [name, y] : grid.row_names)
         page.text(margin + grid.left - 12, top + y, name, {.size = 14, .colour = ink, .anchor = Anchor::end, .bold = true});
     for (const auto& [name, x] : grid.column_names)
@@ -123,6 +126,8 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
             pictures[picture] = scale > 0 && whole.width > 4 * grid.cell_width ? pictor::scale(whole, static_cast<int>(2 * grid.cell_width), static_cast<int>(2 * grid.cell_height)) : whole;
         }
         draw_cell(page, cell, grid, margin + cell.x, top + cell.y, scale, smooth, pictures.at(picture));
+        if (grid.with_spread && !cell.heat.no_effect)
+            page.text(margin + cell.x + grid.cell_width / 2, top + cell.y + grid.cell_height + 13, fmt::format("{:.1f} bits", cell.heat.drawn_bits), {.size = 11, .colour = soft, .anchor = Anchor::middle});
         if (i < cell_names.size())
             page.text(margin + cell.x + 2, top + cell.y - 8, cell_names[i], {.size = 14, .colour = ink, .bold = true});
     }
@@ -168,7 +173,7 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
         std::vector<std::string> columns;
         for (std::int64_t head = 0; head < shown; ++head) columns.push_back(fmt::format("head {}", head));
         columns.push_back("mean");
-        const Grid grid = table(names, columns, g, 92, [&](std::size_t row, std::size_t column) {
+        const Grid grid = table(names, columns, g, 92, true, [&](std::size_t row, std::size_t column) {
             HeatRequest one = fixed;
             one.heads = static_cast<std::int64_t>(column) < shown ? HeadChoice::one : HeadChoice::mean;
             one.head = static_cast<std::int64_t>(column);
@@ -176,12 +181,12 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
         });
         HeatRequest plain = request;
         plain.heads = HeadChoice::mean;
-        return draw_sheet(grid, plain, fmt::format("Words \xC3\x97 heads of layer {}", request.layer), fmt::format("cross-attention{}. {}{}", how, read, shown < n_heads ? fmt::format(" The first {} of {} heads.", shown, n_heads) : ""), {}, open, smooth, left_out);
+        return draw_sheet(grid, plain, fmt::format("Words \xC3\x97 heads of layer {}", request.layer), fmt::format("cross-attention{}. {}{} Under each map: how far it spreads, of at most {:.1f} bits.", how, read, shown < n_heads ? fmt::format(" The first {} of {} heads.", shown, n_heads) : "", grid.cells.empty() ? 0 : grid.cells.back().heat.most_bits), {}, open, smooth, left_out);
     }
     if (sheet == Sheet::layers) {
         std::vector<std::string> rows;
         for (const std::int64_t layer : run.cross_layers()) rows.push_back(fmt::format("layer {}", layer));
-        const Grid grid = table(rows, names, g, 104, [&](std::size_t row, std::size_t column) {
+        const Grid grid = table(rows, names, g, 104, false, [&](std::size_t row, std::size_t column) {
             HeatRequest one = fixed;
             one.layer = run.cross_layers()[row];
             return heat_of(run, one, words[column]);

@@ -174,6 +174,10 @@ Heat make_heat(const Run& run, const HeatRequest& request)
     heat.request = request;
     heat.row = *row;
     heat.row_sum = sum_of(request.heads == HeadChoice::one ? heads[static_cast<std::size_t>(request.head)] : mean_over_heads(heads));
+    for (const auto& head : heads)   // of the attention itself, however it is weighed afterwards
+        heat.head_bits.push_back(entropy_bits(head));
+    heat.drawn_bits = request.heads == HeadChoice::one ? heat.head_bits[static_cast<std::size_t>(request.head)] : entropy_bits(mean_over_heads(heads));
+    heat.most_bits = std::log2(std::max<double>(1, static_cast<double>(run.keys_seen(*row, static_cast<std::int64_t>(heads[0].size())))));
     if (request.weigh_values) {
         weigh_by_values(run, request.layer, heads);
         heat.gate = read_gate(run, request.layer, row->step);
@@ -276,6 +280,11 @@ double entropy_bits(const std::vector<double>& probabilities)
     return std::max(0.0, bits);
 }
 
+std::string spread_text(double bits, double most_bits)
+{
+    return fmt::format("{:.1f} of at most {:.1f} bits, as wide as {:.0f} of {:.0f} keys read alike", bits, most_bits, std::exp2(bits), std::exp2(most_bits));
+}
+
 std::string head_text(const HeatRequest& request, std::int64_t n_heads)
 {
     switch (request.heads) {
@@ -302,6 +311,7 @@ std::string heat_json(const Run& run, const Heat& heat)
     result["no_effect"] = heat.no_effect;
     if (heat.request.weigh_values) result["tanh_gate"] = heat.gate;
     result["row_sum"] = heat.row_sum;
+    result["spread"] = {{"bits_of_heads", heat.head_bits}, {"bits_of_drawn", heat.drawn_bits}, {"most_bits", heat.most_bits}};
     result["ledger"] = {{"picture", heat.ledger.picture}, {"padding", heat.ledger.padding}, {"absent_tiles", heat.ledger.absent},
                         {"class_tokens", heat.ledger.class_tokens}, {"other_pictures", heat.ledger.other_pictures}};
     result["grid"] = {g.grid_rows(), g.grid_columns()};

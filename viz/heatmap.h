@@ -27,6 +27,9 @@ struct Heat {
     bool gate_closed = false;           // weigh_values: tanh(gate) is 0
     double gate = 1;                    // weigh_values: tanh(gate), read off the trace
     double row_sum = 1;                 // of the probabilities; 1 but for rounding
+    std::vector<double> head_bits;      // how far each head's attention spreads over its keys: entropy, in bits
+    double drawn_bits = 0;              // the same of the row that is drawn: one head's, or the mean's
+    double most_bits = 0;               // of an even spread over all keys the row may see
     std::vector<double> grid;           // [grid_rows][grid_columns] of the picture
     Ledger ledger;                      // of the mean over heads when heads are combined
     PictureGeometry geometry;
@@ -67,6 +70,9 @@ std::vector<double> mean_over_heads(const std::vector<std::vector<double>>& head
 
 // How spread a head's attention is, in bits: 0 one key, log2(keys) all alike.
 double entropy_bits(const std::vector<double>& probabilities);
+
+// "5.2 of at most 8.0 bits, as wide as 37 of 260 keys read alike"
+std::string spread_text(double bits, double most_bits);
 
 std::string head_text(const HeatRequest& request, std::int64_t n_heads);  // "head 3", "mean of 8 heads"
 

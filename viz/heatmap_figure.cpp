@@ -56,6 +56,21 @@ Raster shown(const Raster& picture, const Box& panel)
     return scale(picture, std::max(1, static_cast<int>(std::lround(2 * panel.width))), std::max(1, static_cast<int>(std::lround(2 * panel.height))));
 }
 
+// In gray print more and less look alike: patches that differ much bear their sign.
+void mark_signs(SvgPage& page, const Box& panel, const PictureGeometry& g, const std::vector<double>& grid, double most)
+{
+    for (std::int64_t row = 0; row < g.grid_rows(); ++row)
+        for (std::int64_t column = 0; column < g.grid_columns(); ++column) {
+            const double value = grid[static_cast<std::size_t>(row * g.grid_columns() + column)];
+            const PictureRectangle r = rectangle_of(g, {row, column});
+            const double sx = panel.width / static_cast<double>(g.width), sy = panel.height / static_cast<double>(g.height);
+            const double size = std::min(0.8 * std::min((r.x1 - r.x0) * sx, (r.y1 - r.y0) * sy), 18.0);
+            if (r.empty() || size < 6 || most <= 0 || std::abs(value) < 0.15 * most)
+                continue;
+            page.text(panel.x + (r.x0 + r.x1) / 2 * sx, panel.y + (r.y0 + r.y1) / 2 * sy + 0.36 * size, value > 0 ? "+" : "\xE2\x88\x92", {.size = size, .colour = "#000000", .anchor = Anchor::middle, .bold = true});
+        }
+}
+
 std::string head_words(const Heat& heat, std::int64_t n_heads)
 {
     std::string text = head_text(heat.request, n_heads);
@@ -88,6 +103,13 @@ std::vector<std::string> notes(const Run& run, const Heat& heat)
     std::vector<std::string> result{row_sentence(run, heat)};
     if (heat.no_effect && run.reference() == "transformers")
         result.push_back("Under transformers' rules this row's cross-attention branch still averages over every key, padding included; it looked at nothing.");
+    if (!heat.no_effect) {
+        const auto [narrow, wide] = std::minmax_element(heat.head_bits.begin(), heat.head_bits.end());
+        result.push_back(heat.request.heads == HeadChoice::one
+            ? fmt::format("Spread of this head: {}.", spread_text(heat.drawn_bits, heat.most_bits))
+            : fmt::format("Spread of single heads: {:.1f} bits (head {}) to {:.1f} bits (head {}). Of their mean: {}.", *narrow, narrow - heat.head_bits.begin(), *wide,
+                          wide - heat.head_bits.begin(), spread_text(heat.drawn_bits, heat.most_bits)));
+    }
     if (heat.request.heads == HeadChoice::max || heat.request.heads == HeadChoice::entropy)
         result.push_back("The ledger is that of the mean over heads: maxima and entropies do not add up.");
     if (heat.request.weigh_values)
@@ -162,12 +184,11 @@ void draw_scale(SvgPage& page, double x, double y, double width, Palette palette
 double draw_ledger(SvgPage& page, double x, double y, double width, const Ledger& ledger)
 {
     static const std::array<const char*, 6> names{"patches on the picture", "padding pixels inside tiles", "absent tiles", "class tokens", "other pictures", "padding rows"};
-    static const std::array<const char*, 6> colours{"#d9622b", "#8d96a8", "#c9cedb", "#33518f", "#6f8f4e", "#5d5468"};
     const std::vector<double> percent = rounded_percentages(ledger);
     double left = x;
     for (std::size_t i = 0; i < percent.size(); ++i) {
         const double part = width * percent[i] / 100;
-        if (part > 0) page.rectangle(left, y, std::max(0.8, part - 1), 16, colours[i]);
+        if (part > 0) page.rectangle(left, y, std::max(0.8, part - 1), 16, ledger_colours[i]);
         left += part;
     }
     double entry = x, row = y;
@@ -180,7 +201,7 @@ double draw_ledger(SvgPage& page, double x, double y, double width, const Ledger
             entry = x;
             row += 22;
         }
-        page.rectangle(entry, row + 27, 11, 11, colours[i], 2);
+        page.rectangle(entry, row + 27, 11, 11, ledger_colours[i], 2);
         page.text(entry + 17, row + 37, value, {.size = 13.5, .colour = ink, .bold = true});
         const double after = entry + 17 + text_width(value, 13.5, true) + 6;
         page.text(after, row + 37, names[i], {.size = 13.5, .colour = soft});
@@ -225,7 +246,8 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
 {
     const auto& g = heat.geometry;
     const std::string word = visible_text(run.word_at(heat.request.token), 40);
-    const std::string title = fmt::format("Where layer {} looked before \xE2\x80\x9C{}\xE2\x80\x9D", heat.request.layer, word);
+    const bool entropy = heat.request.heads == HeadChoice::entropy;
+    const std::string title = fmt::format("{} layer {} {} before \xE2\x80\x9C{}\xE2\x80\x9D", entropy ? "Which patches the heads of" : "Where", heat.request.layer, entropy ? "shared" : "looked", word);
     const std::string file = std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.request.picture)].file).filename().string();
     const std::string subtitle = fmt::format("cross-attention, layer {}, {}   \xC2\xB7   {}, {} \xC3\x97 {} tiles, {} \xC3\x97 {} patches", heat.request.layer,
                                              head_words(heat, run.n_heads(heat.request.layer)), visible_text(file, 40),
@@ -256,7 +278,7 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
         }
         const double width = std::min(448.0, page_width - 2 * margin);
         draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0", scale_end(heat, most), scale_name(heat));
-        page.text(margin, scale_top + 11, "outlined: the strongest patch", {.size = 12.5, .colour = soft});
+        page.text(margin, scale_top + 11, entropy ? "outlined: the patch that heads share most" : "outlined: the strongest patch", {.size = 12.5, .colour = soft});
         if (options.smooth) page.text(margin, scale_top + 28, "smoothed between patch centres; the model sees whole patches", {.size = 12.5, .colour = soft});
     }
     draw_footer(page, footer_top, run, heat, sentences);
@@ -329,6 +351,7 @@ std::string difference_figure(const Run& run, const Heat& heat, const Heat& othe
     page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height,
                paint_grid(picture, g, grid, std::max(1, static_cast<int>(2 * layout.right.width)), std::max(1, static_cast<int>(2 * layout.right.height)),
                           {.scale = options.scale > 0 ? options.scale : most, .smooth = options.smooth, .palette = Palette::difference}), "difference over the picture");
+    mark_signs(page, layout.right, g, grid, most);
     const double end = options.scale > 0 ? options.scale : most;
     draw_scale(page, page_width - margin - 448, scale_top, 448, Palette::difference, "\xE2\x88\x92" + scale_end(heat, end), "+" + scale_end(heat, end), "difference on one patch");
     page.text(margin, scale_top + 11, fmt::format("The ledger is that of {}.", visible_text(name, 40)), {.size = 12.5, .colour = soft});

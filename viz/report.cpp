@@ -64,6 +64,7 @@ struct Maps {
     std::string bytes;
     std::vector<float> largest;
     Json ledgers = Json::array();
+    Json spread = Json::array();   // bits of each map's attention
 };
 
 void append_map(Maps& maps, const Run& run, const std::vector<double>& keys, std::int64_t max_tiles)
@@ -81,6 +82,7 @@ void append_map(Maps& maps, const Run& run, const std::vector<double>& keys, std
     }
     const double most = values.empty() ? 0 : *std::max_element(values.begin(), values.end());
     maps.largest.push_back(static_cast<float>(most));
+    maps.spread.push_back(std::round(1000 * entropy_bits(keys)) / 1000);
     maps.ledgers.push_back(std::move(ledger));
     for (const double value : values) {
         const auto stored = most > 0 ? static_cast<unsigned>(std::lround(value / most * 65535)) : 0u;
@@ -139,12 +141,24 @@ Json attention_json(const Run& run, const ReportOptions& options, LeftOut& left_
         Json sees = Json::array();
         for (std::size_t p = 0; p < run.pictures().size(); ++p)
             sees.push_back(run.row_sees(row, static_cast<std::int64_t>(p)));
-        result["rows"].push_back({{"position", row.position}, {"step", row.step}, {"kind", row.kind}, {"sees", std::move(sees)}});
+        const auto n_keys = static_cast<std::int64_t>(run.cross_probs(run.cross_layers()[0], row)[0].size());
+        result["rows"].push_back({{"position", row.position}, {"step", row.step}, {"kind", row.kind}, {"sees", std::move(sees)}, {"keys", run.keys_seen(row, n_keys)}});
     }
     result["largest"] = maps.largest;
     result["ledgers"] = std::move(maps.ledgers);
+    result["spread"] = std::move(maps.spread);
     result["values"] = base64(maps.bytes);
     return result;
+}
+
+// The word a reader sees first: the answer's most pointed one. -1: none may see a picture.
+std::int64_t first_word(const Run& run)
+{
+    try {
+        return run.pictures().empty() || run.cross_layers().empty() ? -1 : most_pointed_token(run, run.cross_layers().back());
+    } catch (const std::runtime_error&) {
+        return -1;
+    }
 }
 
 // The five likeliest next words after each step's last row.
@@ -272,7 +286,9 @@ Json graphs_json(const Run& run, const ReportOptions& options, LeftOut& left_out
     const auto draw = [&](const std::string& name) {
         const LayerChoice layer = choose_layer_graph(run.trace(), name);
         Graph graph = layer_graph(run.trace(), layer, 0, options.output);
-        for (GraphNode& node : graph.nodes) node.href.clear();
+        graph.own_style = false;    // the page has it
+        graph.id = "layer_" + std::string(name.find('.') == std::string::npos ? "text." : "") + name;
+        std::replace(graph.id.begin(), graph.id.end(), '.', '_');
         return std::pair{layer.title, lay_out_graph(graph)};
     };
     std::int64_t bytes = 0;
@@ -391,10 +407,12 @@ Json report_data(const Run& run, const ReportOptions& options)
     data["n_prompt"] = run.n_prompt();
     data["pictures"] = pictures_json(run, options, left_out);
     data["attention"] = attention_json(run, options, left_out);
+    data["first_word"] = first_word(run);
     data["steps"] = steps_json(run, options, left_out);
     data["tensors"] = tensors_json(run, options, left_out);
     data["graphs"] = graphs_json(run, options, left_out);
     data["colours"] = colour_table();
+    data["shades"] = ledger_colours;
     data["left_out"] = left_out.sentences;
     return data;
 }
@@ -407,9 +425,9 @@ std::string report_page(const Run& run, const ReportOptions& options)
     std::string page = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                        "<meta name=\"color-scheme\" content=\"light dark\">\n";
-    page += fmt::format("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data: blob:; style-src 'nonce-{0}'; script-src 'nonce-{0}'; base-uri 'none'; form-action 'none'\">\n", nonce);
+    page += fmt::format("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'nonce-{0}'; script-src 'nonce-{0}'; base-uri 'none'; form-action 'none'\">\n", nonce);
     page += "<title>" + escape_markup(data["name"].get<std::string>()) + ": a run, opened up</title>\n";
-    page += fmt::format("<link rel=\"icon\" href=\"data:,\">\n<style nonce=\"{}\">{}</style>\n</head>\n<body>\n", nonce, report_style);
+    page += fmt::format("<link rel=\"icon\" href=\"data:,\">\n<style nonce=\"{}\">{}{}</style>\n</head>\n<body>\n", nonce, report_style, graph_style_sheet());
     page += report_body;
     page += "<script type=\"application/json\" id=\"data\">" + json + "</script>\n";
     page += fmt::format("<script nonce=\"{}\">{}</script>\n</body>\n</html>\n", nonce, report_script);

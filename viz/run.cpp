@@ -162,6 +162,21 @@ bool Run::row_sees(const RowPlace& row, std::int64_t picture) const
     return true;
 }
 
+std::int64_t Run::keys_seen(const RowPlace& row, std::int64_t n_keys) const
+{
+    if (!row_sees(row, -1))
+        return 0;
+    if (!trace_.find("cross_attention_mask", row.step))
+        return n_keys;
+    const TraceTensor& mask = tensor("cross_attention_mask", row.step);   // [tokens, pictures, tiles]; row_sees has checked it
+    const std::int64_t tiles = mask.shape[1] * mask.shape[2], per_tile = tiles > 0 ? n_keys / tiles : 0;
+    std::int64_t seen = 0;
+    for (std::int64_t tile = 0; tile < tiles; ++tile)
+        if (mask.values[static_cast<std::size_t>(row.row * tiles + tile)] != 0)
+            seen += per_tile;
+    return seen;
+}
+
 std::string Run::word_at(std::int64_t token) const
 {
     const auto text = [&](std::int64_t i) -> const std::string& { return tokens_[static_cast<std::size_t>(i)]; };

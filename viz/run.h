@@ -46,6 +46,8 @@ public:
 
     // Whether the row may see a picture: picture -1 means any. Throws when the recorded mask has a wrong shape.
     bool row_sees(const RowPlace& row, std::int64_t picture = -1) const;
+    // How many cross-attention keys it may see, of n_keys; all of them where the trace has no mask of tiles.
+    std::int64_t keys_seen(const RowPlace& row, std::int64_t n_keys) const;
 
     // The word a token begins or belongs to, without blanks at its ends: " pict" + "ure" -> "picture".
     std::string word_at(std::int64_t token) const;
