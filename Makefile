@@ -49,8 +49,8 @@ build/packages-present: install_packages.sh
 	@bash install_packages.sh
 	@mkdir -p build && touch $@
 
-build/test-packages-present: install_packages.sh
-	@bash install_packages.sh chromium chromium-driver
+build/test-packages-present: install_packages.sh Makefile
+	@bash install_packages.sh chromium chromium-driver python3-html5lib libxml2-utils w3c-sgml-lib
 	@mkdir -p build && touch $@
 
 demo: all  ## ask the shipped model about a picture, and draw where it looked

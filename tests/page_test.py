@@ -2,7 +2,7 @@
 
     python3 tests/page_test.py [--trace DIR] [--viz build/viz] [--reference build/reference] [--screenshots DIR]
 
-Needs Chromium and ChromeDriver (Debian: chromium, chromium-driver), no Python packages. Without --trace it records a run
+Needs Chromium and ChromeDriver (Debian: chromium, chromium-driver) and html5lib (python3-html5lib). Without --trace it records a run
 of the shipped model. Exit 0: all checks passed; 1: one failed; 2: something needed is missing.
 """
 
@@ -19,6 +19,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+try:
+    import html5lib
+except ImportError:
+    print("page_test: html5lib is not installed; install python3-html5lib", file=sys.stderr)
+    sys.exit(2)
+
+from markup_test import html_problems
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
@@ -237,7 +245,7 @@ def check_patches(page, truth):
     check("Escape leaves the picture", page.run("return document.getElementById('pointed').textContent") == "")
 
 
-def check_rest(page, truth):
+def check_rest(page, truth, html):
     steps = page.run("return [...document.querySelectorAll('#steps tr')].map(r => [...r.querySelectorAll('.words span')].map(s => [s.firstChild.textContent, parseFloat(s.lastChild.textContent)]))")
     check("every step has its next words", len(steps) == len(truth.header["steps"]), len(steps))
     for index, step in enumerate(steps):
@@ -249,6 +257,9 @@ def check_rest(page, truth):
     check("the table counts every tensor", f"of {len(truth.header['tensors'])} " in page.run("return document.getElementById('found').textContent") or not page.run("return document.getElementById('left').hidden"))
     check("images have alternative texts", page.run("return [...document.images].every(i => i.alt) && [...document.querySelectorAll('.stage canvas')].every(c => c.getAttribute('aria-label'))"))
     check("nothing is wider than the window", page.run("return document.documentElement.scrollWidth <= window.innerWidth"))
+    live = page.run("const whole = document.documentElement.cloneNode(true); whole.querySelector('#data').textContent = '{}'; return whole.outerHTML")
+    problems = html_problems("<!DOCTYPE html>\n" + live, html5lib, html.parent)
+    check("the page as it stands in the browser is valid HTML", problems == [], problems[:5])
     check("no external address", page.run("return performance.getEntriesByType('resource').every(e => /^(data|blob):/.test(e.name))"))
 
 
@@ -351,7 +362,7 @@ def check_page(page, truth, html, screenshots):
     check_tokens(page, truth)
     check_keys(page, truth)
     check_patches(page, truth)
-    check_rest(page, truth)
+    check_rest(page, truth, html)
     check_spread(page, truth)
     check_graphs(page, truth, html)
     check_preferences(page)

@@ -238,6 +238,7 @@ std::string lay_out_graph(const Graph& graph)
     // Where DejaVu is missing, Verdana has its widths.
     for (std::size_t at = 0; (at = svg.find("font-family=\"DejaVu Sans\"", at)) != std::string::npos; at += 30)
         svg.replace(at, 25, "font-family=\"DejaVu Sans,Verdana,sans-serif\"");
+    svg.insert(end + 1, "\n<title>" + escape_markup(graph.title) + "</title>");
     if (graph.own_style) svg.insert(end + 1, "\n<style type=\"text/css\">" + graph_style_sheet() + "</style>");
     return with_titles(svg, graph);
 }
@@ -291,7 +292,8 @@ std::string source_link(const std::string& file, const std::filesystem::path& ou
 {
     std::error_code ignored;
     const std::filesystem::path root = checkout(), target = root / file;
-    return root.empty() || file.empty() || !std::filesystem::exists(target, ignored) ? "" : relative_link(target, output);
+    const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char c) { return c > 0x20 && c < 0x7F; });   // a NUL would end the path early
+    return root.empty() || file.empty() || !plain || !std::filesystem::is_regular_file(target, ignored) ? "" : relative_link(target, output);
 }
 
 std::string chapter_link(const std::string& stem, const std::filesystem::path& output)
