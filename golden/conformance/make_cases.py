@@ -31,6 +31,8 @@ CASES = {
     "row": dict(what="four tiles in a row", pictures=[(1, 4)], text=[0, 7]),
     "column": dict(what="four tiles in a column", pictures=[(4, 1)], text=[0, 7]),
     "absent": dict(what="three tiles in a column, the fourth absent, text before", pictures=[(3, 1)], text=[2, 6]),
+    "picture_first": dict(what="the picture stands before bos, as transformers' processor puts it", pictures=[(1, 3)],
+                          text=[0, 7], first=True),
     "two_apart": dict(what="two pictures with text between, the first of 2 x 1 tiles", pictures=[(2, 1), (2, 2)],
                       text=[1, 4, 5]),
     "two_together": dict(what="two pictures side by side, the first of 1 x 3 tiles", pictures=[(1, 3), (1, 2)],
@@ -74,6 +76,8 @@ def random_tokens(case, settings, random):
     for index, count in enumerate(case["text"]):
         tokens += [settings["image_token_index"]] * (index > 0)
         tokens += [int(t) for t in random.integers(0, vocabulary - 4, count)]
+    if case.get("first"):
+        tokens[:2] = tokens[1::-1]
     return tokens
 
 
