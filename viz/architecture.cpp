@@ -164,7 +164,7 @@ void add_text_side(Builder& b)
         b.node("sample", "head", "sample", {"greedy, top-k, top-p", "until an end token"}, 0, "reference/text/sampler.cpp", "sampler");
         b.edge(last, "lm_head");
         b.edge("lm_head", "sample");
-        b.edge("sample", "embedding", "flow", "next word", false, "style=dashed");
+        b.edge("sample", "embedding", "flow", b.options.unfold ? "" : "next word", false, "style=dashed");
         return;
     }
     b.node("final_norm", "norm", "RMSNorm", {fmt::format("[T, {}]", s.d_text)}, c.final_norm, "reference/text/rms_norm.cpp", "rms-norm");

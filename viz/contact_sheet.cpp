@@ -26,7 +26,11 @@ struct Grid {
     bool with_spread = false;   // says under each cell how far its attention spreads
     std::vector<Cell> cells;
     std::vector<std::pair<std::string, double>> row_names;      // name, y of the middle
-    std::vector<std::pair<std::string, double>> column_names;   // name, x of the middle
+    struct ColumnName {
+        std::string name;
+        double x = 0, y = 0;   // middle, top
+    };
+    std::vector<ColumnName> column_names;
     double left = 0, width = 0, height = 0, cell_width = 0, cell_height = 0;
 };
 
@@ -51,8 +55,8 @@ Heat heat_of(const Run& run, HeatRequest request, std::int64_t token)
 
 constexpr double gap = 8;
 
-// Columns of equal cells under names, rows beside names.
-Grid table(const std::vector<std::string>& rows, const std::vector<std::string>& columns, const PictureGeometry& g, double most, bool with_spread,
+// Columns of equal cells under names, rows beside names. What is wider than `most_columns` goes on below, in a further band.
+Grid table(const std::vector<std::string>& rows, const std::vector<std::string>& columns, const PictureGeometry& g, double most, std::size_t most_columns, bool with_spread,
            const std::function<Heat(std::size_t, std::size_t)>& make)
 {
     Grid grid;
@@ -61,16 +65,23 @@ Grid table(const std::vector<std::string>& rows, const std::vector<std::string>&
     const double down = grid.cell_height + gap + (with_spread ? 15 : 0);
     grid.left = 20;
     for (const std::string& name : rows) grid.left = std::max(grid.left, text_width(name, 14, true) + 16);
-    for (std::size_t row = 0; row < rows.size(); ++row) {
-        const double y = 26 + static_cast<double>(row) * down;
-        grid.row_names.push_back({rows[row], y + grid.cell_height / 2 + 5});
-        for (std::size_t column = 0; column < columns.size(); ++column)
-            grid.cells.push_back({make(row, column), grid.left + static_cast<double>(column) * (grid.cell_width + gap), y});
+    const std::size_t bands = (columns.size() + most_columns - 1) / most_columns, wide = (columns.size() + bands - 1) / bands;
+    const double band_height = 34 + static_cast<double>(rows.size()) * down;
+    for (std::size_t band = 0; band < bands; ++band) {
+        const double band_top = static_cast<double>(band) * band_height;
+        const std::size_t first = band * wide, last = std::min(columns.size(), first + wide);
+        const auto left = [&](std::size_t column) { return grid.left + static_cast<double>(column - first) * (grid.cell_width + gap); };
+        for (std::size_t column = first; column < last; ++column)
+            grid.column_names.push_back({columns[column], left(column) + grid.cell_width / 2, band_top});
+        for (std::size_t row = 0; row < rows.size(); ++row) {
+            const double y = band_top + 26 + static_cast<double>(row) * down;
+            grid.row_names.push_back({rows[row], y + grid.cell_height / 2 + 5});
+            for (std::size_t column = first; column < last; ++column)
+                grid.cells.push_back({make(row, column), left(column), y});
+        }
     }
-    for (std::size_t column = 0; column < columns.size(); ++column)
-        grid.column_names.push_back({columns[column], grid.left + static_cast<double>(column) * (grid.cell_width + gap) + grid.cell_width / 2});
-    grid.width = grid.left + static_cast<double>(columns.size()) * (grid.cell_width + gap);
-    grid.height = 26 + static_cast<double>(rows.size()) * down;
+    grid.width = grid.left + static_cast<double>(wide) * (grid.cell_width + gap);
+    grid.height = static_cast<double>(bands) * band_height - 8;
     return grid;
 }
 
@@ -115,8 +126,8 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
     page.text(margin, 76, subtitle, {.size = std::min(14.0, 14 * (width - 2 * margin) / text_width(subtitle, 14)), .colour = soft});
     for (const auto& [name, y] : grid.row_names)
         page.text(margin + grid.left - 12, top + y, name, {.size = 14, .colour = ink, .anchor = Anchor::end, .bold = true});
-    for (const auto& [name, x] : grid.column_names)
-        page.text(margin + x, top + 16, name, {.size = 13, .colour = ink, .anchor = Anchor::middle});
+    for (const auto& [name, x, y] : grid.column_names)
+        page.text(margin + x, top + y + 16, name, {.size = 13, .colour = ink, .anchor = Anchor::middle});
     std::map<std::int64_t, Raster> pictures;
     for (std::size_t i = 0; i < grid.cells.size(); ++i) {
         const Cell& cell = grid.cells[i];
@@ -128,8 +139,12 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
         draw_cell(page, cell, grid, margin + cell.x, top + cell.y, scale, smooth, pictures.at(picture));
         if (grid.with_spread && !cell.heat.no_effect)
             page.text(margin + cell.x + grid.cell_width / 2, top + cell.y + grid.cell_height + 13, fmt::format("{:.1f} bits", cell.heat.drawn_bits), {.size = 11, .colour = soft, .anchor = Anchor::middle});
-        if (i < cell_names.size())
+        if (i < cell_names.size()) {
             page.text(margin + cell.x + 2, top + cell.y - 8, cell_names[i], {.size = 14, .colour = ink, .bold = true});
+            const std::string most = cell.heat.no_effect ? "" : scale_text(request, strongest(cell.heat));
+            if (text_width(cell_names[i], 14, true) + text_width(most, 11) + 8 < grid.cell_width)
+                page.text(margin + cell.x + grid.cell_width, top + cell.y - 8, most, {.size = 11, .colour = soft, .anchor = Anchor::end});
+        }
     }
     draw_scale(page, margin, top + grid.height + 14, std::min(420.0, width - 2 * margin), Palette::heat, "0", scale_text(request, scale), "one patch, one scale for all");
     if (left_out > 0)
@@ -173,7 +188,7 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
         std::vector<std::string> columns;
         for (std::int64_t head = 0; head < shown; ++head) columns.push_back(fmt::format("head {}", head));
         columns.push_back("mean");
-        const Grid grid = table(names, columns, g, 92, true, [&](std::size_t row, std::size_t column) {
+        const Grid grid = table(names, columns, g, 92, 40, true, [&](std::size_t row, std::size_t column) {
             HeatRequest one = fixed;
             one.heads = static_cast<std::int64_t>(column) < shown ? HeadChoice::one : HeadChoice::mean;
             one.head = static_cast<std::int64_t>(column);
@@ -186,7 +201,7 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
     if (sheet == Sheet::layers) {
         std::vector<std::string> rows;
         for (const std::int64_t layer : run.cross_layers()) rows.push_back(fmt::format("layer {}", layer));
-        const Grid grid = table(rows, names, g, 104, false, [&](std::size_t row, std::size_t column) {
+        const Grid grid = table(rows, names, g, 104, 12, false, [&](std::size_t row, std::size_t column) {
             HeatRequest one = fixed;
             one.layer = run.cross_layers()[row];
             return heat_of(run, one, words[column]);
@@ -194,7 +209,7 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
         return draw_sheet(grid, request, "Layers \xC3\x97 words", fmt::format("cross-attention, {}{}. {}", head_text(request, n_heads), how, read), {}, open, smooth, left_out);
     }
     return draw_sheet(strip(run, words, fixed, g), request, fmt::format("The whole answer, layer {}", request.layer),
-                      fmt::format("cross-attention, {}{}. {}", head_text(request, n_heads), how, read), names, open, smooth, left_out);
+                      fmt::format("cross-attention, {}{}. {} Beside each word: its strongest patch.", head_text(request, n_heads), how, read), names, open, smooth, left_out);
 }
 
 }  // namespace pictor

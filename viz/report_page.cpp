@@ -93,12 +93,12 @@ Keys: <kbd>&#8592;</kbd> <kbd>&#8594;</kbd> word, <kbd>&#8593;</kbd> <kbd>&#8595
 </div>
 <div id="stages"></div>
 <div class="legend"><span>0</span><canvas id="scale" width="256" height="1" role="img" aria-label="colour scale from nothing to the strongest patch"></canvas><span id="most"></span></div>
-<p class="small" id="sentence" aria-live="polite"></p>
-<div class="spreads" id="spreads" role="group" aria-label="how far each head's attention spreads, in bits; choose a head"></div>
 </div>
 <div>
 <div class="part">prompt</div><div class="tokens" id="prompt"></div>
 <div class="part">answer</div><div class="tokens" id="answer"></div>
+<p class="small" id="sentence" aria-live="polite"></p>
+<div class="spreads" id="spreads" role="group" aria-label="how far each head's attention spreads, in bits; choose a head"></div>
 <p class="small soft" id="pointed" aria-live="polite"></p>
 <div class="pins" id="pins"></div>
 </div>

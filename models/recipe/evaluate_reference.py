@@ -1,12 +1,13 @@
 """Measures the C++ program on held-out scenes, under the rules of both references: same weights, two rules.
 
-    python evaluate_reference.py [--questions 120] [--pointing 200] [--seed 11]
+    python evaluate_reference.py [--questions 120] [--pointing 200] [--seed 11] [--means-only]
 
 Answers: `reference run` is asked every question of held-out scenes in the chat format, greedily, and is
 right when it says exactly the true answer. Pointing: a traced run is given the true description as if it
 had said it, so that every object's word counts and both rules are judged on the same words; the row of
 cross-attention before a word must have its strongest patch inside the object's box (half a patch of
-margin). Needs Python with numpy and Pillow; the same seed asks the same questions.
+margin), for every layer and head and for the mean over heads. Needs Python with numpy and Pillow; the same seed
+asks the same questions.
 """
 import argparse
 import pathlib
@@ -105,7 +106,7 @@ def main():
     parser.add_argument("--questions", type=int, default=120, help="how many questions, four to a scene")
     parser.add_argument("--pointing", type=int, default=200, help="how many scenes to measure pointing on")
     parser.add_argument("--seed", type=int, default=11, help="seed of the held-out scenes")
-    parser.add_argument("--heads", action="store_true", help="pointing of every head, not of their mean only")
+    parser.add_argument("--means-only", action="store_true", help="pointing of the mean over heads only, not of every head")
     options = parser.parse_args()
     if not options.program.is_file():
         raise SystemExit(f"evaluate_reference: no program {options.program}: run make first, or give --program FILE")
@@ -121,7 +122,7 @@ def main():
         if options.pointing > 0:
             print(f"\npointing on {options.pointing} held-out scenes (seed {options.seed}): "
                   "strongest patch in the box, share of attention in it")
-            print_pointing(measure_pointing(program, folder, records[:options.pointing]), options.heads)
+            print_pointing(measure_pointing(program, folder, records[:options.pointing]), not options.means_only)
 
 
 if __name__ == "__main__":
