@@ -42,7 +42,7 @@ CASES = {
                          mask="own"),
     "own_mask_two": dict(what="the engine makes the mask; two pictures side by side, then a third", mask="own",
                          pictures=[(1, 2), (1, 1), (3, 1)], text=[1, 0, 3, 4]),
-    "heads16": dict(what="16 vision heads", checkpoint="heads16", pictures=[(2, 1)], text=[2, 6]),
+    "heads4": dict(what="4 vision heads", checkpoint="heads4", pictures=[(2, 1)], text=[2, 6]),
     "small_text": dict(what="small hidden states, no picture", checkpoint="small", pictures=[], text=[9]),
     "small_picture": dict(what="small hidden states, one picture", checkpoint="small", pictures=[(1, 2)], text=[3, 6]),
     "rope_text": dict(what="theta 10000, llama3 scaling from length 64", checkpoint="rope", pictures=[], text=[40]),

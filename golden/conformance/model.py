@@ -301,6 +301,9 @@ def rope_angles(checkpoint, positions, rules):
     rope = checkpoint.rope()
     d_head = checkpoint.text["hidden_size"] // checkpoint.text["num_attention_heads"]
     theta = rope["theta"] if rules.rope_theta == "config" else float(rules.rope_theta)
+    unread = rules.rope_style != "both" and "rope_parameters" in checkpoint.text
+    if unread:
+        theta = 500000.0 if rules.rope_style == "older_500000" else 10000.0
     if rules.rope_scaling == "fixed":
         rope = {"factor": 8.0, "low": 1.0, "high": 4.0, "length": 8192}
     frequency = 1 / theta ** (np.arange(0, d_head, 2) / d_head)
@@ -308,7 +311,7 @@ def rope_angles(checkpoint, positions, rules):
     smooth = np.clip((turns - rope["low"]) / (rope["high"] - rope["low"]), 0, 1)
     if rules.rope_scaling == "linear":
         smooth = smooth * 0
-    elif rules.rope_scaling == "none":
+    elif rules.rope_scaling == "none" or unread:
         smooth = smooth * 0 + 1
     elif rules.rope_scaling == "no_smoothing":
         smooth = np.where(turns < rope["high"], 0.0, 1.0)
@@ -349,6 +352,7 @@ class Text:
         self.settings, self.rules, self.n_prefill = checkpoint.text, rules, n_prefill
         self.checkpoint, self.ids, self.projected = checkpoint, np.asarray(token_ids), projected
         self.eps = self.settings["rms_norm_eps"] if rules.rms_eps == "config" else float(rules.rms_eps)
+        self.cross_eps = self.eps if rules.cross_norm_eps == "config" else float(rules.cross_norm_eps)
         self.head_eps = self.eps if rules.head_norm_eps == "config" else float(rules.head_norm_eps)
         n = len(self.ids)
         generated = np.arange(n) >= n_prefill
@@ -383,7 +387,7 @@ class Text:
                 hidden = self.cross_layer(at, hidden)
             elif self.rules.without_picture == "mlp":
                 hidden = layer.keep(hidden + layer.keep(
-                    at.gate("cross_attn_mlp_gate", "tanh") * self.mlp(at, hidden)))
+                    at.gate("cross_attn_mlp_gate", "tanh") * self.mlp(at, hidden, self.cross_eps)))
             if parts is not None:
                 parts[f"language_model.layers.{index}"] = hidden
         hidden = layer.rms_norm(hidden, layer["norm.weight"], self.eps)
@@ -410,10 +414,10 @@ class Text:
         query, key = (layer.keep(rotate(x, self.cos, self.sin, rules.rope_pairs)) for x in (query, key))
         context = attend(layer, query, key, value, self.causal, rules.self_cache, rules.kv_heads)
         hidden = layer.keep(hidden + layer.linear(context, "self_attn.o_proj"))
-        return layer.keep(hidden + self.mlp(layer, hidden))
+        return layer.keep(hidden + self.mlp(layer, hidden, self.eps))
 
-    def mlp(self, layer, hidden):
-        normed = layer.rms_norm(hidden, layer["post_attention_layernorm.weight"], self.eps)
+    def mlp(self, layer, hidden, eps):
+        normed = layer.rms_norm(hidden, layer["post_attention_layernorm.weight"], eps)
         gate = layer.linear(normed, "mlp.gate_proj")
         if self.rules.text_activation == "gelu":
             active = gelu(gate)
@@ -431,7 +435,7 @@ class Text:
 
     def cross_layer(self, layer, hidden):
         rules = self.rules
-        normed = layer.rms_norm(hidden, layer["input_layernorm.weight"], self.eps)
+        normed = layer.rms_norm(hidden, layer["input_layernorm.weight"], self.cross_eps)
         query = self.head_norm(layer, self.heads(layer, normed, "cross_attn.q_proj"), "q_norm")
         states = self.projected.reshape(-1, self.projected.shape[-1])
         key = self.head_norm(layer, self.heads(layer, states, "cross_attn.k_proj"), "k_norm")
@@ -450,7 +454,7 @@ class Text:
         kinds = {"tanh": "tanh", "raw": "raw", "off": "full"}
         branch = layer.gate("cross_attn_attn_gate", kinds[rules.attention_gate]) * layer.linear(context, "cross_attn.o_proj")
         middle = layer.keep(hidden + layer.keep(branch))
-        branch = self.mlp(layer, middle)
+        branch = self.mlp(layer, middle, self.cross_eps)
         if rules.row_mask in ("meta", "transformers"):
             branch = branch * sees
         out = layer.keep(middle + layer.keep(layer.gate("cross_attn_mlp_gate", kinds[rules.mlp_gate]) * branch))

@@ -38,11 +38,13 @@ class Rules:
     image_row: str = "own"            # the embedding of the image token: the first of the 8 extra rows
     rope_scaling: str = "config"
     rope_theta: str = "config"
+    rope_style: str = "both"          # of config: rope_scaling + rope_theta, or rope_parameters
     rope_pairs: str = "halves"        # channel i turns with channel i + d_head / 2
     decode_position: str = "next"
     kv_heads: str = "grouped"         # neighbouring query heads share one key head
     rms_eps: str = "config"
     head_norm_eps: str = "config"     # of q_norm and k_norm
+    cross_norm_eps: str = "config"    # of the two norms of a cross layer
     q_norm: str = "own"
     k_norm: str = "own"
     cross_rope: str = "none"
@@ -140,6 +142,8 @@ SWITCHES = {
                      "no_smoothing": "llama3 scaling without the smooth middle",
                      "fixed": "llama3 scaling with 8, 1, 4, 8192, whatever the config says"},
     "rope_theta": {"500000": "RoPE theta 500000, whatever the config says", "10000": "RoPE theta 10000"},
+    "rope_style": {"older": "rope_parameters of newer configs are not read: theta 10000, no scaling",
+                   "older_500000": "rope_parameters of newer configs are not read: theta 500000, no scaling"},
     "rope_pairs": {"neighbours": "RoPE turns neighbouring channels"},
     "decode_position": {"one_more": "positions of generated tokens are one too high",
                         "one_less": "positions of generated tokens are one too low",
@@ -147,6 +151,7 @@ SWITCHES = {
     "kv_heads": {"dealt": "key heads are dealt round the query heads"},
     "rms_eps": {"1e-6": "RMSNorm eps 1e-6", "0": "RMSNorm eps 0"},
     "head_norm_eps": {"1e-6": "eps 1e-6 in q_norm and k_norm", "0": "eps 0 in q_norm and k_norm"},
+    "cross_norm_eps": {"1e-6": "eps 1e-6 in the two norms of cross layers"},
     "q_norm": {"missing": "no q_norm", "shared": "k_norm's weights in q_norm", "ones": "q_norm without its weights"},
     "k_norm": {"missing": "no k_norm", "shared": "q_norm's weights in k_norm", "ones": "k_norm without its weights"},
     "cross_rope": {"queries": "RoPE on the queries of cross-attention",

@@ -70,6 +70,8 @@ def relevant(case, token_ids, prefill, rules):
         text_only = [f for f in (*VISION_FIELDS, "row_mask", "decode", "image_row", "q_norm", "k_norm", "head_norm_eps",
                                  "cross_rope", "cross_mask", "empty_rows", "attention_gate", "mlp_gate", "cross_cache")
                      if f not in ("weights", "linear_inputs", "compute")]
+        if rules.without_picture == "skip":
+            text_only.append("cross_norm_eps")
         back |= {f: getattr(META, f) for f in text_only}
     else:
         back["without_picture"] = "skip"
