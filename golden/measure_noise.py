@@ -1,6 +1,7 @@
 """Measures how far float32 alone moves each kind of tensor, and writes the tolerances of the golden cases.
 
     python golden/measure_noise.py          writes golden/tolerances.json and golden/tolerances_long.json
+    python golden/measure_noise.py --dtypes writes golden/tolerances_bf16.json and golden/tolerances_f16.json
 
 Each case is run again in ways that are the same in exact arithmetic and differ in rounding:
  - the channels of the residual streams and of the MLPs and the pixels of a patch shuffled, weights with them: every
@@ -11,6 +12,12 @@ Noise of a kind of tensor (its name with the layer's number left out) is the lar
 step, case and rule, never taken below half a unit in the last place of the kind's largest number. A tolerance is ten
 times that, rounded up, as atol; rtol is 0, so that a masked score (the lowest float) has to be met exactly. The table
 printed last also shows the third kind alone: how far the two oracles are apart.
+
+With --dtypes each case's prefill is run by transformers in BF16 and in F16, weights and all, under both rules, and
+compared with the same in float32. Noise is again the largest difference per kind; the tolerance is three times that:
+rounding to 16 bits at every step is far above anything else that differs, and a wide tolerance hides faults. The table
+also shows the noise in units of roundoff (2^-8 for BF16, 2^-11 for F16) of the tensor's standard deviation, beyond 8
+units of each number itself: what `trace diff` goes by on models that have no file of tolerances.
 """
 
 import json
@@ -31,6 +38,9 @@ from record_common import ArrayWriter, read_inputs, read_settings
 
 N_SHUFFLES = 4
 FACTOR = 10
+FACTOR_DTYPE = 3
+UNITS_OF_VALUE = 8  # what trace diff allows of each number, in units of roundoff
+ROUNDOFF = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 EXACT = ("input_ids", "pixel_values", "aspect_ratio_ids", "cross_attention_mask", "full_text_row_masked_out_mask",
          "language_model.embed_tokens")  # nothing is computed
 
@@ -140,12 +150,13 @@ def use_float64_angles(model):
     rotary.forward = forward
 
 
-def record(case, rules, change=None, inputs=None):
-    model = record_transformers.load_model(case["checkpoint"])
+def record(case, rules, change=None, inputs=None, dtype=torch.float32, greedy=None):
+    model = record_transformers.load_model(case["checkpoint"], dtype)
     if change is not None:
         change(model)
     writer = ArrayWriter()
-    ids = record_transformers.run(model, inputs or case["inputs"], case["greedy"], rules, writer)
+    greedy = case["greedy"] if greedy is None else greedy
+    ids = record_transformers.run(model, inputs or case["inputs"], greedy, rules, writer)
     return writer.arrays, ids
 
 
@@ -178,10 +189,10 @@ def measure(case, noise):
         widen(noise, base, record(case, rules, use_float64_angles)[0])
 
 
-def tolerance(kind, found, largest):
+def tolerance(kind, found, largest, factor=FACTOR):
     if kind in EXACT:
         return 0.0
-    noise = FACTOR * max(found, 2.0**-24 * largest)
+    noise = factor * max(found, 2.0**-24 * largest)
     step = 10.0 ** (math.floor(math.log10(noise)) - 1)
     return float(f"{math.ceil(noise / step) * step:.1e}")
 
@@ -220,7 +231,55 @@ def report(noise, oracles):
         print(f"{kind:75} {largest:9.3g} {found:9.2g} {between:9.2g} {tolerance(kind, found, largest):9.2g}")
 
 
+# A mask leaves the lowest number of its dtype, which is another one in each: it is met where both say no.
+def unmasked(array):
+    return numpy.where(array < -6e4, numpy.float32(-6e4), array).astype(numpy.float64)
+
+
+def measure_dtype(case, dtype, noise):
+    """noise: kind -> largest difference, and the largest beyond 8 units of the number, in units of the spread."""
+    for rules in ("transformers", "meta"):
+        base, _ = record(case, rules, greedy=1)
+        other, _ = record(case, rules, dtype=getattr(torch, dtype), greedy=1)
+        for (step, name), array in base.items():
+            a, b = unmasked(array), unmasked(other[step, name])
+            if numpy.any((a == -6e4) != (b == -6e4)):
+                raise ValueError(f"{case['name']}: {name}: masked elements differ")
+            found = float(numpy.abs(a - b).max())
+            spread = float(a[a > -6e4].std()) if numpy.any(a > -6e4) else 0.0
+            beyond = float((numpy.abs(a - b) - UNITS_OF_VALUE * ROUNDOFF[dtype] * numpy.abs(a))[a > -6e4].max(initial=0.0))
+            units = beyond / (spread * ROUNDOFF[dtype]) if spread > 0 else 0.0
+            old = noise.get(kind_of(name), (0.0, 0.0))
+            noise[kind_of(name)] = (max(old[0], found), max(old[1], units))
+
+
+def write_dtype_tolerances(path, dtype, noise):
+    how = (f"{FACTOR_DTYPE} x the largest difference between {dtype} and float32 that golden/measure_noise.py --dtypes "
+           "measured over the prefills of all cases")
+    lines = ['"_": ' + json.dumps(how)]
+    for kind, (found, _) in noise.items():
+        # rtol is for masks alone: the lowest BF16 is 0.4 % from the lowest float.
+        rtol = 0.005 if kind.endswith("masked_scores") else 0
+        lines.append(f'{json.dumps(kind)}: {{"atol": {tolerance(kind, found, 0.0, FACTOR_DTYPE):g}, "rtol": {rtol:g}}}'
+                     if found > 0 else f'{json.dumps(kind)}: {{"atol": 0, "rtol": 0}}')
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def main_dtypes():
+    for dtype, file in (("bfloat16", "tolerances_bf16.json"), ("float16", "tolerances_f16.json")):
+        noise = {}
+        for folder in sorted((GOLDEN / "cases").iterdir()):
+            if folder.name != "long":  # its angles past 8192 are their own story
+                measure_dtype(read_case(folder), dtype, noise)
+        write_dtype_tolerances(GOLDEN / file, dtype, noise)
+        print(f"{dtype}\n{'kind':75} {'noise':>9} {'units':>6} {'atol':>9}")
+        for kind, (found, units) in noise.items():
+            print(f"{kind:75} {found:9.2g} {units:6.1f} {tolerance(kind, found, 0.0, FACTOR_DTYPE) if found else 0:9.2g}")
+
+
 def main():
+    if sys.argv[1:] == ["--dtypes"]:
+        return main_dtypes()
     for is_long, file in ((False, "tolerances.json"), (True, "tolerances_long.json")):
         noise, oracles = {}, {}
         for folder in sorted((GOLDEN / "cases").iterdir()):

@@ -69,7 +69,7 @@ TEST_CASE("explain: rounding alone is no fault, however small the tolerance", "[
     const Trace a("golden/cases/text_only/transformers"), b("golden/cases/text_only/meta");
     CompareOptions options;
     options.policy = Policy(Tolerance{0, 0});
-    const Comparison comparison = compare_traces(a, b, options);
+    Comparison comparison = compare_traces(a, b, options);
     const Explanation explanation = explain(comparison, a, b, {"golden/checkpoints/base"});
     CHECK(explanation.of_tensor.size() > 100);
     CHECK(explanation.faults.empty());

@@ -25,6 +25,9 @@ bool close_enough(double a, double b, const Tolerance& tolerance)
     return std::isfinite(a) && std::isfinite(b) && std::fabs(a - b) <= tolerance.atol + tolerance.rtol * std::fabs(b);
 }
 
+// What a mask leaves of a score: the lowest number of a dtype (-65504 in F16), or minus infinity.
+bool is_masked(double value) { return value < -6e4; }
+
 double error_between(double a, double b)
 {
     if (a == b)
@@ -40,9 +43,14 @@ template <typename Number> void compare_element(std::int64_t position, Number a,
     if (a == b)
         return;
     const double x = static_cast<double>(a), y = static_cast<double>(b);
+    // The lowest number is another one in each dtype; a mask is met all the same.
+    if (result.rounding != "F32" && result.a->dtype != result.b->dtype && is_masked(x) && is_masked(y))
+        return;
     double error = error_between(x, y);
     if (std::is_integral_v<Number> && error == 0)
         error = 1;
+    if (error < 6e4)
+        result.rms_error += error * error;
     if (error > result.max_error) {
         result.max_error = error;
         result.worst = {position, x, y};
@@ -146,6 +154,16 @@ void compare_statistics(TensorComparison& result)
     check("l2", x.l2, y.l2, sum);
 }
 
+// The standard deviation of a tensor; of masked scores that of the scores, for masks are no numbers.
+double spread_of(const Trace& trace, const TraceEntry& entry)
+{
+    const std::string leaf = "masked_scores";
+    if (!entry.name.ends_with(leaf))
+        return std::isfinite(entry.statistics.std) ? entry.statistics.std : 0;
+    const TraceEntry* scores = trace.find(entry.name.substr(0, entry.name.size() - leaf.size()) + "scores", entry.step);
+    return scores && std::isfinite(scores->statistics.std) ? scores->statistics.std : 0;
+}
+
 void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison& result)
 {
     if (result.a->shape != result.b->shape && !(flat && result.a->size() == result.b->size())) {
@@ -163,8 +181,10 @@ void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison&
     }
     if (no_values || (result.compared == 0 && result.b->size() > 0))  // two samples may have no position in common
         compare_statistics(result);
-    const double deviation = result.b->statistics.std;
+    const double deviation = spread_of(b, *result.b);
     result.relative_error = result.max_error == 0 ? 0 : deviation > 0 ? result.max_error / deviation : std::numeric_limits<double>::infinity();
+    result.rms_error = result.compared > 0 ? std::sqrt(result.rms_error / static_cast<double>(result.compared)) : 0;
+    result.relative_rms = deviation > 0 ? result.rms_error / deviation : result.relative_error;
     result.same = result.off == 0 && result.problem.empty();
 }
 
@@ -199,7 +219,10 @@ void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comp
         tensor.a = &entry;
         tensor.b = other;
         tensor.named_by_b = !entry.axes.empty() && entry.axes[0] == "axis0";
-        tensor.tolerance = options.policy.for_tensor(entry, *other);
+        if (entry.dtype != "I64" && other->dtype != "I64")
+            comparison.rounding = coarser(comparison.rounding, coarser(entry.dtype, other->dtype));
+        tensor.rounding = comparison.rounding;
+        tensor.tolerance = options.policy.for_tensor(entry, *other, {tensor.rounding, spread_of(b, *other)});
         comparison.tensors.push_back(tensor);
     }
     for (const TraceEntry& entry : b.entries())

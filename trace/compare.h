@@ -33,6 +33,7 @@ struct TensorComparison {
     const TraceEntry* a = nullptr;  // belong to the traces
     const TraceEntry* b = nullptr;
     bool same = false;
+    std::string rounding = "F32";   // the coarsest dtype that either trace has computed with up to here
     bool named_by_b = false;        // B has the better words for the axes, A only axis0, axis1, ...
     std::string problem;            // what keeps it from being compared at all: shapes, statistics
     std::string how;                // "all", "sample", "statistics"
@@ -41,6 +42,8 @@ struct TensorComparison {
     std::int64_t off = 0;           // numbers further apart than the tolerance
     double max_error = 0;           // infinite where a NaN or an infinity has no equal
     double relative_error = 0;      // max_error by the standard deviation of B's tensor
+    double rms_error = 0;           // over the numbers that are finite in both and no mask's
+    double relative_rms = 0;        // rms_error by the same standard deviation
     ElementPair worst;              // the largest error
     ElementPair first;              // the first number that is off
 };
@@ -53,6 +56,7 @@ struct Comparison {
     std::string generated_problem;                     // empty: none
     std::int64_t first_different = -1;                 // index into tensors
     bool same = false;
+    std::string rounding = "F32";                      // the coarsest dtype of either trace
     std::shared_ptr<const Explanation> explanation;    // of the differences; empty: none was asked for
 };
 

@@ -11,6 +11,8 @@
 #include "trace/compare.h"
 #include "trace/convert.h"
 #include "trace/explain/explain.h"
+#include "trace/output_file.h"
+#include "trace/page.h"
 #include "trace/show.h"
 
 namespace fs = std::filesystem;
@@ -21,7 +23,7 @@ namespace {
 constexpr int same = 0, different = 1, bad_input = 2;
 
 struct Arguments {
-    std::string a, b, name, policy;
+    std::string a, b, name, policy, html;
     double rtol = 1e-4, atol = 1e-4;
     bool json = false, no_explanation = false;
     ExplainOptions explain;
@@ -47,7 +49,12 @@ int compare(const Arguments& arguments)
     const Trace a(arguments.a), b(arguments.b);
     Comparison comparison = compare_traces(a, b, arguments.compare);
     if (!arguments.no_explanation)
-        comparison.explanation = std::make_shared<Explanation>(explain(comparison, a, b, arguments.explain));
+        comparison.explanation = std::make_shared<const Explanation>(explain(comparison, a, b, arguments.explain));
+    if (!arguments.html.empty()) {
+        OutputFile file{fs::path(arguments.html)};
+        file.write(comparison_page(comparison, a, b, arguments.compare));
+        file.close();
+    }
     if (arguments.json)
         std::cout << comparison_json(comparison, a, b).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
     else
@@ -111,6 +118,7 @@ int run(int argc, char** argv)
     diff_command->add_option("--model", arguments.explain.model, "checkpoint folder: linear layers are computed again with its weights");
     diff_command->add_flag("--no-explanation", arguments.no_explanation, "compare only: do not compute steps again to tell faults from what follows");
     diff_command->add_flag("--json", arguments.json, "the result as JSON");
+    diff_command->add_option("--html", arguments.html, "the result as one page, into this file (beside what is printed)");
     diff_command->footer("Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*' --model checkpoint/");
 
     CLI::App* const check_command = app.add_subcommand("check", "whether a run has every tensor of a golden trace, and agrees");

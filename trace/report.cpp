@@ -7,6 +7,7 @@
 
 #include "trace/compare.h"
 #include "trace/explain/explain.h"
+#include "trace/narrative.h"
 #include "trace/places.h"
 
 using nlohmann::json;
@@ -74,35 +75,6 @@ void print_neighbours(std::ostream& out, const Comparison& comparison)
     }
 }
 
-// The faults in order, what is behind each, and whether the rest follows from them.
-void print_explanation(std::ostream& out, const Explanation& explanation, const Comparison& comparison)
-{
-    constexpr std::size_t faults_shown = 8;
-    if (explanation.of_tensor.empty())
-        return;
-    if (explanation.faults.empty())
-        out << "\nNo step is done differently as far as the recorded tensors tell\n";
-    for (std::size_t i = 0; i < std::min(explanation.faults.size(), faults_shown); ++i) {
-        const Fault& fault = explanation.faults[i];
-        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
-        const std::string more = fault.also.empty() ? "" : fmt::format(" (and {} more of its kind)", fault.also.size());
-        out << fmt::format("\n{}: step {}, {}{}\n", i == 0 ? "Fault" : fmt::format("Fault {}, not explained by those before it", i + 1), tensor.step, tensor.name, more);
-        if (fault.cause >= 0)
-            out << fmt::format("  likely cause: {}\n", explanation.causes[static_cast<std::size_t>(fault.cause)].name);
-        out << fmt::format("  {}\n", fault.text);
-    }
-    if (explanation.faults.size() > faults_shown)
-        out << fmt::format("... and {} more faults\n", explanation.faults.size() - faults_shown);
-    out << fmt::format("\nOf {} tensors that differ {} follow from their own inputs (computed again from each trace's numbers)", explanation.of_tensor.size(),
-                       explanation.count(Verdict::explained));
-    if (const std::int64_t likely = explanation.count(Verdict::likely); likely > 0)
-        out << fmt::format(", {} pass an error on in ordinary measure (linear layers; --model DIR computes them again)", likely);
-    out << fmt::format(", {} are faults", explanation.count(Verdict::fault));
-    if (const std::int64_t unknown = explanation.count(Verdict::unknown); unknown > 0)
-        out << fmt::format(", of {} the trace does not tell", unknown);
-    out << "\n";
-}
-
 void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entries, const std::string& where, bool fine)
 {
     if (entries.empty())
@@ -120,54 +92,12 @@ json element_json(const ElementPair& element, const TensorComparison& tensor, co
             {"a", number(element.a)}, {"b", number(element.b)}};
 }
 
-json cause_json(const Cause& cause)
-{
-    const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
-    return {{"name", cause.name}, {"text", cause.text}, {"tensor", cause.tensor}, {"step", cause.step}, {"before", number(cause.before)},
-            {"after", number(cause.after)}, {"also", cause.also}};
-}
-
-json tested_json(const std::vector<Tested>& tested)
-{
-    json result = json::array();
-    const auto number = [](double value) { return std::isfinite(value) && value >= 0 ? json(value) : json(nullptr); };
-    for (const Tested& each : tested)
-        result.push_back({{"rule", each.rule}, {"cause", each.cause}, {"a", number(each.a)}, {"b", number(each.b)}});
-    return result;
-}
-
-// Which steps the two do differently, and of what each later difference is the consequence.
-void add_explanation(const Explanation& explanation, const Comparison& comparison, json& tensors, json& result)
-{
-    for (const auto& [index, judgement] : explanation.of_tensor) {
-        json& tensor = tensors[static_cast<std::size_t>(index)];
-        tensor["verdict"] = verdict_text(judgement.verdict);
-        tensor["why"] = judgement.text;
-    }
-    result["causes"] = json::array();
-    for (const Cause& cause : explanation.causes)
-        result["causes"].push_back(cause_json(cause));
-    result["faults"] = json::array();
-    for (const Fault& fault : explanation.faults) {
-        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
-        json also = json::array();
-        for (std::int64_t index : fault.also)
-            also.push_back({{"name", comparison.tensors[static_cast<std::size_t>(index)].name}, {"step", comparison.tensors[static_cast<std::size_t>(index)].step}});
-        result["faults"].push_back({{"name", tensor.name}, {"step", tensor.step}, {"text", fault.text}, {"also", also}, {"cause", nullptr},
-                                    {"tested", tested_json(explanation.of_tensor.at(fault.index).tested)}});
-        if (fault.cause >= 0)
-            result["faults"].back()["cause"] = explanation.causes[static_cast<std::size_t>(fault.cause)].name;
-    }
-    result["explained"] = {{"computed_again", explanation.count(Verdict::explained)}, {"passed_on", explanation.count(Verdict::likely)},
-                           {"faults", explanation.count(Verdict::fault)}, {"unknown", explanation.count(Verdict::unknown)}, {"with_weights", explanation.with_weights}};
-}
-
 json tensor_json(const TensorComparison& tensor, const Places& places)
 {
     const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
     json result{{"name", tensor.name}, {"step", tensor.step}, {"same", tensor.same}, {"compared_by", tensor.how},
                 {"compared", tensor.compared}, {"off", tensor.off}, {"max_error", number(tensor.max_error)},
-                {"relative_error", number(tensor.relative_error)},
+                {"relative_error", number(tensor.relative_error)}, {"relative_rms", number(tensor.relative_rms)}, {"rounding", tensor.rounding},
                 {"tolerance", {{"atol", tensor.tolerance.atol}, {"rtol", tensor.tolerance.rtol}}}};
     if (!tensor.problem.empty())
         result["problem"] = tensor.problem;
@@ -199,6 +129,7 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
     if (comparison.first_different >= 0) {
         print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a, b);
         print_neighbours(out, comparison);
+        out << "\nHow the error grew\n" << growth_text(comparison);
         if (comparison.explanation)
             print_explanation(out, *comparison.explanation, comparison);
         out << "\n";
@@ -207,11 +138,14 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
     print_missing(out, comparison.only_b, b.folder().string(), options.common);
     if (!comparison.generated_problem.empty())
         out << comparison.generated_problem << "\n";
+    if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in()); !allowed.empty())
+        out << allowed << "\n";
     if (by_sample > 0)
         out << fmt::format("{} tensors were compared on a sample of their numbers\n", by_sample);
     if (by_statistics > 0)
         out << fmt::format("{} tensors were compared by their statistics only\n", by_statistics);
-    out << fmt::format("{}: {} tensors compared, {} differ\n", comparison.same ? "same" : "different", comparison.tensors.size(), different);
+    const std::string within = comparison.rounding == "F32" ? "" : " within " + comparison.rounding;
+    out << fmt::format("{}: {} tensors compared, {} differ\n", comparison.same ? "same" + within : "different", comparison.tensors.size(), different);
 }
 
 json comparison_json(const Comparison& comparison, const Trace& a, const Trace& b)
@@ -220,8 +154,14 @@ json comparison_json(const Comparison& comparison, const Trace& a, const Trace& 
     json tensors = json::array();
     for (const TensorComparison& tensor : comparison.tensors)
         tensors.push_back(tensor_json(tensor, tensor.named_by_b ? places_b : places_a));
+    json growth = json::array();
+    for (const GrowthPoint& point : growth_of(comparison))
+        growth.push_back({{"name", point.tensor->name}, {"step", point.tensor->step}, {"relative_rms", std::isfinite(point.tensor->relative_rms) ? json(point.tensor->relative_rms) : json(nullptr)}});
     json result{{"a", a.folder().string()}, {"b", b.folder().string()}, {"same", comparison.same},
                 {"only_a", names_json(comparison.only_a)}, {"only_b", names_json(comparison.only_b)}, {"first_different", nullptr}};
+    result["growth"] = std::move(growth);
+    result["rounding"] = comparison.rounding;
+    result["allowed"] = allowance_text(comparison, true);
     if (comparison.explanation)
         add_explanation(*comparison.explanation, comparison, tensors, result);
     if (comparison.first_different >= 0)

@@ -199,7 +199,7 @@ std::vector<char> rows_that_see(const Side& side)
 Judgement judge_gated_branch(const Pair& pair, const NameParts& parts)
 {
     const std::string from = branch_before_gate(parts);
-    const auto gate = [&](const Side& side) { return fit_gate(side.find(from), side.find(pair.name), side.entry(pair.name)->dtype, {}); };
+    const auto gate = [&](const Side& side) { return fit_gate(side.find(from), side.find(pair.name), side.rounding_of(pair.name), {}); };
     return compare_gates(pair, gate(pair.a), gate(pair.b), pair.b.find(from));
 }
 
@@ -209,7 +209,7 @@ Judgement judge_gated_output(const Pair& pair, const NameParts& parts)
     const std::string from = branch_before_gate(parts);
     const std::vector<char> sees_a = rows_that_see(pair.a), sees_b = rows_that_see(pair.b);
     const Numbers in_a = pair.a.find(from), in_b = pair.b.find(from), out_a = pair.a.find(pair.name), out_b = pair.b.find(pair.name);
-    const Gate a = fit_gate(in_a, out_a, pair.a.entry(pair.name)->dtype, sees_a), b = fit_gate(in_b, out_b, pair.b.entry(pair.name)->dtype, sees_b);
+    const Gate a = fit_gate(in_a, out_a, pair.a.rounding_of(pair.name), sees_a), b = fit_gate(in_b, out_b, pair.b.rounding_of(pair.name), sees_b);
     const bool rows_known = in_a && in_b && static_cast<std::int64_t>(sees_a.size()) == rows_of(*in_a) && sees_b == sees_a;
     const bool some_unseen = rows_known && std::any_of(sees_a.begin(), sees_a.end(), [](char sees) { return !sees; });
     if (!some_unseen || !a.measured || !b.measured)

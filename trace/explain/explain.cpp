@@ -95,7 +95,7 @@ std::vector<std::vector<std::int64_t>> group_by_layer(const Comparison& comparis
     std::string last;
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i) {
         const TensorComparison& tensor = comparison.tensors[i];
-        if (tensor.same || tensor.how.empty())
+        if ((tensor.same && comparison.rounding == "F32") || tensor.how.empty() || (tensor.same && tensor.max_error == 0))
             continue;
         const std::string group = fmt::format("{} {}", tensor.step, split_name(tensor.name).module);
         if (group != last)
@@ -130,9 +130,13 @@ void gather(const Comparison& comparison, Explanation& explanation)
             continue;
         }
         Fault fault{index, judgement.text, -1, {}};
-        if (!judgement.causes.empty()) {
-            fault.cause = static_cast<std::int64_t>(explanation.causes.size());
-            explanation.causes.push_back(judgement.causes.front());
+        if (!cause.empty()) {
+            const auto known = std::find_if(explanation.causes.begin(), explanation.causes.end(), [&](const Cause& each) { return each.name == cause; });
+            fault.cause = known - explanation.causes.begin();
+            if (known == explanation.causes.end())
+                explanation.causes.push_back(judgement.causes.front());
+            else
+                known->also.push_back(name);
         }
         explanation.faults.push_back(fault);
     }
@@ -155,7 +159,7 @@ std::int64_t Explanation::count(Verdict verdict) const
     return std::count_if(of_tensor.begin(), of_tensor.end(), [&](const auto& each) { return each.second.verdict == verdict; });
 }
 
-Explanation explain(const Comparison& comparison, const Trace& a, const Trace& b, const ExplainOptions& options)
+Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, const ExplainOptions& options)
 {
     std::unique_ptr<ModelWeights> weights;
     if (!options.model.empty())
@@ -187,6 +191,16 @@ Explanation explain(const Comparison& comparison, const Trace& a, const Trace& b
     }
     if (!broken.empty())
         throw std::runtime_error(broken);
+    for (auto each = explanation.of_tensor.begin(); each != explanation.of_tensor.end();) {
+        TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(each->first)];
+        const bool within = tensor.same && each->second.verdict != Verdict::fault;
+        if (tensor.same && !within) {
+            tensor.same = comparison.same = false;
+            if (comparison.first_different < 0 || each->first < comparison.first_different)
+                comparison.first_different = each->first;
+        }
+        each = within ? explanation.of_tensor.erase(each) : std::next(each);
+    }
     gather(comparison, explanation);
     return explanation;
 }

@@ -25,15 +25,18 @@ struct Fault {
 };
 
 struct Explanation {
-    std::map<std::int64_t, Judgement> of_tensor;   // by index in the comparison; every tensor that differs
+    // By index in the comparison: every tensor that differs; between runs of other dtypes every tensor, for what rounding
+    // to 16 bits allows is wide, and a step done differently shows in its own numbers all the same.
+    std::map<std::int64_t, Judgement> of_tensor;
     std::vector<Fault> faults;                     // in the order of computation
     std::vector<Cause> causes;
     bool with_weights = false;
     std::int64_t count(Verdict verdict) const;
 };
 
-// Throws std::runtime_error on a broken trace or checkpoint.
-Explanation explain(const Comparison& comparison, const Trace& a, const Trace& b, const ExplainOptions& options);
+// A tensor within its tolerance whose step is done differently counts as different from here on. Throws
+// std::runtime_error on a broken trace or checkpoint.
+Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, const ExplainOptions& options);
 
 // relations.cpp: what turns b's tensor into a's where the same goes in: another order of heads, tiles, patches or
 // layers, a sign, a factor.

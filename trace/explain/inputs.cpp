@@ -267,7 +267,7 @@ Judgement judge_embeddings(const Pair& pair)
             xy += x * y;
         }
     }
-    const double floor = rounding_floor(*a, pair.a.entry(pair.name)->dtype) + rounding_floor(*b, pair.b.entry(pair.name)->dtype);
+    const double floor = rounding_floor(*a, pair.a.rounding_of(pair.name)) + rounding_floor(*b, pair.b.rounding_of(pair.name));
     if (before <= floor) {
         Judgement judgement;
         judgement.verdict = Verdict::explained;

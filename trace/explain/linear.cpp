@@ -70,12 +70,12 @@ std::optional<Rows> rows_of_step(const Side& side, const std::string& name)
 
 using RowOrder = std::function<std::int64_t(std::int64_t out)>;   // which row of W makes output `out`
 
-Predicted product(const Side& side, const std::string& name, const RowOrder& order, bool with_bias, bool zero_unseen, bool transposed)
+Predicted product(const Side& side, const std::string& name, const std::string& module, const RowOrder& order, bool with_bias, bool zero_unseen, bool transposed)
 {
     const auto rows = rows_of_step(side, name);
     if (!rows || !side.weights())
         return std::nullopt;
-    const auto weight = side.weights()->find(name, "weight"), bias = side.weights()->find(name, "bias");
+    const auto weight = side.weights()->find(module, "weight"), bias = side.weights()->find(module, "bias");
     if (!weight || static_cast<std::int64_t>(weight->size()) != rows->d_in * rows->d_out || (transposed && rows->d_in != rows->d_out))
         return std::nullopt;
     if (!with_bias && !bias)
@@ -105,7 +105,7 @@ std::vector<Rule> weight_rules(const Pair& pair, const NameParts& parts)
     const std::string name = pair.name;
     const RowOrder plain = [](std::int64_t out) { return out; };
     const auto rule = [&](const char* cause, const char* text, RowOrder order, bool with_bias, bool zero_unseen, bool transposed) {
-        return Rule{cause, text, [=](const Side& side) { return product(side, name, order, with_bias, zero_unseen, transposed); }};
+        return Rule{cause, text, [=](const Side& side) { return product(side, name, name, order, with_bias, zero_unseen, transposed); }};
     };
     std::vector<Rule> rules{rule("", "W x (+ b) by the checkpoint", plain, true, false, false)};
     if (parts.leaf == "cross_attn.o_proj")
@@ -116,6 +116,11 @@ std::vector<Rule> weight_rules(const Pair& pair, const NameParts& parts)
         rules.push_back(rule("query_key_permutation", "W x with each head's neighbours pulled into halves", [=](std::int64_t out) { return out / d * d + out % d % half * 2 + out % d / half; }, true, false, false));
         rules.push_back(rule("heads_and_channels_swapped", "W x cut into channels first, then heads", [=](std::int64_t out) { return out % d * heads + out / d; }, true, false, false));
     }
+    for (const std::int64_t layer : {parts.layer + 1, parts.layer - 1})
+        if (!parts.module.empty() && layer >= 0) {
+            const std::string other = fmt::format("{}{}.{}", parts.module.substr(0, parts.module.rfind('.') + 1), layer, parts.leaf);
+            rules.push_back({"layers_shifted", fmt::format("W x by the weights of layer {}", layer), [=](const Side& side) { return product(side, name, other, plain, true, false, false); }});
+        }
     rules.push_back(rule("bias_missing", "W x without the bias", plain, false, false, false));
     rules.push_back(rule("weight_transposed", "W transposed x", plain, true, false, true));
     return rules;
@@ -161,8 +166,6 @@ double rms(const float* x, std::int64_t count, const float* minus = nullptr)
     return count > 0 ? std::sqrt(sum / static_cast<double>(count)) : 0;
 }
 
-double unit_of(const std::string& dtype) { return dtype == "BF16" ? 0x1p-8 : dtype == "F16" ? 0x1p-11 : 0x1p-22; }
-
 // By how much the relative error of a row grows, at most; and the row that does it.
 struct Gain {
     double most = 0, of_all = 0, out = 0, in = 0;
@@ -171,7 +174,7 @@ struct Gain {
 
 Gain gain_of(const Pair& pair, const Rows& a, const Rows& b)
 {
-    const double unit = std::max(unit_of(pair.a.entry(pair.name)->dtype), unit_of(pair.b.entry(pair.name)->dtype));
+    const double unit = std::max(0x1p-22, std::max(unit_roundoff(pair.a.rounding_of(pair.name)), unit_roundoff(pair.b.rounding_of(pair.name))));
     const double size_x = rms(b.x->values.data(), b.n * b.d_in), size_y = rms(b.y->values.data(), b.n * b.d_out);
     Gain gain;
     for (std::int64_t row = 0; row < a.n; ++row) {
@@ -259,7 +262,7 @@ Judgement judge_without_weights(const Pair& pair, const Rows& a, const Rows& b)
     Judgement judgement = judge_zero_rows(pair, a, b);
     if (judgement.verdict == Verdict::fault)
         return judgement;
-    const double floor = rounding_floor(*a.y, pair.a.entry(pair.name)->dtype) + rounding_floor(*b.y, pair.b.entry(pair.name)->dtype);
+    const double floor = rounding_floor(*a.y, pair.a.rounding_of(pair.name)) + rounding_floor(*b.y, pair.b.rounding_of(pair.name));
     const double apart = rms(a.y->values.data(), a.n * a.d_out, b.y->values.data());
     if (const auto residual = residual_of_one_map(a, b)) {
         judgement.tested.push_back({"one linear map for the rows of both traces", "", *residual, *residual});

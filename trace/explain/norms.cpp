@@ -160,6 +160,22 @@ Predicted predict_norm(const Side& side, const std::string& name, const NormRule
     return apply_norm(*input, *like, fit_norm(*first, *fitted, rule), rule);
 }
 
+// A query that RoPE turned after its norm: turned back, its rows tell the weights; turned again, it must be met.
+Predicted predict_turned_norm(const Side& side, const std::string& name, const NormRule& rule)
+{
+    const auto input = norm_input(side, name, side.step());
+    const Numbers y = side.find(name), cos = side.find("language_model.rotary_emb.cos"), sin = side.find("language_model.rotary_emb.sin");
+    if (!input || !y || !sin || static_cast<std::int64_t>(y->values.size()) < least_rows * input->width)
+        return std::nullopt;
+    auto back = std::make_shared<TraceTensor>(*sin);
+    for (float& value : back->values)
+        value = -value;
+    const Predicted turned_back = rotate_halves(y, cos, back);
+    if (!turned_back)
+        return std::nullopt;
+    return rotate_halves(std::make_shared<TraceTensor>(*apply_norm(*input, *y, fit_norm(*input, *turned_back, rule), rule)), cos, sin);
+}
+
 // The weights that each trace's own rows tell, where both follow the same rule.
 Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgement)
 {
@@ -168,7 +184,7 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
     if (!input_a || !input_b || !y_a || !y_b || input_a->width != input_b->width)
         return judgement;
     const Fit a = fit_norm(*input_a, *y_a, rule), b = fit_norm(*input_b, *y_b, rule);
-    const double floor = rounding_floor(*y_a, pair.a.entry(pair.name)->dtype) + rounding_floor(*y_b, pair.b.entry(pair.name)->dtype);
+    const double floor = rounding_floor(*y_a, pair.a.rounding_of(pair.name)) + rounding_floor(*y_b, pair.b.rounding_of(pair.name));
     const Predicted with_others = apply_norm(*input_a, *y_a, b, rule);
     const Misfit error = misfit(with_others, *y_a);
     if (error.max <= floor || (pair.a.step() > 0 && judgement.verdict != Verdict::explained))
@@ -204,6 +220,8 @@ Judgement judge_norm(const Pair& pair, const NameParts& parts)
                          const auto input = norm_input(side, name, side.step());
                          return input ? Predicted(*input->x) : std::nullopt;
                      }});
+    if (parts.leaf.ends_with("cross_attn.q_norm"))
+        rules.push_back({"no_rope_on_cross_attention", "normalised, then turned by RoPE", [norm = norms.front(), name = pair.name](const Side& side) { return predict_turned_norm(side, name, norm); }});
     Judgement judgement = judge_by_rules(pair, rules);
     if (judgement.verdict == Verdict::explained && !pair.a.weights())
         return compare_fits(pair, norms.front(), std::move(judgement));

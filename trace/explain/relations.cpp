@@ -147,7 +147,7 @@ std::vector<Cause> test_relations(const Pair& pair, std::vector<Tested>& tested)
     }});
 
     const Misfit before = misfit(Predicted(*b), *a);
-    const double floor = rounding_floor(*a, pair.a.entry(pair.name)->dtype) + rounding_floor(*b, entry.dtype);
+    const double floor = rounding_floor(*a, pair.a.rounding_of(pair.name)) + rounding_floor(*b, pair.b.rounding_of(pair.name));
     std::vector<Cause> causes;
     for (const Relation& relation : relations) {
         const Misfit after = misfit(relation.apply(*b), *a);

@@ -9,7 +9,8 @@
 namespace pictor {
 namespace {
 
-constexpr double masked_from = 1e30;   // scores that a mask forbids: the lowest float, or minus infinity
+constexpr double masked_from = 6e4;    // scores that a mask forbids: the lowest number of a dtype, -65504 in F16, or minus infinity
+constexpr double plainly = 1.0 / 16;   // of what rounding may do
 constexpr double close_call = 3;       // a rule whose rms misfit is within this factor of the best is as good
 
 bool is_masked(double value) { return value < -masked_from; }
@@ -26,7 +27,7 @@ struct Followed {
 Followed follow(const Side& side, const std::string& name, const std::vector<Rule>& rules, const TraceTensor& found)
 {
     Followed result;
-    result.floor = rounding_floor(found, side.entry(name)->dtype);
+    result.floor = rounding_floor(found, side.rounding_of(name));
     for (const Rule& rule : rules)
         result.misfits.push_back(misfit(rule.predict(side), found));
     double best = std::numeric_limits<double>::infinity();
@@ -72,7 +73,7 @@ Cause name_the_odd_one(const Pair& pair, const std::vector<Rule>& rules, const F
     cause.after = misfits[odd].max;
     cause.text = fmt::format("{} is {}, {} is {}; computed from {}'s own inputs by the other rule its numbers are {} off, by its own {}",
                              odd_is_a ? "a" : "b", rules[odd].text, odd_is_a ? "b" : "a", rules[other].text, odd_is_a ? "a" : "b",
-                             amount(cause.before), amount(cause.after));
+                             std::isfinite(cause.before) ? amount(cause.before) : "masked elsewhere,", amount(cause.after));
     return cause;
 }
 
@@ -98,7 +99,7 @@ double rounding_floor(const TraceTensor& tensor, const std::string& dtype)
     for (float value : tensor.values)
         if (std::fabs(value) < masked_from)
             largest = std::max(largest, std::fabs(static_cast<double>(value)));
-    const double unit = dtype == "BF16" ? 0x1p-8 : dtype == "F16" ? 0x1p-11 : 0x1p-24;
+    const double unit = unit_roundoff(dtype);
     const double factor = dtype == "BF16" || dtype == "F16" ? 4 : 64;  // 16-bit steps round a few times, float32 sums many
     return factor * unit * largest;
 }
@@ -137,6 +138,16 @@ Judgement judge_by_rules(const Pair& pair, const std::vector<Rule>& rules)
     const Numbers found_a = pair.a.find(pair.name), found_b = pair.b.find(pair.name);
     if (!found_a || !found_b) {
         judgement.text = "not held whole in both traces, or too large to compute again";
+        return judgement;
+    }
+    // The usual case: both do what the references do, to a few units in the last place; no need to try the mistakes.
+    const Misfit usual_a = misfit(rules[0].predict(pair.a), *found_a);
+    const Misfit usual_b = usual_a.measured ? misfit(rules[0].predict(pair.b), *found_b) : Misfit{};
+    if (usual_a.measured && usual_b.measured && usual_a.max <= plainly * rounding_floor(*found_a, pair.a.rounding_of(pair.name)) &&
+        usual_b.max <= plainly * rounding_floor(*found_b, pair.b.rounding_of(pair.name))) {
+        judgement.verdict = Verdict::explained;
+        judgement.text = fmt::format("both are {} (to {} and {})", rules[0].text, amount(usual_a.max), amount(usual_b.max));
+        judgement.tested.push_back({rules[0].text, rules[0].cause, usual_a.max, usual_b.max});
         return judgement;
     }
     const Followed a = follow(pair.a, pair.name, rules, *found_a), b = follow(pair.b, pair.name, rules, *found_b);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "trace/explain/side.h"
+#include "trace/policy.h"
 
 namespace pictor {
 
@@ -54,7 +55,7 @@ struct Misfit {
     double max = 0, rms = 0;
     bool measured = false;
 };
-// Where a mask says no (a magnitude over 1e30, or minus infinity) both must say no.
+// Where a mask says no both must say no.
 Misfit misfit(const Predicted& predicted, const TraceTensor& found);
 
 // What rounding alone may do to one step of a tensor: a few units in the last place of its largest number.

@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "trace/explain/steps.h"
+#include "trace/policy.h"
+
 using nlohmann::json;
 
 namespace pictor {
@@ -135,6 +138,16 @@ Numbers Side::rows_so_far(const std::string& name) const
         all->values.insert(all->values.end(), part->values.begin(), part->values.end());
     }
     return all;
+}
+
+std::string Side::rounding_of(const std::string& name) const
+{
+    const TraceEntry* own = entry(name);
+    std::string dtype = own ? own->dtype : "F32";
+    for (const std::string& input : inputs_of(*this, name))
+        if (const TraceEntry* other = entry(input); other && other->dtype != "I64")
+            dtype = coarser(dtype, other->dtype);
+    return dtype;
 }
 
 std::string Side::state_before_text_layer(std::int64_t layer) const

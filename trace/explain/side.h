@@ -44,6 +44,8 @@ public:
 
     bool has(const std::string& name) const { return trace_->find(name, step_) != nullptr; }
     const TraceEntry* entry(const std::string& name) const { return trace_->find(name, step_); }
+    // The coarser of a tensor's dtype and its inputs'.
+    std::string rounding_of(const std::string& name) const;
     std::int64_t step() const { return step_; }
     std::int64_t first_token() const { return trace_->steps()[static_cast<std::size_t>(step_)].first_token; }
     const ModelFacts& facts() const { return *facts_; }

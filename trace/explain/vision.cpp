@@ -143,9 +143,24 @@ const std::vector<AddedMistake>& tile_mistakes()
     return mistakes;
 }
 
+// Other ids pick other rows of the table: that is the ids' fault, not this step's.
+bool other_ids(const Pair& pair)
+{
+    const Numbers a = pair.a.find("aspect_ratio_ids", 0), b = pair.b.find("aspect_ratio_ids", 0);
+    return a && b && a->values != b->values;
+}
+
+Judgement other_rows_picked(double apart)
+{
+    Judgement judgement;
+    judgement.verdict = Verdict::likely;
+    judgement.text = fmt::format("other aspect_ratio_ids pick other rows of the embedding (what is added is {} apart)", amount(apart));
+    return judgement;
+}
+
 double floor_of(const Pair& pair)
 {
-    return rounding_floor(*pair.a.find(pair.name), pair.a.entry(pair.name)->dtype) + rounding_floor(*pair.b.find(pair.name), pair.b.entry(pair.name)->dtype);
+    return rounding_floor(*pair.a.find(pair.name), pair.a.rounding_of(pair.name)) + rounding_floor(*pair.b.find(pair.name), pair.b.rounding_of(pair.name));
 }
 
 struct KeptRule {
@@ -233,6 +248,8 @@ Judgement judge_tile_embedding(const Pair& pair)
         judgement.text = fmt::format("both add the same (to {})", amount(furthest(*a, *b)));
         return judgement;
     }
+    if (other_ids(pair))
+        return other_rows_picked(furthest(*a, *b));
     return name_added(pair, *a, *b, floor, tile_mistakes(), "tile embedding");
 }
 
@@ -250,6 +267,8 @@ Judgement judge_positions(const Pair& pair)
         judgement.text = fmt::format("both add the same (to {})", amount(furthest(*a, *b)));
         return judgement;
     }
+    if (other_ids(pair))
+        return other_rows_picked(furthest(*a, *b));
     std::vector<AddedMistake> mistakes = tile_mistakes();
     mistakes.pop_back();
     // The part that all tiles share is (1 - tanh(gate)) x position: where the difference is the same in every tile, it is that part.
