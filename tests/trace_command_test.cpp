@@ -77,7 +77,7 @@ TEST_CASE("trace: help says what there is, with an example", "[command_line]")
     for (const std::string word : {"show", "diff", "check", "convert", "Example: trace ", "Exit: 0"})
         CHECK_THAT(help.out, ContainsSubstring(word));
     const CommandResult diff_help = trace({"diff", "--help"});
-    for (const std::string option : {"--rtol", "--atol", "--policy", "--common", "--only", "--json"})
+    for (const std::string option : {"--rtol", "--atol", "--policy", "--common", "--only", "--json", "--html", "--model", "--no-explanation"})
         CHECK_THAT(diff_help.out, ContainsSubstring(option));
 }
 
@@ -110,6 +110,9 @@ TEST_CASE("trace: bad usage is exit 2 and one line on stderr", "[command_line]")
         {{"diff", golden, golden, "--policy", "no/such/policy.json"}, "no/such/policy.json"},
         {{"diff", golden, golden, "--policy", "Makefile"}, "Makefile"},
         {{"diff", golden, golden, "--only", "no_such_*"}, "no tensor in common"},
+        {{"diff", golden, golden, "--model", "no/such/model"}, "no/such/model"},
+        {{"diff", golden, golden, "--model", "golden/cases"}, "golden/cases"},
+        {{"diff", golden, golden, "--html", "no/such/folder/page.html"}, "no/such/folder/page.html"},
         {{"diff", golden, "golden/cases"}, "golden/cases"},
         {{"check", golden}, "GOLDEN"},
         {{"check", golden, golden, "--atol", "1"}, "--atol"},
@@ -332,4 +335,30 @@ TEST_CASE("trace: a full disk is a message, and leaves nothing behind", "[comman
     }
     for (const Arguments& arguments : {Arguments{"show", golden}, {"diff", golden, golden}, {"check", golden, golden, "--json"}, {"--help"}})
         check_refused(trace(arguments, {.output = "/dev/full"}), "trace", {"standard output"});
+}
+
+TEST_CASE("trace diff: faults and causes in text, JSON and on a page", "[command_line]")
+{
+    const std::string other = "golden/cases/text_before/transformers", meta = "golden/cases/text_before/meta";
+    const TempFolder folder;
+    const fs::path page = folder.path / "page.html";
+    check_difference(trace({"diff", other, meta, "--policy", "golden/tolerances.json", "--html", page.string()}),
+                     {"likely cause: kept_states_off_by_one", "OUTPUT of layers 1, 2, 4", "How the error grew"});
+    const std::string html = read_file(page);
+    for (const char* part : {"<!DOCTYPE html>", ">kept_states_off_by_one</span>", "<svg", "</html>\n"})
+        CHECK_THAT(html, ContainsSubstring(part));
+    const CommandResult result = trace({"diff", other, meta, "--json"});
+    CHECK(result.exit_code == 1);
+    const Json json = Json::parse(result.out);
+    CHECK(json.at("first_different").at("name") == "vision_model");
+    CHECK(json.at("first_different").at("verdict") == "fault");
+    CHECK(json.at("causes").at(0).at("name") == "kept_states_off_by_one");
+    CHECK(json.at("causes").at(0).at("before") > 1);
+    CHECK(json.at("causes").at(0).at("after") < 1e-5);
+    CHECK(json.at("faults").at(0).at("tested").size() > 3);
+    CHECK(json.at("explained").at("faults") == 1);
+    const CommandResult bare = trace({"diff", other, meta, "--json", "--no-explanation"});
+    CHECK_FALSE(Json::parse(bare.out).contains("causes"));
+    check_fine(trace({"diff", meta, meta, "--html", page.string(), "--model", "golden/checkpoints/base"}));
+    CHECK_THAT(read_file(page), ContainsSubstring("No tensor differs"));
 }

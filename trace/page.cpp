@@ -161,7 +161,7 @@ std::string growth_chart(const Comparison& comparison)
         text += fmt::format("<line class=\"grid\" x1=\"{:g}\" x2=\"{:g}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"8\" y=\"{:.1f}\">1e{}</text>", left, width - right,
                             y(std::pow(10, power)), y(std::pow(10, power)), y(std::pow(10, power)) + 4, power);
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i)
-        if (comparison.tensors[i].compared > 0)
+        if (comparison.tensors[i].compared > 0 && naming_entry(comparison.tensors[i]).dtype != "I64")
             line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : "L", x(static_cast<double>(i)), y(comparison.tensors[i].relative_rms));
     text += fmt::format("<path class=\"line\" d=\"{}\"/>", line.empty() ? "M0 0" : line);
     if (comparison.first_different >= 0)

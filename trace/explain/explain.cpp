@@ -70,9 +70,11 @@ int inputs_agree(const Comparison& comparison, const std::map<std::pair<std::int
 
 using Places = std::map<std::pair<std::int64_t, std::string>, std::size_t>;
 
-Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair, bool first)
+Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair, const TensorComparison& tensor, bool first)
 {
     Judgement judgement = judge(pair);
+    if (tensor.same)   // within what rounding may do: only a rule not followed is a fault
+        return judgement;
     const int agree = inputs_agree(comparison, places, pair);
     if (judgement.verdict == Verdict::unknown && agree == 1) {
         judgement.verdict = Verdict::fault;
@@ -179,8 +181,8 @@ Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, cons
             const std::int64_t step = comparison.tensors[static_cast<std::size_t>(groups[g].front())].step;
             const Side side_a(a, facts, weights.get(), step, options.largest), side_b(b, facts, weights.get(), step, options.largest);
             for (std::int64_t index : groups[g]) {
-                Judgement judgement = judge_one(comparison, places, {side_a, side_b, comparison.tensors[static_cast<std::size_t>(index)].name},
-                                                index == comparison.first_different);
+                const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(index)];
+                Judgement judgement = judge_one(comparison, places, {side_a, side_b, tensor.name}, tensor, index == comparison.first_different);
 #pragma omp critical(explained)
                 explanation.of_tensor.emplace(index, std::move(judgement));
             }
