@@ -153,6 +153,23 @@ def make_inputs(name):
     return inputs, images, prompts
 
 
+def expected(folder, checkpoint, inputs):
+    """Logits of the oracles: transformers as released, teacher-forced; Meta's code on the prompt (transformers under
+    Meta's rules where Meta's code cannot hold the checkpoint: it has RoPE's constants fixed)."""
+    import record_meta
+    import record_transformers
+    from record_common import ArrayWriter
+    from run_transformers import teacher_forced
+
+    file = folder / "whole.safetensors"
+    write_safetensors(file, {name: value for name, value in inputs.items() if name != "teacher_ids"})
+    recorder, meta = record_transformers if checkpoint.name == "rope" else record_meta, ArrayWriter()
+    recorder.record(checkpoint, file, meta, 0, "meta")
+    file.unlink()
+    return {"meta": meta.arrays[0, "lm_head"].astype(numpy.float32),
+            "transformers": teacher_forced(record_transformers.load_model(checkpoint), inputs)}
+
+
 def write_case(name):
     case, checkpoint, settings = describe(name)
     inputs, images, prompts = make_inputs(name)
@@ -161,6 +178,10 @@ def write_case(name):
     folder.mkdir(parents=True)
     write_safetensors(folder / "inputs.safetensors", inputs)
     pictures = [{"tiles": list(grid)} for grid in case["pictures"]]
+    if images and "cross_attention_mask" not in inputs:
+        inputs = inputs | {"cross_attention_mask": interval_mask(
+            inputs["input_ids"].tolist(), settings["image_token_index"], case["pictures"], 4)}
+    write_safetensors(folder / "expected.safetensors", expected(folder, checkpoint, inputs))
     if prompts:
         for index, image in enumerate(images):
             Image.fromarray(image).save(folder / f"{index}.png", optimize=True)

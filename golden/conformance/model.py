@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from masks import seen_tiles
+
 LOWEST = np.finfo(np.float32).min
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
@@ -247,51 +249,6 @@ def vision_parts(checkpoint, inputs, rules):
     parts["multi_modal_projector"] = Layer(checkpoint, "", rules).linear(
         out, "multi_modal_projector", bias=rules.projector_bias == "on")
     return parts
-
-
-# -- what a text row sees ----------------------------------------------------------------------------------------------
-
-def seen_tiles(token_ids, n_prefill, image_token, present, given, rules):
-    """[token][image][tile] for every row, generated ones too. present: [image][tile]; given: the prompt's own mask."""
-    cross = rules.cross_mask
-    prompt = given if cross in ("given", "absent_tiles", "causal") and given is not None else build_mask(
-        token_ids[:n_prefill], image_token, present, cross)
-    if cross == "absent_tiles":
-        prompt = np.broadcast_to(prompt.any(-1, keepdims=True), prompt.shape)
-    images = len(present)
-    decode = rules.decode
-    if decode == "meta":
-        decode = "repeat" if images == 1 else "none"
-    row = {"repeat": prompt[-1], "none": prompt[-1] & False, "skip": prompt[-1] & False, "present": present,
-           "all": present | True, "first_row": prompt[0]}[decode]
-    if cross in ("every_key", "causal"):
-        row = row | True if decode not in ("none", "skip") else row
-    return np.concatenate([prompt, np.broadcast_to(row, (len(token_ids) - n_prefill, *row.shape))])
-
-
-def build_mask(ids, image_token, present, kind):
-    """Rows of a prompt: a picture is seen from its token to the next; side by side they share the later end."""
-    starts = [i for i, token in enumerate(ids) if token == image_token]
-    n = len(ids)
-    ends = starts[1:] + [n]
-    if kind != "own_end":
-        for i in reversed(range(len(starts) - 1)):
-            if starts[i + 1] == starts[i] + 1:
-                ends[i] = ends[i + 1]
-    mask = np.zeros((n, *present.shape), bool)
-    for image, (start, end) in enumerate(zip(starts, ends)):
-        end = n if kind == "all_before" else end
-        mask[start + (kind == "start_late"):end, image] = present[image]
-    if kind == "present":
-        mask[:] = present
-    elif kind in ("last_picture", "first_picture"):
-        which = -1 if kind == "last_picture" else 0
-        seen = mask.any((1, 2))
-        mask[:] = False
-        mask[:, which] = seen[:, None] & present[which]
-    elif kind == "every_key":
-        mask[:] = True
-    return mask
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

@@ -171,13 +171,13 @@ def table_row(report):
             f"{decode} | {causes} | {number(report['residual'])} |")
 
 
-def main():
+def main(predictions=None):
     parser = argparse.ArgumentParser(description="By whose rule does an engine compute Llama 3.2-Vision?")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder with engine.json and a folder for each case")
     parser.add_argument("--json", action="store_true", help="a JSON object (several runs: a list)")
     parser.add_argument("--table", action="store_true", help="a Markdown table")
     options = parser.parse_args()
-    cases, predictions = load_cases(), search.Predictions()
+    cases, predictions = load_cases(), predictions or search.Predictions()
     try:
         reports = [score(run, cases, predictions) for run in options.runs]
     except BadSubmission as problem:
