@@ -7,17 +7,13 @@ of the shipped model. Exit 0: all checks passed; 1: one failed; 2: something nee
 """
 
 import argparse
-import base64
 import json
 import math
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 try:
@@ -26,11 +22,9 @@ except ImportError:
     print("page_test: html5lib is not installed; install python3-html5lib", file=sys.stderr)
     sys.exit(2)
 
+from browser import Browser
 from markup_test import html_problems
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
-KEYS = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "escape": "\ue00c", "tab": "\ue004", "enter": "\ue007"}
 checks = 0
 failures = []
 
@@ -41,78 +35,6 @@ def check(what, ok, detail=""):
     if not ok:
         failures.append(what)
         print(f"FAILED: {what} {detail}")
-
-
-class Browser:
-    """As much of the WebDriver protocol as these checks need."""
-
-    def __init__(self, folder):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.base = f"http://127.0.0.1:{port}"
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(self.base + "/status", timeout=5).read()
-                break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-        options = {"args": FLAGS + [f"--user-data-dir={folder}"]}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}}
-        self.base += "/session/" + self.call("POST", "/session", wanted)["sessionId"]
-
-    def call(self, method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
-        try:
-            return json.load(urllib.request.urlopen(request, timeout=60))["value"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(error.read().decode()[:600]) from None
-
-    def open(self, url):
-        self.call("POST", "/url", {"url": url})
-
-    def run(self, script, *arguments):
-        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
-
-    def key(self, key):
-        self.call("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": [
-            {"type": "keyDown", "value": KEYS.get(key, key)}, {"type": "keyUp", "value": KEYS.get(key, key)}]}]})
-
-    def move(self, x, y):
-        self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
-            {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y), "origin": "viewport"}]}]})
-
-    def click(self, x, y):
-        self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
-            {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y), "origin": "viewport"}, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]}]})
-
-    def wait_ready(self):
-        for _ in range(200):
-            if self.run("return document.body.dataset.ready === 'yes'"):
-                return
-            time.sleep(0.02)
-
-    def size(self, width, height):
-        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}})
-
-    def prefer(self, dark=False, still=False):
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}, {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"}]
-        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}})
-
-    def screenshot(self, file):
-        file.write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
-
-    def console(self):
-        return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"}) if entry["level"] in ("SEVERE", "WARNING")]
-
-    def close(self):
-        try:
-            self.call("DELETE", "")
-        finally:
-            self.driver.terminate()
-            self.driver.wait()
 
 
 class Truth:
@@ -220,6 +142,24 @@ def check_keys(page, truth):
     page.key("right")
     page.key("p")
     check("two maps are pinned", page.run("return document.querySelectorAll('.pin').length") == 2 * len(truth.header["images"]))
+
+
+def check_tab(page, html):
+    """Everything that can be used is reached with the Tab key alone, and shows that it has the focus."""
+    page.open(html.as_uri())
+    page.wait_ready()
+    seen, bare = [], []
+    for _ in range(90):
+        page.key("tab")
+        name, outline = page.run("const e = document.activeElement; return [e.id || (e.closest('#graph') ? 'box' : e.dataset.token !== undefined ? 'token' : e.tagName), getComputedStyle(e).outlineStyle]")
+        seen.append(name)
+        if outline == "none":
+            bare.append(name)
+        if name == "search":
+            break
+    for wanted in ("layer", "head", "pin", "plain", "CANVAS", "token", "graph-layer", "zoom-in", "graph", "box", "search"):
+        check(f"Tab reaches {wanted}", wanted in seen, seen)
+    check("whatever has the focus is outlined", not bare, bare)
 
 
 def check_patches(page, truth):
@@ -364,6 +304,7 @@ def check_page(page, truth, html, screenshots):
     check_patches(page, truth)
     check_rest(page, truth, html)
     check_spread(page, truth)
+    check_tab(page, html)
     check_graphs(page, truth, html)
     check_preferences(page)
     word = max(range(truth.n_prompt, len(truth.tokens) - 1), key=lambda t: truth.strongest(truth.layers[-1], None, t)[1])

@@ -113,7 +113,7 @@ std::vector<std::string> notes(const Run& run, const Heat& heat)
     if (heat.request.heads == HeadChoice::max || heat.request.heads == HeadChoice::entropy)
         result.push_back("The ledger is that of the mean over heads: maxima and entropies do not add up.");
     if (heat.request.weigh_values)
-        result.push_back(fmt::format("Weight of a patch: attention \xC3\x97 norm of the value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.", std::abs(heat.gate)));
+        result.push_back(fmt::format("Left: attention as it is. Right: weighed. Weight of a patch: attention \xC3\x97 norm of the value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.", std::abs(heat.gate)));
     if (heat.gate_closed)
         result.push_back("The gate is closed: tanh(gate) is 0, and nothing that was read reaches the residual.");
     if (std::abs(heat.row_sum - 1) > 0.01)
@@ -137,6 +137,20 @@ void draw_no_effect(SvgPage& page, const Box& panel)
     page.rectangle(cx - 118, cy - 34, 236, 68, "#ffffff", 10, hairline, 1.2);
     page.text(cx, cy - 5, "no effect", {.size = 22, .colour = ink, .anchor = Anchor::middle, .bold = true});
     page.text(cx, cy + 18, "this row may see no picture", {.size = 13.5, .colour = soft, .anchor = Anchor::middle});
+}
+
+// The same row's attention as it is, with a scale of its own: what the weights of values change is seen beside it.
+void draw_plain(SvgPage& page, const Run& run, const Heat& heat, const Raster& picture, const Box& panel, double scale_top, bool smooth)
+{
+    HeatRequest request = heat.request;
+    request.weigh_values = false;
+    const Heat plain = make_heat(run, request);
+    const double most = strongest(plain);
+    page.image(panel.x, panel.y, panel.width, panel.height,
+               paint_grid(picture, plain.geometry, plain.grid, std::max(1, static_cast<int>(2 * panel.width)), std::max(1, static_cast<int>(2 * panel.height)),
+                          {.scale = most, .smooth = smooth, .palette = Palette::heat}), "plain attention over the picture");
+    if (const auto place = strongest_place(plain)) outline_patch(page, panel, plain.geometry, *place);
+    draw_scale(page, margin, scale_top, 448, Palette::heat, "0", scale_end(plain, most), scale_name(plain));
 }
 
 // Everything below the panels; the page can only be made when its height is known, so this runs twice.
@@ -262,7 +276,8 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
     SvgPage page(page_width, height, title + ". " + row_sentence(run, heat));
     page.rectangle(0, 0, page_width, height, "#ffffff");
     draw_title(page, title, subtitle);
-    page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height, shown(picture, layout.left), "the picture");
+    const bool beside = heat.request.weigh_values && !heat.no_effect;   // plain attention in the picture's place
+    if (!beside) page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height, shown(picture, layout.left), "the picture");
     if (heat.no_effect) {
         page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height,
                    paint_no_effect(picture, static_cast<int>(2 * layout.right.width), static_cast<int>(2 * layout.right.height)), "no effect: this row may see no picture");
@@ -272,14 +287,15 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
         const Raster painted = paint_grid(picture, g, heat.grid, std::max(1, static_cast<int>(2 * layout.right.width)), std::max(1, static_cast<int>(2 * layout.right.height)),
                                           {.scale = most, .smooth = options.smooth, .palette = Palette::heat});
         page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height, painted, "attention over the picture");
+        if (beside) draw_plain(page, run, heat, picture, layout.left, scale_top, options.smooth);
         if (const auto place = strongest_place(heat)) {
-            outline_patch(page, layout.left, g, *place);
+            if (!beside) outline_patch(page, layout.left, g, *place);
             outline_patch(page, layout.right, g, *place);
         }
         const double width = std::min(448.0, page_width - 2 * margin);
         draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0", scale_end(heat, most), scale_name(heat));
-        page.text(margin, scale_top + 11, entropy ? "outlined: the patch that heads share most" : "outlined: the strongest patch", {.size = 12.5, .colour = soft});
-        if (options.smooth) page.text(margin, scale_top + 28, "smoothed between patch centres; the model sees whole patches", {.size = 12.5, .colour = soft});
+        if (!beside) page.text(margin, scale_top + 11, entropy ? "outlined: the patch that heads share most" : "outlined: the strongest patch", {.size = 12.5, .colour = soft});
+        if (options.smooth && !beside) page.text(margin, scale_top + 28, "smoothed between patch centres; the model sees whole patches", {.size = 12.5, .colour = soft});
     }
     draw_footer(page, footer_top, run, heat, sentences);
     return page.finish();
