@@ -284,7 +284,7 @@ Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t ste
         if (from == to || !drawn.insert({from, to}).second) continue;
         const TraceEntry* entry = d.entries.count(from) ? d.entries.at(from) : nullptr;
         const std::string axes = entry && std::string(wire.kind) != "residual" ? fmt::format("{}", fmt::join(entry->axes, "\xC2\xB7")) : std::string(wire.kind) == "residual" ? "residual" : "";
-        d.graph.edges.push_back({identifier(from), identifier(to), wire.kind, axes, true, std::string(wire.kind) == "residual" ? "weight=0" : "weight=4"});
+        d.graph.edges.push_back({identifier(from), identifier(to), wire.kind, axes, true, std::string(wire.kind) == "residual" ? "weight=0, tailport=e, headport=e" : "weight=4"});
     }
     d.graph.title = layer.title + fmt::format(", step {}", step);
     d.graph.attributes = "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + graph_text(d.graph.title) + "</B></FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\">"
