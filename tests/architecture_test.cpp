@@ -192,6 +192,21 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
     config = shipped_config();
     config["vision_config"]["patch_size"] = "14";
     CHECK_THAT(message(config), ContainsSubstring("\"14\""));
+    config = shipped_config();
+    config["vision_config"]["supported_aspect_ratios"] = nlohmann::json::array();
+    for (int i = 0; i < 65; ++i) config["vision_config"]["supported_aspect_ratios"].push_back({1, 1});
+    CHECK_THAT(message(config), ContainsSubstring("supported_aspect_ratios: 65"));
+    // The largest sizes that are accepted: counts stay whole and positive.
+    config = shipped_config();
+    config["text_config"].update({{"hidden_size", 1000000}, {"intermediate_size", 10000000}, {"vocab_size", 10000000}, {"num_hidden_layers", 1000}});
+    config["vision_config"].update({{"hidden_size", 1000000}, {"intermediate_size", 10000000}, {"num_hidden_layers", 1000}, {"num_global_layers", 1000}, {"image_size", 16384}, {"patch_size", 1}, {"max_num_tiles", 64}});
+    CHECK(message(config) == "no error");
+    const ModelSizes largest = read_model_sizes(file, "x");
+    const ParameterCounts counts = count_parameters(largest);
+    CHECK(counts.positions > 0);
+    CHECK(counts.total == counts.vision + counts.text);
+    CHECK(static_cast<double>(counts.total) > 1e17);
+    CHECK_THROWS_WITH(architecture_drawing(largest, {DiagramStyle::article, true, "a.svg"}), ContainsSubstring("--unfold") && ContainsSubstring("3000 layers"));
     CHECK_THAT(message({{"model_type", "llama"}}), ContainsSubstring("mllama"));
     write_file("{", file);
     CHECK_THROWS_WITH(read_model_sizes(file, "x"), ContainsSubstring("no JSON object"));

@@ -1,6 +1,7 @@
 // Heatmaps tell the truth: geometry, ledger, which row was read, and what is drawn.
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <limits>
 
 #include "reference/picture/tiles.h"
@@ -311,6 +312,15 @@ TEST_CASE("heatmap command: numbers as JSON, clear errors", "[heatmap]")
     options.layer = "4";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring("layers 3"));
     options.layer = "";
+    const auto refused = [&](const std::function<void(HeatmapOptions&)>& change) {
+        HeatmapOptions other = options;
+        change(other);
+        CHECK_THROWS_WITH(run_heatmap(other), ContainsSubstring("would be right") || ContainsSubstring("leave --minus") || ContainsSubstring("are for cross-attention"));
+    };
+    refused([](HeatmapOptions& o) { o.patch = "1,1"; });
+    refused([](HeatmapOptions& o) { o.sheet = "answer"; });
+    refused([&](HeatmapOptions& o) { o.token = ""; o.all = true; o.minus = folder; });
+    refused([](HeatmapOptions& o) { o.layer = "vision.0"; o.patch = "1,1"; });
     options.output = temporary.path / "star.gif";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring(".gif"));
     write_file("not a picture", folder / "picture.png");

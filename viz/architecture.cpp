@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
@@ -285,6 +286,10 @@ std::vector<std::vector<LayerRun>> fold_layers(const ModelSizes& sizes, bool unf
 
 std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOptions& options)
 {
+    constexpr std::int64_t most_boxes = 250;   // Graphviz's time grows with the square of what it lays out
+    const std::int64_t layers = sizes.n_text_layers + sizes.n_local_layers + sizes.n_global_layers;
+    if (options.unfold && layers > most_boxes)
+        throw std::runtime_error(fmt::format("--unfold: {} layers; up to {} can be drawn one by one: leave --unfold out, which folds them", layers, most_boxes));
     Builder b{sizes, options, count_parameters(sizes), {}, options.style == DiagramStyle::slide};
     b.graph.title = "Architecture of " + visible_text(sizes.name);
     b.graph.left_to_right = b.slide;

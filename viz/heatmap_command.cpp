@@ -99,10 +99,23 @@ std::vector<std::filesystem::path> draw_sheets(const Run& run, const HeatmapOpti
     return files;
 }
 
+// Options that would silently do nothing together.
+void refuse_conflicts(const HeatmapOptions& options, bool in_vision)
+{
+    const bool sheets = options.all || !options.sheet.empty();
+    if (!options.patch.empty() && !in_vision)
+        throw std::runtime_error("--patch: belongs to the vision encoder; with --layer vision.N or global.N it would be right");
+    if (in_vision && (sheets || !options.minus.empty() || !options.token.empty() || options.weight != "attention"))
+        throw std::runtime_error(fmt::format("--layer {}: goes with --patch, --head, --image and --smooth; sheets, --minus, --token and --weight are for cross-attention", visible_text(options.layer)));
+    if (sheets && (!options.minus.empty() || !options.token.empty()))
+        throw std::runtime_error("--all and --sheet draw the whole answer; leave --minus and --token out");
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> run_heatmap(const HeatmapOptions& options)
 {
+    refuse_conflicts(options, options.layer.starts_with("vision.") || options.layer.starts_with("global."));
     const Run run(options.trace);
     if (options.layer.starts_with("vision.") || options.layer.starts_with("global."))
         return draw_vision(run, options);

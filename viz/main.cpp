@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <stdexcept>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "viz/heatmap_command.h"
 #include "viz/layer_graph.h"
 #include "viz/output.h"
+#include "viz/raster.h"
 #include "viz/report.h"
 
 namespace {
@@ -118,6 +120,9 @@ void add_report(CLI::App& app, ReportCommand& command)
     sub->footer("Example: viz report traces/demo --output demo.html");
     sub->callback([&command] {
         pictor::ReportOptions& options = command.options;
+        if (!options.picture.empty()) pictor::load_picture(options.picture);   // what is asked for by name must be there
+        if (!options.tokenizer.empty() && pictor::read_vocabulary(options.tokenizer).empty())
+            throw std::runtime_error(options.tokenizer.string() + ": is no tokenizer.json with a byte-level vocabulary");
         if (options.tokenizer.empty()) {
             const char* const model = std::getenv("PICTOR_MODEL");
             options.tokenizer = std::filesystem::path(model ? model : "models/pictor") / "tokenizer.json";

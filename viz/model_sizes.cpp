@@ -67,7 +67,7 @@ ModelSizes read_model_sizes(const std::filesystem::path& config_file, const std:
     ModelSizes sizes;
     sizes.name = name;
     const Section text = section(config, "text_config", config_file.string());
-    sizes.d_text = text.number("hidden_size");
+    sizes.d_text = text.number("hidden_size", 1000000);
     sizes.n_text_layers = text.number("num_hidden_layers", 1000);
     sizes.n_heads = text.number("num_attention_heads", 4096);
     sizes.n_kv_heads = text.number("num_key_value_heads", sizes.n_heads);
@@ -76,7 +76,7 @@ ModelSizes read_model_sizes(const std::filesystem::path& config_file, const std:
     sizes.n_vocabulary = text.number("vocab_size");
     sizes.cross_layers = text.indices("cross_attention_layers", sizes.n_text_layers);
     const Section vision = section(config, "vision_config", config_file.string());
-    sizes.d_vision = vision.number("hidden_size");
+    sizes.d_vision = vision.number("hidden_size", 1000000);
     sizes.n_local_layers = vision.number("num_hidden_layers", 1000);
     sizes.n_global_layers = vision.number("num_global_layers", 1000);
     sizes.n_vision_heads = vision.number(vision.object.contains("attention_heads") ? "attention_heads" : "num_attention_heads", 4096);
@@ -86,6 +86,9 @@ ModelSizes read_model_sizes(const std::filesystem::path& config_file, const std:
     sizes.max_tiles = vision.number("max_num_tiles", 64);
     sizes.kept_layers = vision.indices("intermediate_layers_indices", sizes.n_local_layers);
     const auto ratios = vision.object.find("supported_aspect_ratios");
+    constexpr std::size_t most_ratios = 64;   // with the other bounds, no count of parameters outgrows 64 bits
+    if (ratios != vision.object.end() && ratios->size() > most_ratios)
+        throw std::runtime_error(fmt::format("{}.supported_aspect_ratios: {} of them; at most {} would be right", vision.where, ratios->size(), most_ratios));
     sizes.n_aspect_ratios = ratios != vision.object.end() && ratios->is_array() ? static_cast<std::int64_t>(ratios->size()) : 8;
     return sizes;
 }
