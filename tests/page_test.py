@@ -326,6 +326,22 @@ HOSTILE = ["<script>window.hacked = 1</script>", "</script><script>window.hacked
            " \U0001F600", " \u05e9\u05dc\u05d5\u05dd", "&lt;b&gt;", "javascript:window.hacked=5", "]]>", "<!--", "\u2028", "{{constructor}}"]
 
 
+def check_two_pictures(page, reference, viz, folder):
+    """Two pictures stand on one scale: the legend ends at the strongest patch of both."""
+    run, html = folder / "two", folder / "two.html"
+    pictures = [argument for name in ("demo", "tile") for argument in ("--image", f"models/pictor/pictures/{name}.png")]
+    subprocess.run([reference, "run", *pictures, "--prompt", "What is in this image?", "--max-new-tokens", "2", "--trace", str(run), "--trace-only", "*cross_attn.probs", "--trace-only", "*mask"],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([viz, "report", str(run), "--output", str(html)], check=True, stdout=subprocess.DEVNULL)
+    page.open(html.as_uri())
+    page.wait_ready()
+    seen = page.run("""return {most: document.getElementById('most').textContent, stages: [...document.querySelectorAll('.stage')].map(s => ({value: Number(s.querySelector('canvas').dataset.value), caption: s.querySelector('figcaption').textContent,
+        sum: [...s.querySelectorAll('.ledger-words b')].reduce((a, b) => a + parseFloat(b.textContent), 0)}))}""")
+    strong, weak = sorted(seen["stages"], key=lambda stage: -stage["value"])
+    check("two pictures: the legend ends at the strongest of both", strong["caption"].endswith(seen["most"]) and not weak["caption"].endswith(seen["most"]), seen)
+    check("two pictures: each ledger adds up to 100", all(abs(stage["sum"] - 100) < 1e-6 for stage in seen["stages"]), seen)
+
+
 def check_hostile(page, trace, viz, folder):
     """Tokens that would be markup or script: shown as the text they are, and nothing of them runs."""
     spoiled = folder / "<b>spoiled"
@@ -379,6 +395,7 @@ def main():
         page = Browser(folder / "profile")
         try:
             check_page(page, Truth(trace), html, options.screenshots)
+            check_two_pictures(page, options.reference, options.viz, folder)
             check_hostile(page, trace, options.viz, folder)
         finally:
             page.close()

@@ -88,7 +88,9 @@ function strongest(stage, values) {
 function draw() {
   const row = rowOf.get(state.token - 1);
   document.body.dataset.token = String(state.token);
-  for (const stage of stages) drawStage(stage, row);
+  const scale = sharedScale(row);   // all pictures of a run on one scale
+  at('most').textContent = scale > 0 && !state.plain ? percent(scale) : '';
+  for (const stage of stages) drawStage(stage, row, scale);
   drawTokens(row);
   at('head-name').textContent = attention.maps[state.map] || '';
   at('head').value = String(state.map);
@@ -118,7 +120,11 @@ function drawSpreads(row) {
     button.setAttribute('aria-label', seen ? `${attention.maps[map]}: spread ${bits.toFixed(1)} bits` : attention.maps[map]);
   });
 }
-function drawStage(stage, row) {
+function sharedScale(row) {
+  if (row === undefined || !nMaps) return 0;
+  return Math.max(0, ...stages.filter(stage => attention.rows[row].sees[stage.index]).map(stage => { const values = grid(state.layer, state.map, row, stage.index), best = strongest(stage, values); return best < 0 ? 0 : values[best]; }));
+}
+function drawStage(stage, row, scale) {
   const context = stage.context, p = stage.picture;
   stage.veil.hidden = true; stage.bar.replaceChildren(); stage.words.replaceChildren();
   stage.values = null; delete stage.canvas.dataset.strongest;
@@ -127,7 +133,6 @@ function drawStage(stage, row) {
     else paint(stage, context, new Float64Array(patchesOf[stage.index]), 1);
     stage.caption.textContent = `${p.file}, ${p.size[1]} \u00d7 ${p.size[0]} pixels, ${p.tiles[0]} \u00d7 ${p.tiles[1]} tiles, ${p.grid[0]} \u00d7 ${p.grid[1]} patches`;
     stage.canvas.setAttribute('aria-label', 'the picture ' + stage.caption.textContent);
-    at('most').textContent = '';
   } else if (!attention.rows[row].sees[stage.index]) {
     paint(stage, context, new Float64Array(patchesOf[stage.index]), 1);
     stage.veil.hidden = false;
@@ -136,9 +141,8 @@ function drawStage(stage, row) {
   } else {
     const values = grid(state.layer, state.map, row, stage.index), best = strongest(stage, values), most = best < 0 ? 0 : values[best];
     stage.values = values;
-    paint(stage, context, values, most);
+    paint(stage, context, values, scale);
     if (best >= 0) outline(stage, context, best);
-    at('most').textContent = percent(most);
     const where = best < 0 ? 'nothing was read' : `strongest patch: row ${Math.floor(best / p.grid[1])}, column ${best % p.grid[1]}, ${percent(most)}`;
     stage.canvas.dataset.strongest = String(best); stage.canvas.dataset.value = String(most);
     stage.caption.textContent = where;
