@@ -34,7 +34,9 @@ struct Builder {
             node.lines.push_back({count_text(parameter_count) + " parameters", slide ? 0 : graph.small_size, false, ""});
         node.href = source_link(source, options.output);
         const std::string chapter_target = chapter_link(chapter, options.output);
-        if (!chapter_target.empty())
+        if (!chapter_target.empty() && slide)
+            node.lines[0].href = chapter_target;   // no room for a line more: the title leads to it
+        else if (!chapter_target.empty())
             node.lines.push_back({"chapter", graph.small_size - 1, false, chapter_target});
         node.tooltip = source.empty() ? title : title + ": " + source;
         graph.nodes.push_back(std::move(node));
@@ -86,7 +88,7 @@ void add_picture_side(Builder& b)
     } else {
         b.node("global", "global", b.slide ? "global encoder" : fmt::format("global encoder {}{}", times, s.n_global_layers), {b.slide ? fmt::format("{} layers, gated", s.n_global_layers) : "", rows, b.detail("each branch \xC2\xB7 tanh(gate)")}, c.global_layer * s.n_global_layers, "reference/vision/encoder.cpp", "encoder");
     }
-    b.node("kept", "data", b.slide ? "final | kept" : "final | kept states", {fmt::format("[{}{} {} {}, {}]", s.max_tiles, b.detail(" tiles"), times, s.n_patches(), s.d_vision_output()), b.detail("padding rows dropped; kept states interleaved")}, 0, "reference/vision/encoder.cpp", "encoder");
+    b.node("kept", "data", b.slide ? "final | kept" : "final | kept states", {fmt::format("[{}{} {} {}, {}]", s.max_tiles, b.detail(" tiles"), times, s.n_patches(), s.d_vision_output()), b.slide ? "inputs of " + list_text(s.kept_layers) : "padding rows dropped; kept states interleaved"}, 0, "reference/vision/encoder.cpp", "encoder");
     b.node("projector", "projector", "projector", {fmt::format("{} \xE2\x86\x92 {}", s.d_vision_output(), s.d_text)}, c.projector, "reference/vision/projector.cpp", "projector");
 
     b.edge("picture", "tiles");
@@ -99,7 +101,7 @@ void add_picture_side(Builder& b)
         for (std::int64_t i = 1; i < s.n_global_layers; ++i) b.edge(fmt::format("global{}", i - 1), fmt::format("global{}", i));
         for (const std::int64_t i : s.kept_layers) b.edge(i == 0 ? "positions" : fmt::format("local{}", i - 1), "kept", "kept", "", false);
     } else {
-        b.edge("local", "kept", "kept", b.slide ? fmt::format("inputs of {}", list_text(s.kept_layers)) : "", false);   // a label would stand in the way of the lines to cross-attention
+        b.edge("local", "kept", "kept", "", false);   // a label would stand in the way of other lines
     }
     b.edge(last, "post_tile");
     b.edge("post_tile", b.options.unfold ? "global0" : "global");
