@@ -121,7 +121,9 @@ def every_pair_is_told_apart(base, excused):
 
 def blind_searches():
     """Wrong engines are named rightly: one change, several, with the noise of 16-bit arithmetic, words only."""
-    engines = [(META, NOISE), (TRANSFORMERS, NOISE), (replace(TRANSFORMERS, kept="inputs", cross_norm_eps="1e-6", padding_rows="none", vision_mask="none"), NOISE), (replace(TRANSFORMERS, rope_pairs="neighbours", q_norm="missing"), 0.01)]
+    three_faults = replace(TRANSFORMERS, kept="inputs", cross_norm_eps="1e-6", padding_rows="none", vision_mask="none")
+    two_faults = replace(TRANSFORMERS, rope_pairs="neighbours", q_norm="missing")
+    engines = [(META, NOISE), (TRANSFORMERS, NOISE), (three_faults, NOISE), (two_faults, 0.01)]
     names = ("text_only", "absent", "three", "small_picture")
     if ALL:
         names = tuple(chosen)
