@@ -60,6 +60,8 @@ CASES = {
     "f16": dict(what="F16 weights, widened to float32", checkpoint="f16", pictures=[(30, 13)], text=[1, 7], greedy=4),
     "own_tiles": dict(what="every aspect ratio id has rows of its own, for absent tiles too", checkpoint="own_tiles",
                       pictures=[(27, 13), (14, 30)], text=[1, 2, 5], greedy=4),
+    "small_states": dict(what="states so small that the norms' eps of 1e-5 counts", checkpoint="small",
+                         pictures=[(20, 13)], text=[1, 6], greedy=4),
     "long": dict(what="positions past 8192", checkpoint="long", pictures=[], text=[8215], greedy=0, sample_above=4096,
                  only=LONG_TENSORS),
 }

@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
+from causes import CAUSES  # noqa: E402
 from every_mutant import KNOWN_MISTAKES, MUTANTS, WITHOUT_MUTANT  # noqa: E402
 from mutant import RUNS  # noqa: E402
 
@@ -67,9 +68,20 @@ def traps_have_mutants():
     yield from (f"TRAP({mark}) has a mutant and a reason for none" for mark in sorted(covered & set(WITHOUT_MUTANT)))
 
 
+def causes_are_of_mutants_and_known():
+    names = {mutant.name: mutant for mutant in MUTANTS}
+    sources = "".join(path.read_text() for path in sorted((ROOT / "trace" / "explain").glob("*.cpp")))
+    for name, cause in CAUSES.items():
+        if name not in names or not names[name].breaks:
+            yield f"cause of '{name}': there is no such mutant, or no tensor shows it"
+        if f'"{cause}"' not in sources:
+            yield f"{name}: trace/explain knows no cause '{cause}'"
+
+
 def main():
     failed = 0
-    tests = [names_once, applies_once, says_what_shows_it, known_mistakes_have_mutants, traps_have_mutants]
+    tests = [names_once, applies_once, says_what_shows_it, known_mistakes_have_mutants, traps_have_mutants,
+             causes_are_of_mutants_and_known]
     for test in tests:
         faults = list(test())
         failed += bool(faults)

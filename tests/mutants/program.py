@@ -134,9 +134,12 @@ def record_run(tree, arguments, tensors, trace):
     return status, message
 
 
-def compare(command, run, base, policy):
-    """What `trace check` or `trace diff` says: (exit status, its JSON or None, message)."""
+def compare(command, run, base, policy, case=""):
+    """What `trace check` or `trace diff` says: (exit status, its JSON or None, message). `case`: whose weights diff may use."""
     options = ["--policy", ROOT / "golden" / policy] if policy else ["--atol", "0", "--rtol", "0"]
+    if case:
+        description = json.loads((ROOT / "golden" / "cases" / case.split()[0] / "case.json").read_text())
+        options += ["--model", ROOT / "golden" / description["checkpoint"]]
     status, output, message = call(ROOT, ["build/trace", command, run, base, "--json", *options], 120)
     return status, json.loads(output) if status in (0, 1) else None, message
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
+from causes import CAUSES  # noqa: E402
 from every_mutant import MUTANTS  # noqa: E402
 from mutant import RUN_TENSORS, RUNS  # noqa: E402
 from program import (ROOT, SCRATCH, apply, build, compare, make_tree, record_case, record_run, run_test, set_aside,  # noqa: E402
@@ -115,7 +116,8 @@ def catch_anywhere(tree, mutant, trace):
 
 
 def ask_for_step(tree, mutant, trace):
-    """`trace diff` of the broken run against the golden when that holds the expected tensor, else against the unbroken program."""
+    """`trace diff` of the broken run against the golden when that holds the expected tensor, else against the unbroken program:
+    the first fault, and the likely cause it names, '' when none."""
     shutil.rmtree(trace, ignore_errors=True)
     if mutant.run:
         record_run(tree, RUNS[mutant.run], RUN_TENSORS, trace)
@@ -126,9 +128,11 @@ def ask_for_step(tree, mutant, trace):
         base = golden if (mutant.breaks, mutant.step) in places(golden) else baseline(mutant.case, mutant.own_mask)
         policy = policy_of(mutant.case)
     if not (trace / "trace.json").exists():  # an error; some errors leave a trace all the same
-        return None
-    status, report, _ = compare("diff", trace, base, policy)
-    return first_fault(report, base) if status == 1 else None
+        return None, ""
+    status, report, _ = compare("diff", trace, base, policy, mutant.case)
+    if status != 1:
+        return None, ""
+    return first_fault(report, base), report["causes"][0]["name"] if report["causes"] else ""
 
 
 def named_right(mutant, named):
@@ -138,7 +142,7 @@ def named_right(mutant, named):
 def examine(tree, mutant):
     """Everything about one mutant, as the report has it."""
     result = {"mutant": mutant.name, "file": f"reference/{mutant.file}", "before": mutant.before, "after": mutant.after,
-              "traps": list(mutant.traps), "expected": expected_text(mutant), "named": None, "right": False, "caught": None}
+              "traps": list(mutant.traps), "expected": expected_text(mutant), "named": None, "cause": "", "expected_cause": CAUSES.get(mutant.name, ""), "right": False, "caught": None}
     applied = apply(tree, mutant)
     if applied is None:
         return {**result, "problem": f"does not apply: its piece does not stand in reference/{mutant.file} exactly once"}
@@ -161,7 +165,7 @@ def examine(tree, mutant):
         if (mutant.refuses or refused) and not (mutant.refuses and mutant.refuses in refused):
             result["note"] = f"ended with: {refused or 'no error'}; expected {'an error with ' + mutant.refuses if mutant.refuses else 'a trace'}"
         if mutant.breaks:
-            result["named"] = ask_for_step(tree, mutant, trace)
+            result["named"], result["cause"] = ask_for_step(tree, mutant, trace)
             result["right"] = named_right(mutant, result["named"])
         return result
     finally:
@@ -185,13 +189,19 @@ def named_text(result):
     return f"trace diff names {place_text(result['named']) if result['named'] else 'nothing'}; EXPECTED {result['expected']}"
 
 
+def cause_text(result):
+    if result["cause"] == result["expected_cause"]:
+        return f"; cause: {result['cause']}" if result["cause"] else ""
+    return f"; cause: {result['cause'] or 'none'}" + (f", EXPECTED {result['expected_cause']}" if result["expected_cause"] else ", which has no word for it")
+
+
 def print_result(result):
     mark = "FAILED" if "problem" in result else "ok" if result["right"] or result["expected"] == "-" else "MISNAMED"
     print(f"{mark:<9}{result['mutant']}  ({result['file']})")
     if "problem" in result:
         print(f"         {result['problem']}")
     else:
-        print(f"         {caught_text(result['caught'])}; {named_text(result)}")
+        print(f"         {caught_text(result['caught'])}; {named_text(result)}{cause_text(result)}")
     if "note" in result:
         print(f"         {result['note']}")
     sys.stdout.flush()
@@ -240,13 +250,14 @@ def examine_all(mutants, n_jobs, first_tree):
 
 
 def markdown(results, summary):
-    lines = ["# Mutants", "", *summary, "", "| mutant | where | caught by | error | `trace diff` names | expected | |", "|---|---|---|---|---|---|---|"]
+    lines = ["# Mutants", "", *summary, "", "| mutant | where | caught by | error | `trace diff` names | expected | | likely cause | expected |", "|---|---|---|---|---|---|---|---|---|"]
     for result in results:
         caught = result["caught"] or {"by": result.get("problem", "")}
         by = f"{caught['by']}: {place_text(caught)}" if "tensor" in caught else caught["by"] + (f": {caught['refused']}" if "refused" in caught else "")
         cells = [result["mutant"], result["file"], by, error_text(caught) if "tensor" in caught else "",
                  place_text(result["named"]) if result["named"] else "-", result["expected"],
-                 "FAILED" if "problem" in result else "ok" if result["right"] else "" if result["expected"] == "-" else "misnamed"]
+                 "FAILED" if "problem" in result else "ok" if result["right"] else "" if result["expected"] == "-" else "misnamed",
+                 result["cause"] or "-", result["expected_cause"] or "-"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -273,12 +284,15 @@ def main():
     least = 0 if arguments.only else math.ceil(RIGHT_SHARE * len(results))
     summary = [f"{n_caught} of {len(results)} mutants are caught; `trace diff` names the right step of {n_right}"
                + (f" (at least {least} wanted)." if least else ".")]
+    with_word = [result for result in results if result["expected_cause"]]
+    by_cause = sum(result["cause"] == result["expected_cause"] for result in with_word)
+    summary += ["", f"Of the {len(with_word)} mutants for which its list of causes has a word it says that word first for {by_cause}."]
     (SCRATCH / "report.md").write_text(markdown(results, summary))
-    (SCRATCH / "report.json").write_text(json.dumps({"summary": summary[0], "mutants": results}, indent=1) + "\n")
+    (SCRATCH / "report.json").write_text(json.dumps({"summary": " ".join(filter(None, summary)), "mutants": results}, indent=1) + "\n")
     for tree in [SCRATCH / "unbroken", *SCRATCH.glob("tree-*")]:
         shutil.rmtree(tree)
     n_failed = len(results) - n_caught + (n_right < least)
-    print(f"\n{summary[0]}\nThe whole table: build/mutants/report.md\n{n_caught} passed, {n_failed} failed")
+    print(f"\n{summary[0]}\n{summary[-1]}\nThe whole table: build/mutants/report.md\n{n_caught} passed, {n_failed} failed")
     sys.exit(1 if n_failed else 0)
 
 

@@ -14,7 +14,7 @@ MUTANTS = [
            breaks=f"{LAYER}.input_layernorm", case="text_only meta"),
     Mutant("RMSNorm with an eps of 1e-6", "text/rms_norm.cpp",
            "square_sum / static_cast<float>(d) + eps)", "square_sum / static_cast<float>(d) + 1e-6f)",
-           test="epsilon counts beside the mean square"),
+           breaks=f"{LAYER}.input_layernorm", case="small_states meta"),
 
     Mutant("RoPE without llama3 scaling", "text/rope.cpp", "if (config.scaled) {", "if (false) {",
            breaks="language_model.rotary_emb.cos", case="long meta", traps=("llama3_rope_scaling",)),

@@ -32,6 +32,9 @@ MUTANTS = [
     Mutant("LayerNorm with the sample's variance", "vision/layer_norm.cpp",
            "square_sum / static_cast<float>(d) + eps)", "square_sum / static_cast<float>(d - 1) + eps)",
            breaks="vision_model.layernorm_pre", case="2x2 meta"),
+    Mutant("LayerNorm with an eps of 1e-6", "vision/layer_norm.cpp",
+           "square_sum / static_cast<float>(d) + eps)", "square_sum / static_cast<float>(d) + 1e-6f)",
+           breaks="vision_model.layernorm_pre", case="small_states meta"),
     Mutant("LayerNorm without bias", "vision/layer_norm.cpp", "* weights.weight.data()[channel] + weights.bias.data()[channel];",
            "* weights.weight.data()[channel];", breaks="vision_model.layernorm_pre", case="2x2 meta"),
 
