@@ -189,10 +189,13 @@ def measure(case, noise):
         widen(noise, base, record(case, rules, use_float64_angles)[0])
 
 
-def tolerance(kind, found, largest, factor=FACTOR):
+def tolerance(kind, found, largest):
     if kind in EXACT:
         return 0.0
-    noise = factor * max(found, 2.0**-24 * largest)
+    return rounded_up(FACTOR * max(found, 2.0**-24 * largest))
+
+
+def rounded_up(noise):
     step = 10.0 ** (math.floor(math.log10(noise)) - 1)
     return float(f"{math.ceil(noise / step) * step:.1e}")
 
@@ -260,7 +263,7 @@ def write_dtype_tolerances(path, dtype, noise):
     for kind, (found, _) in noise.items():
         # rtol is for masks alone: the lowest BF16 is 0.4 % from the lowest float.
         rtol = 0.005 if kind.endswith("masked_scores") else 0
-        lines.append(f'{json.dumps(kind)}: {{"atol": {tolerance(kind, found, 0.0, FACTOR_DTYPE):g}, "rtol": {rtol:g}}}'
+        lines.append(f'{json.dumps(kind)}: {{"atol": {rounded_up(FACTOR_DTYPE * found):g}, "rtol": {rtol:g}}}'
                      if found > 0 else f'{json.dumps(kind)}: {{"atol": 0, "rtol": 0}}')
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -274,7 +277,7 @@ def main_dtypes():
         write_dtype_tolerances(GOLDEN / file, dtype, noise)
         print(f"{dtype}\n{'kind':75} {'noise':>9} {'units':>6} {'atol':>9}")
         for kind, (found, units) in noise.items():
-            print(f"{kind:75} {found:9.2g} {units:6.1f} {tolerance(kind, found, 0.0, FACTOR_DTYPE) if found else 0:9.2g}")
+            print(f"{kind:75} {found:9.2g} {units:6.1f} {rounded_up(FACTOR_DTYPE * found) if found else 0:9.2g}")
 
 
 def main():
