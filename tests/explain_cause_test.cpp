@@ -175,6 +175,27 @@ TEST_CASE("cause: attention and RoPE", "[explain]")
     }());
 }
 
+TEST_CASE("cause: norms, whose weights the rows themselves tell", "[explain]")
+{
+    const std::string norm = self + ".input_layernorm", state = "language_model.embed_tokens";
+    const Values x = golden_values(state), right = golden_values(norm);
+    const auto changed = [&](double eps, double add) {   // by another eps, or with the weight and `add`
+        Values values = right;
+        for (std::size_t row = 0; row < x.size() / 32; ++row) {
+            double square = 0;
+            for (std::size_t i = 0; i < 32; ++i)
+                square += static_cast<double>(x[row * 32 + i]) * x[row * 32 + i] / 32;
+            for (std::size_t i = 0; i < 32; ++i)
+                values[row * 32 + i] = static_cast<float>(right[row * 32 + i] * std::sqrt((square + 1e-5) / (square + eps)) + add * x[row * 32 + i] / std::sqrt(square + 1e-5));
+        }
+        return values;
+    };
+    check_cause(norm, "norm_eps", {state}, changed(1e-3, 0));
+    check_cause(norm, "norm_one_plus_weight", {state}, changed(1e-5, 1));
+    check_cause(norm, "norm_missing", {state}, x);
+    check_cause(vision + ".post_attention_layernorm", "norm_missing", {vision + ".residual"}, golden_values(vision + ".residual"));
+}
+
 TEST_CASE("cause: the vision side's own", "[explain]")
 {
     std::vector<std::string> states{"vision_model.layernorm_pre"};

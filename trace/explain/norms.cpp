@@ -187,7 +187,7 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
     const double floor = rounding_floor(*y_a, pair.a.rounding_of(pair.name)) + rounding_floor(*y_b, pair.b.rounding_of(pair.name));
     const Predicted with_others = apply_norm(*input_a, *y_a, b, rule);
     const Misfit error = misfit(with_others, *y_a);
-    if (error.max <= floor || (pair.a.step() > 0 && judgement.verdict != Verdict::explained))
+    if (error.max <= floor)
         return judgement;
     Fit plus_one = b;
     for (double& weight : plus_one.weight)
@@ -225,6 +225,11 @@ Judgement judge_norm(const Pair& pair, const NameParts& parts)
     Judgement judgement = judge_by_rules(pair, rules);
     if (judgement.verdict == Verdict::explained && !pair.a.weights())
         return compare_fits(pair, norms.front(), std::move(judgement));
+    if (judgement.verdict == Verdict::fault && judgement.causes.empty()) {   // off the checkpoint's weights: by 1?
+        const Judgement fitted = compare_fits(pair, norms.front(), judgement);
+        if (!fitted.causes.empty() && fitted.causes.front().name == "norm_one_plus_weight")
+            return fitted;
+    }
     return judgement;
 }
 
