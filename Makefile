@@ -74,6 +74,10 @@ evaluate: all  ## held-out scenes under both rules: answers and pointing
 golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
 	@build/python-oracle/bin/python golden/remake.py
 
+engines:  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 8 GB, a quarter of an hour
+	@bash golden/conformance/engines/install.sh build/engines
+	@$(PYTHON) golden/conformance/engines/make_table.py
+
 mutants: packages  ## break reference/ one line at a time: the goldens must notice each; five minutes
 	@$(MAKE) MODE=fast PORTABLE=0 all build/tests
 	@CXX="$(CXX)" $(PYTHON) tests/mutants/run.py
@@ -91,4 +95,4 @@ help:
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
-.PHONY: all packages demo test bench model evaluate golden mutants clean help
+.PHONY: all packages demo test bench model evaluate golden engines mutants clean help

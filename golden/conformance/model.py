@@ -342,6 +342,8 @@ class Text:
                 hidden = self.self_layer(at, hidden)
             elif self.projected is not None:
                 hidden = self.cross_layer(at, hidden)
+            elif self.rules.without_picture == "queries":
+                hidden = self.cross_layer_of_queries(at, hidden)
             elif self.rules.without_picture == "mlp":
                 hidden = layer.keep(hidden + layer.keep(
                     at.gate("cross_attn_mlp_gate", "tanh") * self.mlp(at, hidden, self.cross_eps)))
@@ -389,6 +391,20 @@ class Text:
             return x
         weight = layer[f"cross_attn.{other if kind == 'shared' else name}.weight"]
         return layer.rms_norm(x, np.ones_like(weight) if kind == "ones" else weight, self.head_eps)
+
+    def cross_layer_of_queries(self, layer, hidden):
+        """A cross layer that no picture reached: one half of the query heads serves as keys, the other as values."""
+        normed = layer.rms_norm(hidden, layer["input_layernorm.weight"], self.cross_eps)
+        key, value = np.split(self.heads(layer, normed, "cross_attn.q_proj"), 2, axis=1)
+        query = self.head_norm(layer, self.heads(layer, normed, "cross_attn.q_proj"), "q_norm")
+        # No mask: the prompt sees all of itself, later tokens come alone and see themselves.
+        sees = ~self.generated[:, None] & ~self.generated[None] | np.eye(len(hidden), dtype=bool)
+        bias = np.where(sees, np.float32(0), LOWEST)
+        context = attend(layer, query, self.head_norm(layer, key, "k_norm"), value, bias, "float32", self.rules.kv_heads)
+        gate = layer.gate("cross_attn_attn_gate", "tanh")
+        hidden = layer.keep(hidden + layer.keep(gate * layer.linear(context, "cross_attn.o_proj")))
+        gate = layer.gate("cross_attn_mlp_gate", "tanh")
+        return layer.keep(hidden + layer.keep(gate * self.mlp(layer, hidden, self.cross_eps)))
 
     def cross_layer(self, layer, hidden):
         rules = self.rules

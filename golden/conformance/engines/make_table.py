@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Runs every engine through the conformance kit, as released and with patches, and writes TABLE.md and table.json.
+
+    python3 golden/conformance/engines/make_table.py [--venvs DIR] [--runs DIR] [ENGINE...]
+
+Each engine runs in a Python of its own (install.sh makes them) and is scored by score.py, which is told nothing but
+what the engine computed. Then the patches of patches/ are tried. A cause is confirmed when the engine, with every patch
+but one, is away from Meta's rule, and with all of them within float noise of it, in each case it can run.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+HERE = Path(__file__).resolve().parent
+KIT = HERE.parent
+sys.path.insert(0, str(KIT))
+
+import score
+import search
+from rules import META
+from submission import load_cases, read_submission
+from write_table import write_table
+
+ENGINES = json.loads((HERE / "engines.json").read_text())
+
+
+def run(engine, folder, venvs, causes):
+    """One submission of this engine with the patches of these causes."""
+    files = [str(HERE / "patches" / name) for cause in causes for name in cause.get("patches", [])]
+    flags = [flag for cause in causes for flag in cause.get("flags", [])]
+    command = [str(venvs / engine["venv"] / "bin" / "python"), str(HERE / engine["script"]), str(folder), *engine.get("always", []), *flags]
+    done = subprocess.run(command + (["--patched", *files] if files else []), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
+
+
+def distance_to_meta(folder, cases, predictions):
+    """The worst row of all cases against Meta's rule, in standard deviations of the logits; and in which case."""
+    _, passes, _ = read_submission(folder, cases)
+    errors = search.Evidence(passes, predictions).errors(META)
+    worst = {name: float(rows.max()) for name, rows in errors.items() if len(rows)}
+    name = max(worst, key=worst.get)
+    return {"error": worst[name], "case": name}
+
+
+def examine(engine, venvs, runs, cases, predictions):
+    """The table's entry of one engine."""
+    name = engine["name"]
+    print(f"{name}: as released", file=sys.stderr)
+    run(engine, runs / name, venvs, [])
+    report = score.score(runs / name, cases, predictions)
+    entry = {"name": name, "report": report, "released": distance_to_meta(runs / name, cases, predictions),
+             "notes": engine.get("notes", []), "causes": []}
+    causes = engine.get("causes", [])
+    if causes:
+        print(f"{name}: all patches", file=sys.stderr)
+        run(engine, runs / f"{name}-patched", venvs, causes)
+        entry["patched"] = distance_to_meta(runs / f"{name}-patched", cases, predictions)
+    for index, cause in enumerate(causes):
+        others = [other for other in causes if other is not cause]
+        folder = runs / f"{name}-without-{index}"
+        run(engine, folder, venvs, others)
+        entry["causes"].append(cause | {"without": distance_to_meta(folder, cases, predictions),
+                                        "confirmed": None})
+        found = entry["causes"][-1]
+        found["confirmed"] = found["without"]["error"] > search.EXACT >= entry["patched"]["error"]
+        print(f"{name}: {cause['says']}: {found['without']} -> {entry['patched']}", file=sys.stderr)
+    return entry
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("engine", nargs="*", help="names of engines.json; all when none is given")
+    parser.add_argument("--venvs", type=Path, default=KIT.parent.parent / "build" / "engines")
+    parser.add_argument("--runs", type=Path, default=KIT.parent.parent / "build" / "engines" / "runs")
+    parser.add_argument("--output", type=Path, default=KIT, help="folder of TABLE.md and table.json")
+    options = parser.parse_args()
+    cases, predictions = load_cases(), search.Predictions()
+    found = {engine["name"]: examine(engine, options.venvs, options.runs, cases, predictions)
+             for engine in ENGINES if not options.engine or engine["name"] in options.engine}
+    path = options.output / "table.json"
+    old = {entry["name"]: entry for entry in json.loads(path.read_text())} if path.is_file() else {}
+    table = [(old | found)[engine["name"]] for engine in ENGINES if engine["name"] in old | found]
+    path.write_text(json.dumps(table, indent=1) + "\n")
+    (options.output / "TABLE.md").write_text(write_table(table))
+
+
+if __name__ == "__main__":
+    main()
