@@ -31,7 +31,9 @@ ENGINES = json.loads((HERE / "engines.json").read_text())
 
 
 def run(engine, folder, venvs, causes):
-    """One submission of this engine with the patches of these causes."""
+    """One submission of this engine with the patches of these causes; without venvs, the one that is there."""
+    if venvs is None:
+        return
     files = [str(HERE / "patches" / name) for cause in causes for name in cause.get("patches", [])]
     flags = [flag for cause in causes for flag in cause.get("flags", [])]
     command = [str(venvs / engine["venv"] / "bin" / "python"), str(HERE / engine["script"]), str(folder), *engine.get("always", []), *flags]
@@ -74,21 +76,29 @@ def examine(engine, venvs, runs, cases, predictions):
     return entry
 
 
+def write(output, entry):
+    """After each engine, so that what is done is done."""
+    path = output / "table.json"
+    entries = {each["name"]: each for each in json.loads(path.read_text())} if path.is_file() else {}
+    entries[entry["name"]] = entry
+    table = [entries[engine["name"]] for engine in ENGINES if engine["name"] in entries]
+    path.write_text(json.dumps(table, indent=1) + "\n")
+    (output / "TABLE.md").write_text(write_table(table))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("engine", nargs="*", help="names of engines.json; all when none is given")
     parser.add_argument("--venvs", type=Path, default=KIT.parent.parent / "build" / "engines")
     parser.add_argument("--runs", type=Path, default=KIT.parent.parent / "build" / "engines" / "runs")
+    parser.add_argument("--reuse", action="store_true", help="score the submissions of --runs, run nothing")
     parser.add_argument("--output", type=Path, default=KIT, help="folder of TABLE.md and table.json")
     options = parser.parse_args()
     cases, predictions = load_cases(), search.Predictions()
-    found = {engine["name"]: examine(engine, options.venvs, options.runs, cases, predictions)
-             for engine in ENGINES if not options.engine or engine["name"] in options.engine}
-    path = options.output / "table.json"
-    old = {entry["name"]: entry for entry in json.loads(path.read_text())} if path.is_file() else {}
-    table = [(old | found)[engine["name"]] for engine in ENGINES if engine["name"] in old | found]
-    path.write_text(json.dumps(table, indent=1) + "\n")
-    (options.output / "TABLE.md").write_text(write_table(table))
+    for engine in ENGINES:
+        if not options.engine or engine["name"] in options.engine:
+            entry = examine(engine, None if options.reuse else options.venvs, options.runs, cases, predictions)
+            write(options.output, entry)
 
 
 if __name__ == "__main__":
