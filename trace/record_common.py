@@ -137,10 +137,23 @@ def calling_line():
     return ""
 
 
-def describe_prompt(inputs):
-    """The field `prompt` of trace.json. Exact inputs come without a tokenizer: a token's text is its number."""
+def token_texts(ids, folder=""):
+    """What each token says, when the checkpoint's folder has a tokenizer.json; else its number."""
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        return [str(i) for i in ids]
+    from tokenizers import Tokenizer  # transformers needs this package, too
+
+    tokenizer = Tokenizer.from_file(str(path))
+    return [tokenizer.decode([i], skip_special_tokens=False) for i in ids]
+
+
+def describe_prompt(inputs, folder=""):
+    """The field `prompt` of trace.json."""
     ids = inputs["input_ids"].tolist()
-    return {"text": "", "token_ids": ids, "token_texts": [str(i) for i in ids]}
+    texts = token_texts(ids, folder)
+    has_words = (Path(folder) / "tokenizer.json").is_file()
+    return {"text": "".join(texts) if has_words else "", "token_ids": ids, "token_texts": texts}
 
 
 class ArrayWriter:

@@ -603,7 +603,7 @@ def record(model_folder, inputs_file, writer, greedy=0, rules="meta"):
     writer.describe("reference", "meta")
     writer.describe("producer", producer())
     writer.describe("model", describe_model(settings, model_folder))
-    writer.describe("prompt", describe_prompt(inputs))
+    writer.describe("prompt", describe_prompt(inputs, model_folder))
     writer.describe("images", describe_images(inputs, settings))
     model = load_model(model_folder, settings, len(inputs["input_ids"]) + greedy)
     generated = run(model, inputs, settings, greedy, writer)

@@ -385,7 +385,7 @@ def record(model_folder, inputs_file, writer, greedy=0, rules="transformers", dt
     writer.describe("reference", rules)
     writer.describe("producer", producer(rules))
     writer.describe("model", describe_model(settings, model_folder))
-    writer.describe("prompt", describe_prompt(inputs))
+    writer.describe("prompt", describe_prompt(inputs, model_folder))
     writer.describe("images", describe_images(inputs, settings))
     generated = run(load_model(model_folder, dtype), inputs, greedy, rules, writer)
     writer.describe("generated", {"token_ids": generated})
