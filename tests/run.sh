@@ -37,6 +37,7 @@ export PICTOR_BUILD=build/debug
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1
 suite debug build/debug/tests
 suite python "${PYTHON:-python3}" tests/python_test.py
+suite chapters "${PYTHON:-python3}" tests/chapters_test.py
 suite list-of-mutants "${PYTHON:-python3}" tests/mutants/list_test.py
 suite heatmaps-in-numpy "${PYTHON:-python3}" tests/heatmap_numpy_test.py
 suite markup "${PYTHON:-python3}" tests/markup_test.py
