@@ -28,7 +28,7 @@ bool flows_on(const std::string& name)
 
 std::string size_text(const TensorComparison& tensor)
 {
-    return tensor.relative_rms == 0 ? "nothing" : std::isfinite(tensor.relative_rms) ? fmt::format("{:.2g}", tensor.relative_rms) : "beyond measure";
+    return std::isfinite(tensor.relative_rms) ? fmt::format("{:.2g}", tensor.relative_rms) : "beyond measure";
 }
 
 json cause_json(const Cause& cause)
@@ -72,7 +72,9 @@ std::string growth_text(const Comparison& comparison)
             after.push_back(point.tensor);
     }
     std::string text = "  In units of each tensor's own spread (root mean square error by standard deviation):\n";
-    if (before)
+    if (before && before->relative_rms == 0)
+        text += "  up to there the states between the layers are the same numbers;\n";
+    else if (before)
         text += fmt::format("  up to there no state is further off than {} ({});\n", size_text(*before), before->name);
     const bool jump = before && before->relative_rms > 0 && std::isfinite(first.relative_rms);
     text += fmt::format("  at {} it is {}{};\n", first.name, size_text(first), jump ? fmt::format(", {:.2g} times as much", first.relative_rms / before->relative_rms) : "");

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A Python for each engine, in the folder that is named (default: build/engines). PyTorch, the large one, is installed
-# once and lent to the others. Python 3.11; about 8 GB and five minutes.
+# once and lent to the others. Python 3.11; about 8 GB.
 set -euo pipefail
 folder=$(realpath -m "${1:-build/engines}")
 python=${PYTHON:-python3}
