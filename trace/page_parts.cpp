@@ -35,6 +35,7 @@ th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:p
 th[aria-sort=ascending] button::after{content:" \2191"}
 th[aria-sort=descending] button::after{content:" \2193"}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.name{min-width:300px}
 td.why{min-width:330px}
 td.place{min-width:210px}
 tr.fault td:first-child{box-shadow:inset 4px 0 var(--accent)}
