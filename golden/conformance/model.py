@@ -291,14 +291,18 @@ def rotate(x, cos, sin, pairs):
 def attend(layer, query, key, value, bias, kept, kv_heads):
     """query [token][head][channel], key and value [key][kv head][channel], bias [token][key] -> [token][width].
 
-    kept: what a cache rounds keys and values to; rows of the prompt use the rounded ones too.
+    kept: what a cache rounds keys and values to; rows of the prompt use the rounded ones too. "float16_attention": some
+    kernels take queries in the cache's type, too, and return it; sums between are float32.
     """
+    whole, kept = kept.endswith("_attention"), kept.removesuffix("_attention")
+    query = rounded(query, kept) if whole else query
     n_heads, n_kv = query.shape[1], key.shape[1]
     heads = np.arange(n_heads) % n_kv if kv_heads == "dealt" else np.arange(n_heads) // (n_heads // n_kv)
     key, value = rounded(key, kept), rounded(value, kept)
     scores = layer.keep(query.swapaxes(0, 1) @ key[:, heads].transpose(1, 2, 0) / np.float32(math.sqrt(query.shape[-1])))
     probs = layer.keep(softmax(np.maximum(scores + bias, LOWEST)))
     context = layer.keep(probs @ value[:, heads].swapaxes(0, 1))
+    context = rounded(context, kept) if whole else context
     return context.swapaxes(0, 1).reshape(len(query), -1)
 
 

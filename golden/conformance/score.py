@@ -122,7 +122,7 @@ def verdict(engine, evidence, best, reports, equal, unseen, sixteen):
     if faults:
         said.append(f"{len(faults)} known cause(s)")
     if hidden:
-        said.append(f"hidden {hidden[0]['value']}")
+        said.append(f"hidden {hidden[0]['value'].removesuffix('_attention')}")
     rule = "follows " + name if name else "follows no released rule"
     said = [rule if not left else rule.replace("follows", "nearest to") if name else "near no released rule", *said]
     said += [f"{kind} in {sum(r['result'] == kind for r in reports.values())}" for kind in broken]
