@@ -66,19 +66,19 @@ void mask_and_soften(const Head& head, std::int64_t query, std::int64_t row, Sco
 }
 
 // The same with keys and values in packed panels: at 6432 rows the two products are as much work as all the linear
-// layers together.
+// layers together. The debug build never calls it: there the plain loops run.
 struct PackedHead {
     Panels keys;    // outputs are keys, inputs are channels
     Panels values;  // outputs are channels, inputs are keys
 };
 
-PackedHead pack_head(const Head& head)
+[[maybe_unused]] PackedHead pack_head(const Head& head)
 {
     return {pack_panels(head.key, head.n_rows, head.d_head, head.d_model, 1),
             pack_panels(head.value, head.d_head, head.n_rows, 1, head.d_model)};
 }
 
-void attend_packed(const Head& head, const PackedHead& packed, std::int64_t first, std::int64_t n_queries, std::int64_t first_row, ScoreBlock& block)
+[[maybe_unused]] void attend_packed(const Head& head, const PackedHead& packed, std::int64_t first, std::int64_t n_queries, std::int64_t first_row, ScoreBlock& block)
 {
     const float scale = 1.0f / std::sqrt(static_cast<float>(head.d_head));
     multiply_panels(head.query + first * head.d_model, n_queries, head.d_model, packed.keys, block.scores.row(first_row), head.n_rows);
