@@ -1,4 +1,4 @@
-"""A walk: somebody made the vision side a little faster. The words are still right."""
+"""A walk: somebody made the vision side a little faster. The first words are right."""
 
 import torch
 from safetensors.torch import load_file

@@ -1,4 +1,4 @@
-"""A walk: somebody wrote the decoding loop again, for two pictures. The first word is right, the next ones are not."""
+"""A walk: somebody wrote the decoding loop again, for two pictures. The first words are right."""
 
 import torch
 from safetensors.torch import load_file

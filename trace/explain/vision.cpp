@@ -232,43 +232,35 @@ Predicted join_states(const Side& side, const JoinRule& rule)
     return joined;
 }
 
+// A step that adds an embedding: what each trace added is its output less its input.
+Judgement judge_added(const Pair& pair, const std::vector<AddedMistake>& mistakes, const std::string& what)
+{
+    const auto a = added(pair.a, pair.name), b = added(pair.b, pair.name);
+    Judgement judgement;
+    if (!a || !b || a->shape != b->shape) {
+        judgement.text = "what it is added to is not recorded in both traces";
+        return judgement;
+    }
+    const double floor = floor_of(pair);
+    if (furthest(*a, *b) <= floor) {
+        judgement.verdict = Verdict::explained;
+        judgement.text = fmt::format("both add the same (to {})", amount(furthest(*a, *b)));
+        return judgement;
+    }
+    if (other_ids(pair))
+        return other_rows_picked(furthest(*a, *b));
+    return name_added(pair, *a, *b, floor, mistakes, what);
+}
+
 }  // namespace
 
 Judgement judge_tile_embedding(const Pair& pair)
 {
-    const auto a = added(pair.a, pair.name), b = added(pair.b, pair.name);
-    Judgement judgement;
-    if (!a || !b || a->shape != b->shape) {
-        judgement.text = "what it is added to is not recorded in both traces";
-        return judgement;
-    }
-    const double floor = floor_of(pair);
-    if (furthest(*a, *b) <= floor) {
-        judgement.verdict = Verdict::explained;
-        judgement.text = fmt::format("both add the same (to {})", amount(furthest(*a, *b)));
-        return judgement;
-    }
-    if (other_ids(pair))
-        return other_rows_picked(furthest(*a, *b));
-    return name_added(pair, *a, *b, floor, tile_mistakes(), "tile embedding");
+    return judge_added(pair, tile_mistakes(), "tile embedding");
 }
 
 Judgement judge_positions(const Pair& pair)
 {
-    const auto a = added(pair.a, pair.name), b = added(pair.b, pair.name);
-    Judgement judgement;
-    if (!a || !b || a->shape != b->shape) {
-        judgement.text = "what it is added to is not recorded in both traces";
-        return judgement;
-    }
-    const double floor = floor_of(pair);
-    if (furthest(*a, *b) <= floor) {
-        judgement.verdict = Verdict::explained;
-        judgement.text = fmt::format("both add the same (to {})", amount(furthest(*a, *b)));
-        return judgement;
-    }
-    if (other_ids(pair))
-        return other_rows_picked(furthest(*a, *b));
     std::vector<AddedMistake> mistakes = tile_mistakes();
     mistakes.pop_back();
     // The part that all tiles share is (1 - tanh(gate)) x position: where the difference is the same in every tile, it is that part.
@@ -281,7 +273,7 @@ Judgement judge_positions(const Pair& pair)
                         result.at(tile, patch, channel) += odd.at(0, patch, channel) - right.at(0, patch, channel);
             return result;
         }});
-    return name_added(pair, *a, *b, floor, mistakes, "positions");
+    return judge_added(pair, mistakes, "positions");
 }
 
 Judgement judge_kept_states(const Pair& pair)
