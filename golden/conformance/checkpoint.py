@@ -27,9 +27,15 @@ def read_safetensors(path):
     return tensors
 
 
-def write_safetensors(path, tensors):
+def read_metadata(path):
+    """The texts in a .safetensors file's header."""
+    data = Path(path).read_bytes()
+    return json.loads(data[8:8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+
+
+def write_safetensors(path, tensors, metadata=None):
     """float32, float16 and int64 arrays; a (array, "BF16") pair keeps the upper half of each float32."""
-    header, parts, offset = {}, [], 0
+    header, parts, offset = {"__metadata__": metadata} if metadata else {}, [], 0
     for name, value in tensors.items():
         array, dtype = value if isinstance(value, tuple) else (value, None)
         array = np.ascontiguousarray(array)

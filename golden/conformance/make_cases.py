@@ -3,8 +3,8 @@
     python golden/conformance/make_cases.py            every case
     python golden/conformance/make_cases.py NAME...    only these
 
-Writes cases/NAME/case.json, inputs.safetensors, expected.safetensors (logits under both rules) and, for chat cases, PNG
-files. Run make_checkpoints.py first.
+Writes cases/NAME/case.json, inputs.safetensors, expected.safetensors (logits of both oracles, prompt and teacher_ids; who
+computed them is in its metadata) and, for chat cases, PNG files. Run make_checkpoints.py first.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "trace")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "trace"), str(HERE / "engines")]
 
 from checkpoint import write_safetensors
 from make_inputs import picture
@@ -154,20 +154,24 @@ def make_inputs(name):
 
 
 def expected(folder, checkpoint, inputs):
-    """Logits of the oracles: transformers as released, teacher-forced; Meta's code on the prompt (transformers under
-    Meta's rules where Meta's code cannot hold the checkpoint: it has RoPE's constants fixed)."""
-    import record_meta
+    """Logits of both oracles for every token, teacher_ids fed one by one, and who computed them. Meta's are its own code's
+    but where that cannot hold the checkpoint: then transformers' under Meta's rules."""
+    import adapter
     import record_transformers
-    from record_common import ArrayWriter
+    import run_meta
     from run_transformers import teacher_forced
 
-    file = folder / "whole.safetensors"
-    write_safetensors(file, {name: value for name, value in inputs.items() if name != "teacher_ids"})
-    recorder, meta = record_transformers if checkpoint.name == "rope" else record_meta, ArrayWriter()
-    recorder.record(checkpoint, file, meta, 0, "meta")
-    file.unlink()
-    return {"meta": meta.arrays[0, "lm_head"].astype(numpy.float32),
-            "transformers": teacher_forced(record_transformers.load_model(checkpoint), inputs)}
+    model = record_transformers.load_model(checkpoint)
+    logits = {"transformers": teacher_forced(model, inputs)}
+    who = {"transformers": record_transformers.producer()}
+    try:
+        oracle = run_meta.Meta()
+        logits["meta"], who["meta"] = oracle.logits(adapter.Case(folder)), f"{oracle.name} {oracle.version}"
+    except adapter.Refused as why:
+        hooks = record_transformers.Hooks(model, lambda *seen: None, "meta").attach()
+        logits["meta"], who["meta"] = teacher_forced(model, inputs, "meta"), f"{record_transformers.producer('meta')}; {why}"
+        hooks.detach()
+    return logits, who
 
 
 def write_case(name):
@@ -178,10 +182,6 @@ def write_case(name):
     folder.mkdir(parents=True)
     write_safetensors(folder / "inputs.safetensors", inputs)
     pictures = [{"tiles": list(grid)} for grid in case["pictures"]]
-    if images and "cross_attention_mask" not in inputs:
-        inputs = inputs | {"cross_attention_mask": interval_mask(
-            inputs["input_ids"].tolist(), settings["image_token_index"], case["pictures"], 4)}
-    write_safetensors(folder / "expected.safetensors", expected(folder, checkpoint, inputs))
     if prompts:
         for index, image in enumerate(images):
             Image.fromarray(image).save(folder / f"{index}.png", optimize=True)
@@ -192,6 +192,10 @@ def write_case(name):
     if prompts:
         description["prompts"] = prompts
     (folder / "case.json").write_text(json.dumps(description, indent=1) + "\n")
+    if images and "cross_attention_mask" not in inputs:
+        inputs = inputs | {"cross_attention_mask": interval_mask(
+            inputs["input_ids"].tolist(), settings["image_token_index"], case["pictures"], 4)}
+    write_safetensors(folder / "expected.safetensors", *expected(folder, checkpoint, inputs))
 
 
 if __name__ == "__main__":

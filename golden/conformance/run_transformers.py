@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "trace")]
 from checkpoint import read_safetensors
 from make_cases import interval_mask
-from record_common import read_settings
+from record_common import generated_mask_row, read_settings
 from record_transformers import load_model, producer, record
 from write_trace import TraceWriter
 
@@ -32,8 +32,9 @@ def inputs_of(case, folder, settings):
     return inputs
 
 
-def teacher_forced(model, inputs):
-    """Logits after every token of input_ids and teacher_ids, the latter fed one by one with a cache."""
+def teacher_forced(model, inputs, rules="transformers"):
+    """Logits after every token of input_ids and teacher_ids, the latter fed one by one with a cache. rules: whose mask
+    rows they get."""
     mask = inputs.get("cross_attention_mask")
     arguments = {"input_ids": inputs["input_ids"]}
     for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask", "cross_attention_mask"):
@@ -46,7 +47,8 @@ def teacher_forced(model, inputs):
         out = model(**arguments, use_cache=True)
         rows = [out.logits[0]]
         for token in inputs["teacher_ids"].tolist():
-            more = {} if mask is None else {"cross_attention_mask": torch.from_numpy(mask[-1:])[None]}
+            more = {} if mask is None else {
+                "cross_attention_mask": torch.from_numpy(generated_mask_row(mask, rules))[None]}
             out = model(input_ids=torch.tensor([[token]]), past_key_values=out.past_key_values, use_cache=True, **more)
             rows.append(out.logits[0])
     return torch.cat(rows).float().numpy()

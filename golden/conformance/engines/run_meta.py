@@ -1,8 +1,8 @@
 """Meta's own code (llama-models) through the conformance kit, on one CPU in float32.
 
 trace/record_meta.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they run as Meta's
-generation runs them: pictures once, then the prompt, then one given token at a time. Where a case leaves the
-cross-attention mask to the engine, Meta's create_vision_mask and _pad_masks make it, for prompt and answer at once.
+generation runs them: pictures once, then the prompt, then one given token at a time. Meta's create_vision_mask and
+_pad_masks make the cross-attention mask, for prompt and answer at once; where a case gives it, its rows of the prompt.
 """
 
 import sys
@@ -15,7 +15,6 @@ import adapter
 
 sys.path.insert(0, str(adapter.CONFORMANCE.parent.parent / "trace"))
 import record_meta
-from record_common import generated_mask_row
 
 
 class Meta:
@@ -28,15 +27,15 @@ class Meta:
 
     def mask(self, case, total):
         """Meta's additive mask [1][token][image][tile], for the prompt and everything that follows."""
-        if "cross_attention_mask" in case.inputs:
-            given = case.inputs["cross_attention_mask"]
-            more = [generated_mask_row(given, "meta")] * (total - len(given))
-            return record_meta.additive(numpy.concatenate([given, *more]))
         from llama_models.llama3.chat_format import create_vision_mask
 
         spans = create_vision_mask(case.ids, case.image_token)
         tiles = [h * w for h, w in case.grids]
-        return self.code._pad_masks([spans], [tiles], total, case.config["vision_config"]["max_num_tiles"])
+        mask = self.code._pad_masks([spans], [tiles], total, case.config["vision_config"]["max_num_tiles"])
+        if "cross_attention_mask" in case.inputs:
+            given = record_meta.additive(case.inputs["cross_attention_mask"])
+            mask[:, : given.shape[1]] = given
+        return mask
 
     def logits(self, case):
         settings, total = case.config, len(case.ids) + len(case.teacher_ids)
