@@ -41,6 +41,7 @@ suite chapters "${PYTHON:-python3}" tests/chapters_test.py
 suite list-of-mutants "${PYTHON:-python3}" tests/mutants/list_test.py
 suite heatmaps-in-numpy "${PYTHON:-python3}" tests/heatmap_numpy_test.py
 suite markup "${PYTHON:-python3}" tests/markup_test.py
+suite engine-table "${PYTHON:-python3}" tests/engine_table_test.py
 suite conformance "${PYTHON:-python3}" tests/conformance_test.py
 suite page-in-chromium "${PYTHON:-python3}" tests/page_test.py
 
