@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True
 
 import numpy as np
 
+import layers
 import model
 import score
 import search
@@ -219,6 +220,52 @@ def a_trace_is_scored():
     check(code == 0 and "follows Meta" in out, f"a trace of Meta's rules: {out}")
 
 
+def the_first_layer_away_is_named():
+    """Faults that no switch knows, a parameter that is not what the checkpoint says: the trace's layers tell where."""
+    faults = {
+        "language_model.layers.3": ("language_model.layers.3.mlp.down_proj.weight", "language_model.layers.2", META),
+        "vision_model.transformer.layers.2": ("vision_model.transformer.layers.2.mlp.fc2.bias",
+                                              "vision_model.transformer.layers.1", TRANSFORMERS),
+        "lm_head": ("lm_head.weight", "language_model.layers.5", TRANSFORMERS),
+    }
+    for layer, (parameter, before, rules) in faults.items():
+        report = report_on_trace(parameter, rules)
+        found = report["cases"]["absent"].get("first_away", {})
+        check((found.get("tensor"), found.get("before")) == (layer, before), f"a fault in {layer}: {found}")
+        check(layer == "lm_head" or found.get("step") == 0 and found["error"] > 0.01, f"how far {layer} is away: {found}")
+        if layer == "language_model.layers.3":
+            said = f"    absent: {layers.sentence(found)}\n"
+            check(said in (ROOT / "golden/conformance/README.md").read_text(), f"README.md does not print: {said}")
+    found = report_on_trace("lm_head.weight", META, only=["input_ids", "lm_head"])["cases"]["absent"]["first_away"]
+    check("no layer's output" in layers.sentence(found), f"a trace without layers: {found}")
+    found = report_on_trace("language_model.norm.weight", META, cut="language_model.layers.1")["cases"]["absent"]["first_away"]
+    check(found["tensor"] == "language_model.layers.1" and "shape" in found["why"], f"a layer of another shape: {found}")
+
+
+def report_on_trace(parameter, rules, only=(), cut=None):
+    """score.py's report on an engine that has shuffled one parameter, and recorded its layers (`cut`: a row too few)."""
+    case = cases["absent"]
+    weights = {name: np.random.default_rng(5).permutation(value.ravel()).reshape(value.shape)
+               if name == parameter else value for name, value in case.checkpoint.weights.items()}
+    wrong = replace(case, checkpoint=replace(case.checkpoint, weights=weights))
+    blank, ids = search.Predictions(), tuple(case.token_ids)
+    parts = blank.layers(wrong, ids, case.prefill, rules)
+    parts["lm_head"] = blank.text(wrong, ids, case.prefill, parts["multi_modal_projector"], rules)
+
+    def record(folder):
+        with TraceWriter(folder / "absent", "an engine", only=only) as trace:
+            for step, start in enumerate([0, *range(case.prefill, len(ids))]):
+                end = case.prefill if step == 0 else start + 1
+                trace.begin_step("decode" if step else "prefill", start, end - start)
+                trace.tensor("input_ids", "token", np.array(ids[start:end]))
+                for name, value in parts.items():
+                    if value.ndim == 2:
+                        trace.tensor(name, "token channel", value[start:end - (name == cut and step == 0)])
+                    elif step == 0:
+                        trace.tensor(name, "image tile patch channel", value)
+    return json.loads(run_score({"engine.json": ENGINE}, "--json", prepare=record)[1])
+
+
 def bad_submissions():
     rows = logits("absent", META)
     entry = {"prompt": "Where", "images": 1, "top": [[5, -1.0], [6, -2.0]]}
@@ -268,5 +315,6 @@ if __name__ == "__main__":
     blind_searches()
     verdicts()
     a_trace_is_scored()
+    the_first_layer_away_is_named()
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)

@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are tiny
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
 
+import layers
 import search
 from rules import CONFORMING, META, NUMBER_FIELDS, RELEASED, RULE_FIELDS, describe
 from submission import BadSubmission, load_cases, read_submission
@@ -66,6 +67,10 @@ def case_reports(cases, passes, results, evidence, best, nearest, tolerance):
             reports[name] = {"result": "explained" if good else "unexplained", "rows": len(after),
                              "error_under_rule": rms(before), "error": rms(after), "worst_row": float(after.max()),
                              "tolerance": tolerance[name]}
+            if not good and passes[name][0].trace is not None:
+                reports[name]["first_away"] = layers.first_away(
+                    passes[name][0], evidence.predictions,
+                    RELEASED | {"the nearest rule": nearest, "the rule and causes above": best}, tolerance[name])
             if evidence.nan_rows[name]:
                 reports[name] |= {"result": "nan", "why": f"{evidence.nan_rows[name]} row(s) are not finite"}
     return reports
@@ -156,6 +161,9 @@ def print_report(report):
     for name, case in report["cases"].items():
         print(f"{name:16} {case['result']:14} {number(case.get('error_under_rule')):>10} {number(case.get('error')):>11} "
               f"{number(case.get('worst_row')):>11}{'   ' + case['why'] if 'why' in case else ''}")
+    for name, case in report["cases"].items():
+        if "first_away" in case:
+            print(f"\n{name}: {layers.sentence(case['first_away'])}")
     if report.get("would_not_show"):
         print("\nnot tested, for it would not show in what was submitted: " +
               "; ".join(each["sentence"] for each in report["would_not_show"]))

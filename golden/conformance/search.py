@@ -39,13 +39,24 @@ class Predictions:
         rules = relevant(case, token_ids, prefill, rules)
         key = (case.name, token_ids, prefill, rules)
         if key not in self.texts:
-            present = case.inputs["aspect_ratio_mask"] != 0 if "pixel_values" in case.inputs else None
-            given = case.inputs.get("cross_attention_mask")
-            given = given != 0 if given is not None and len(given) == prefill else None
-            with np.errstate(all="ignore"):
-                self.texts[key] = model.text(case.checkpoint, token_ids, prefill, self.projected(case, rules), present,
-                                             given, rules)
+            self.texts[key] = self.text(case, token_ids, prefill, self.projected(case, rules), rules)
         return self.texts[key]
+
+    def text(self, case, token_ids, prefill, projected, rules, parts=None):
+        present = case.inputs["aspect_ratio_mask"] != 0 if "pixel_values" in case.inputs else None
+        given = case.inputs.get("cross_attention_mask")
+        given = given != 0 if given is not None and len(given) == prefill else None
+        with np.errstate(all="ignore"):
+            return model.text(case.checkpoint, token_ids, prefill, projected, present, given, rules, parts)
+
+    def layers(self, case, token_ids, prefill, rules):
+        """What the layers put out, under their names in a trace, in the order of computation."""
+        parts = {}
+        if "pixel_values" in case.inputs:
+            with np.errstate(all="ignore"):
+                parts = model.vision_parts(case.checkpoint, case.inputs, rules)
+        self.text(case, token_ids, prefill, parts.get("multi_modal_projector"), rules, parts)
+        return parts
 
     def of_pass(self, each, rules):
         """What the engine would have submitted: [row][column]."""

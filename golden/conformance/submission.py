@@ -46,6 +46,7 @@ class Pass:
     values: np.ndarray                    # [row][vocabulary] logits, or [row][k] log-probabilities
     columns: np.ndarray = None            # [k] token ids when `values` are log-probabilities
     ids_if: dict = field(default_factory=dict)  # the prompt's ids under mistakes with templates
+    trace: object = None                  # the trace that `values` came out of
 
 
 def load_cases(folder=HERE / "cases"):
@@ -153,7 +154,7 @@ def read_trace(folder, case):
         raise BadSubmission(f"{folder}: generated ids outside the vocabulary")
     if logits.shape != (len(ids), words):
         raise BadSubmission(f"{folder}: lm_head has shape {logits.shape} over all steps; want {(len(ids), words)}")
-    return [Pass(case, tuple(ids), case.prefill, np.arange(len(ids)), logits)]
+    return [Pass(case, tuple(ids), case.prefill, np.arange(len(ids)), logits, trace=trace)]
 
 
 def read_logprobs(folder, case):
