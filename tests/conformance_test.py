@@ -140,11 +140,22 @@ def blind_searches():
         found = search.find(evidence)
         check(found == rules or evidence.distance(found, rules) < NOISE,
               f"an engine of {rules.differing(META)} is taken for {found.differing(META)}")
-    words = {"chat_picture": engine(replace(TRANSFORMERS, prompt="bos_twice"), NOISE)["chat_picture"][1:]}
-    evidence = search.Evidence(words, predictions)
-    found = search.find(evidence)
-    check((found.prompt, found.kept, evidence.worst(found) < search.EXACT) == ("bos_twice", "outputs", True),
-          f"log-probabilities alone: {found}")
+
+
+def words_alone():
+    """Log-probabilities of chat cases are enough for causes in the prompt, in vision and in roundings."""
+    plain = replace(TRANSFORMERS, kept="inputs", decode="meta")
+    for rules in (replace(TRANSFORMERS, decode="meta", prompt="bos_twice"), replace(plain, global_gate="branch"),
+                  replace(plain, global_gate="branch", self_cache="float16_attention")):
+        names = ("chat_picture", "chat_tall", "chat_text")
+        words = {name: passes[1:] for name, passes in engine(replace(rules, order=99), 0, names).items()}
+        evidence = search.Evidence(words, predictions)
+        found = search.find(evidence)
+        noise = search.noise_of_roundings(evidence, found)
+        check(found == rules, f"log-probabilities of {rules.differing(META)} are taken for {found.differing(META)}")
+        check(bool(noise) == (rules.self_cache != "float32") and
+              all(errors.max() < max(search.EXACT, 2 * noise.get(name, 0)) < 1e-3
+                  for name, errors in evidence.errors(found).items()), f"noise of {rules.differing(META)}: {noise}")
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -199,9 +210,13 @@ def verdicts():
     check(code == 1 and "nan" in out.splitlines()[0], "nothing but NaN")
     code, out, _ = run_score({"engine.json": ENGINE, "absent/result.json": {"result": "crashed", "why": "signal 11"}})
     check(code == 1 and "crashed" in out.splitlines()[0], "nothing but a crash")
-    code, out, _ = run_score({"engine.json": ENGINE, **{f"{c}/logits.npy": logits(c, replace(META, self_cache="float16"))
-                                                        for c in both}}, "--table")
-    check(code == 1 and "hidden float16" in out, f"a hidden float16 cache: {out}")
+    for other in (0, 1e-3):  # in another order of summation; and with something larger in it, which no order explains
+        found = {c: logits(c, replace(META, self_cache="float16", order=99)) for c in both}
+        code, out, _ = run_score({"engine.json": ENGINE, **{f"{c}/logits.npy": rows + np.float32(other * rows.std()) *
+                                                            np.sign(np.sin(np.arange(rows.size))).reshape(rows.shape)
+                                                            for c, rows in found.items()}}, "--table")
+        check((code, "hidden float16" in out, "not explained" in out) == (1, not other, bool(other)),
+              f"a hidden float16 cache: {out}")
     noise = np.random.default_rng(1).standard_normal(logits("absent", META).shape).astype(np.float32)
     code, out, _ = run_score({"engine.json": ENGINE, "absent/logits.npy": noise}, "--table")
     check(code == 1 and "not explained in 1" in out, f"noise is explained by nothing: {out}")
@@ -313,6 +328,7 @@ if __name__ == "__main__":
     every_pair_is_told_apart(META, SAME_UNDER_META)
     every_pair_is_told_apart(TRANSFORMERS, {})
     blind_searches()
+    words_alone()
     verdicts()
     a_trace_is_scored()
     the_first_layer_away_is_named()

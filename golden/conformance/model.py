@@ -11,78 +11,12 @@ import math
 
 import numpy as np
 
+from arithmetic import Layer, gelu, rounded, softmax
 from masks import seen_tiles
 
 LOWEST = np.finfo(np.float32).min
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-
-
-# -- numbers -----------------------------------------------------------------------------------------------------------
-
-def rounded(x, dtype):
-    """The nearest numbers of a 16-bit type, as float32."""
-    if dtype in ("float32", "stored"):
-        return x
-    if dtype == "float16":
-        with np.errstate(over="ignore"):
-            return x.astype(np.float16).astype(np.float32)
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32).reshape(x.shape)
-
-
-class Layer:
-    """Parameters under one prefix, and products and norms that round as the rules say."""
-
-    def __init__(self, checkpoint, prefix, rules):
-        self.weights, self.prefix, self.rules = checkpoint.weights, prefix, rules
-
-    def at(self, prefix):
-        inner = Layer.__new__(Layer)
-        inner.weights, inner.prefix, inner.rules = self.weights, self.prefix + prefix, self.rules
-        return inner
-
-    def __getitem__(self, name):
-        weight = self.weights[self.prefix + name]
-        weight = rounded(weight, self.rules.weights) if weight.ndim > 1 else weight
-        return rounded(weight, self.rules.compute)
-
-    def keep(self, x):
-        return rounded(x, self.rules.compute)
-
-    def linear(self, x, name, bias=False):
-        out = rounded(x, self.rules.linear_inputs) @ self[f"{name}.weight"].T
-        return self.keep(out + self[f"{name}.bias"] if bias else out)
-
-    def layer_norm(self, x, name, eps):
-        centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(eps))
-        return self.keep(scaled * self[f"{name}.weight"] + self[f"{name}.bias"])
-
-    def rms_norm(self, x, weight, eps):
-        scaled = self.keep(x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(eps)))
-        return self.keep(scaled * weight)
-
-    def gate(self, name, kind):
-        """tanh(gate), or what ports have made of it."""
-        value = self[name].reshape(())
-        return {"tanh": np.tanh(value), "raw": value, "full": np.float32(1), "off": np.float32(0)}[kind]
-
-
-def softmax(scores):
-    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
-
-
-erf = np.vectorize(math.erf, otypes=[float])
-
-
-def gelu(x, kind="erf"):
-    if kind == "tanh":
-        return (0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))).astype(np.float32)
-    if kind == "quick":
-        return (x / (1 + np.exp(-1.702 * x))).astype(np.float32)
-    return (0.5 * x * (1 + erf(x / math.sqrt(2)))).astype(np.float32)
 
 
 # -- vision ------------------------------------------------------------------------------------------------------------
@@ -205,10 +139,10 @@ def vision_layer(layer, hidden, bias, vision, gated, rules):
     context = layer.keep(probs @ value).transpose(0, 2, 1, 3).reshape(hidden.shape)
     branch = layer.linear(context, "self_attn.o_proj")
     kind = "full" if rules.global_gate == "off" else rules.global_gate
-    hidden = layer.keep(hidden + (layer.keep(layer.gate("gate_attn", kind) * branch) if gated else branch))
+    hidden = layer.keep(hidden + (layer.gated("gate_attn", kind, branch) if gated else branch))
     inner = layer.linear(layer.layer_norm(hidden, "post_attention_layernorm", eps), "mlp.fc1", bias=True)
     branch = layer.linear(layer.keep(gelu(inner, rules.gelu)), "mlp.fc2", bias=True)
-    return layer.keep(hidden + (layer.keep(layer.gate("gate_ffn", kind) * branch) if gated else branch))
+    return layer.keep(hidden + (layer.gated("gate_ffn", kind, branch) if gated else branch))
 
 
 def vision(checkpoint, inputs, rules):
@@ -428,13 +362,13 @@ class Text:
         sees = self.sees[:, None].astype(np.float32)
         if rules.row_mask in ("meta", "attention"):
             context = context * sees
-        kinds = {"tanh": "tanh", "raw": "raw", "off": "full"}
-        branch = layer.gate("cross_attn_attn_gate", kinds[rules.attention_gate]) * layer.linear(context, "cross_attn.o_proj")
-        middle = layer.keep(hidden + layer.keep(branch))
+        kinds = {"tanh": "tanh", "raw": "raw", "branch": "branch", "off": "full"}
+        branch = layer.linear(context, "cross_attn.o_proj")
+        middle = layer.keep(hidden + layer.gated("cross_attn_attn_gate", kinds[rules.attention_gate], branch))
         branch = self.mlp(layer, middle, self.cross_eps)
         if rules.row_mask in ("meta", "transformers"):
             branch = branch * sees
-        out = layer.keep(middle + layer.keep(layer.gate("cross_attn_mlp_gate", kinds[rules.mlp_gate]) * branch))
+        out = layer.keep(middle + layer.gated("cross_attn_mlp_gate", kinds[rules.mlp_gate], branch))
         if rules.decode == "skip":
             out = np.where(self.generated[:, None], hidden, out)
         return out

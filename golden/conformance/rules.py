@@ -61,6 +61,7 @@ class Rules:
     weights: str = "stored"
     linear_inputs: str = "float32"    # what the inputs of a product with weights are rounded to
     compute: str = "float32"          # what every result is rounded to
+    order: int = 0                    # of the sums in products with weights: no rule, but what a rounding may depend on
 
     def differing(self, other):
         """Fields in which two rules differ, in the order of this class."""
@@ -130,6 +131,7 @@ SWITCHES = {
     "vision_eps": {"1e-6": "LayerNorm eps 1e-6", "1e-12": "LayerNorm eps 1e-12"},
     "gelu": {"tanh": "tanh form of GELU", "quick": "x sigmoid(1.702 x) for GELU"},
     "global_gate": {"raw": "gates without tanh in the global vision layers",
+                    "branch": "tanh of the branch, not of its gate, in the global vision layers",
                     "off": "no gates in the global vision layers"},
     "interleave": {"states": "kept states one after the other, not interleaved",
                    "kept_first": "kept states stand before the final state"},
@@ -166,8 +168,12 @@ SWITCHES = {
                    "last_picture": "rows see the last picture only",
                    "first_picture": "rows see the first picture only"},
     "empty_rows": {"mean": "rows that see nothing take a plain mean over all keys"},
-    "attention_gate": {"raw": "gate without tanh after cross-attention", "off": "no gate after cross-attention"},
-    "mlp_gate": {"raw": "gate without tanh after the MLP of cross layers", "off": "no gate after the MLP of cross layers"},
+    "attention_gate": {"raw": "gate without tanh after cross-attention",
+                       "branch": "tanh of the branch, not of its gate, after cross-attention",
+                       "off": "no gate after cross-attention"},
+    "mlp_gate": {"raw": "gate without tanh after the MLP of cross layers",
+                 "branch": "tanh of the branch, not of its gate, after the MLP of cross layers",
+                 "off": "no gate after the MLP of cross layers"},
     "text_activation": {"gelu": "GELU for SiLU in the text MLP"},
     "without_picture": {"mlp": "cross layers run without a picture: their MLP is added",
                         "queries": "cross layers run without a picture, on keys and values split off their own queries"},
@@ -190,7 +196,7 @@ NUMBER_FIELDS = ("self_cache", "cross_cache", "weights", "linear_inputs", "compu
 VISION_FIELDS = ("kept", "normalise", "colours", "tile_order", "patch_axes", "aspect_id", "pre_tile", "post_tile",
                  "position_gate", "layernorm_pre", "layernorm_post", "padding_rows", "vision_mask", "vision_heads",
                  "vision_scale", "vision_eps", "gelu", "global_gate", "interleave", "projector_bias", "weights",
-                 "linear_inputs", "compute")
+                 "linear_inputs", "compute", "order")
 
 
 def describe(field, value):

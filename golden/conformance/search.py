@@ -17,6 +17,7 @@ EXACT = 1e-4          # of a standard deviation: what float32 engines stay below
 LEAST_GAIN = 0.02     # of the mean log10 error, for a cause to count
 LEAST_GAIN_NUMBERS = 0.15  # a rounding must explain what is left, not only blur with it
 NOISE_FACTOR = 6      # how far 16-bit engines may stray beyond the kit's own 16-bit run
+ORDERS = 8            # of summation, in which a hypothesis that rounds is computed again
 BEAM = 3
 DEEPEST = 6
 
@@ -80,7 +81,7 @@ def relevant(case, token_ids, prefill, rules):
     if images == 0:
         text_only = [f for f in (*VISION_FIELDS, "row_mask", "decode", "image_row", "q_norm", "k_norm", "head_norm_eps",
                                  "cross_rope", "cross_mask", "empty_rows", "attention_gate", "mlp_gate", "cross_cache")
-                     if f not in ("weights", "linear_inputs", "compute")]
+                     if f not in ("weights", "linear_inputs", "compute", "order")]
         if rules.without_picture == "skip":
             text_only.append("cross_norm_eps")
         back |= {f: getattr(META, f) for f in text_only}
@@ -214,12 +215,27 @@ def alternatives(evidence, best):
     return equal, unseen
 
 
-def noise_16_bit(evidence, best, dtype):
-    """How far the kit's own run in a 16-bit type strays, per case."""
-    rounded = replace(best, compute=dtype, weights=dtype)
+def row_noise(evidence, best, others):
+    """The largest row difference from `best` that one of the other rules makes, per case."""
     found = {}
     for each in evidence.passes:
-        difference = evidence.predictions.of_pass(each, rounded) - evidence.predictions.of_pass(each, best)
-        row = np.sqrt((difference.astype(np.float64) ** 2).mean(1)) / evidence.scales[each.case.name]
-        found[each.case.name] = max(found.get(each.case.name, 0.0), float(row.max()))
+        for rules in others:
+            difference = evidence.predictions.of_pass(each, rules) - evidence.predictions.of_pass(each, best)
+            row = np.sqrt((difference.astype(np.float64) ** 2).mean(1)) / evidence.scales[each.case.name]
+            found[each.case.name] = max(found.get(each.case.name, 0.0), float(row.max()))
     return found
+
+
+def noise_16_bit(evidence, best, dtype):
+    """How far the kit's own run in a 16-bit type strays, per case."""
+    return row_noise(evidence, best, [replace(best, compute=dtype, weights=dtype)])
+
+
+def noise_of_roundings(evidence, best):
+    """How far the same rules stray in another order of summation, per case; only rules that round are asked.
+
+    What lies between two float16 falls to one or the other by the last bit of a float32 sum, and moves by 5e-4 of itself.
+    """
+    if not any(getattr(best, f) != getattr(META, f) for f in NUMBER_FIELDS if f != "weights"):
+        return {}
+    return row_noise(evidence, best, [replace(best, order=order) for order in range(1, ORDERS + 1)])
