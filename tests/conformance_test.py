@@ -202,6 +202,13 @@ def verdicts():
             "absent/result.json": {"result": "refused", "why": "no such grid"}}
     code, out, _ = run_score(part)
     check(code == 1 and "refused in 1" in out and "no such grid" in out, "a refusal is a result of its own")
+    first = {"engine.json": ENGINE, "three/logits.npy": logits("three", META)[:2], "three/rows.json": [0, 1],
+             "three/result.json": {"result": "crashed", "why": "signal 11"}}
+    code, out, _ = run_score(first)
+    check(code == 1 and "follows Meta; crashed in 1" in out and "signal 11" in out, f"rows before a crash count: {out}")
+    first["three/logits.npy"] = first["three/logits.npy"][::-1]
+    code, out, _ = run_score(first)
+    check(code == 1 and "not explained in 1" in out and "crashed in 1" in out, f"wrong rows before a crash: {out}")
     sick = logits("absent", META).copy()
     sick[:2] = np.nan
     code, out, _ = run_score({"engine.json": ENGINE, "absent/logits.npy": sick})

@@ -55,9 +55,7 @@ def case_reports(cases, passes, results, evidence, best, nearest, tolerance):
     """For each case of the kit: what came of it, the error under the nearest rule and under the whole hypothesis."""
     reports = {}
     for name in cases:
-        if name in results:
-            reports[name] = {"result": results[name][0], "why": results[name][1]}
-        elif name not in passes:
+        if name not in passes:
             reports[name] = {"result": "not submitted"}
         elif evidence.nan_rows[name] and not len(evidence.errors(best)[name]):
             reports[name] = {"result": "nan", "why": "no row is finite"}
@@ -73,6 +71,8 @@ def case_reports(cases, passes, results, evidence, best, nearest, tolerance):
                     RELEASED | {"the nearest rule": nearest, "the rule and causes above": best}, tolerance[name])
             if evidence.nan_rows[name]:
                 reports[name] |= {"result": "nan", "why": f"{evidence.nan_rows[name]} row(s) are not finite"}
+        if name in results:
+            reports[name] |= {"result": results[name][0], "why": results[name][1]}
     return reports
 
 
@@ -94,7 +94,7 @@ def causes_of(evidence, best, equal):
 
 def score(folder, cases, predictions):
     engine, passes, results = read_submission(folder, cases)
-    report = {"engine": engine, "cases_tried": len(passes) + len(results), "cases_of_the_kit": len(cases)}
+    report = {"engine": engine, "cases_tried": len(passes | results), "cases_of_the_kit": len(cases)}
     evidence = search.Evidence(passes, predictions)
     if not any(each.finite.any() for each in evidence.passes):
         kinds = sorted({result for result, _ in results.values()} | ({"nan"} if passes else set()))
@@ -121,7 +121,7 @@ def verdict(engine, evidence, best, reports, equal, unseen, sixteen):
     causes = causes_of(evidence, best, equal)
     hidden = [c for c in causes if c["field"] in NUMBER_FIELDS and not (sixteen or "cache" in engine["dtype"].lower())]
     faults = [c for c in causes if c["field"] not in NUMBER_FIELDS]
-    left = [n for n, r in reports.items() if r["result"] == "unexplained"]
+    left = [n for n, r in reports.items() if r.get("worst_row", 0) > r.get("tolerance", 0)]
     broken = sorted({r["result"] for r in reports.values()} & {"refused", "crashed", "nan"})
     said = []
     if left:

@@ -91,13 +91,14 @@ def read_submission(folder, cases):
         if path.name not in cases:
             raise BadSubmission(f"{path}: no case of this name; want one of {', '.join(cases)}")
         kinds = [kind for kind in ("result.json", "logits.npy", "logprobs.json", "trace.json") if (path / kind).is_file()]
-        if len(kinds) != 1:
-            raise BadSubmission(f"{path}: {', '.join(kinds) or 'nothing'}; want exactly one of result.json, logits.npy, "
-                                "logprobs.json and a trace")
-        if kinds == ["result.json"]:
+        told = [kind for kind in kinds if kind != "result.json"]
+        if len(told) > 1 or not kinds:
+            raise BadSubmission(f"{path}: {', '.join(kinds) or 'nothing'}; want one of logits.npy, logprobs.json and a "
+                                "trace, or how it ended in result.json, or both")
+        if "result.json" in kinds:
             results[path.name] = read_result(path / "result.json")
-        else:
-            reader = {"logits.npy": read_logits, "logprobs.json": read_logprobs, "trace.json": read_trace}[kinds[0]]
+        if told:
+            reader = {"logits.npy": read_logits, "logprobs.json": read_logprobs, "trace.json": read_trace}[told[0]]
             passes[path.name] = reader(path, cases[path.name])
     if not passes and not results:
         raise BadSubmission(f"{folder}: no case; want folders that bear the names of cases")
