@@ -74,7 +74,7 @@ evaluate: all  ## held-out scenes under both rules: answers and pointing
 golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
 	@build/python-oracle/bin/python golden/remake.py
 
-engines:  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 8 GB of Pythons
+engines:  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 10 GB of Pythons
 	@bash golden/conformance/engines/install.sh build/engines
 	@$(PYTHON) golden/conformance/engines/make_table.py
 

@@ -19,7 +19,7 @@ from write_table import number, write_table
 HEADING = "| engine | kept vision states |"
 WORDS = {
     "kept": {"inputs": "inputs", "outputs": "outputs", "last": "the last, for each"},
-    "row_mask": {"meta": "no attention, no MLP", "transformers": "no MLP only"},
+    "row_mask": {"meta": "no attention, no MLP", "transformers": "no MLP only", "none": "attention and MLP"},
     "decode": {"meta": "see none", "repeat": "see the last", "all": "see all, absent tiles too"},
 }
 FIGURE = re.compile(r"\w*\d[\w.-]*\w|\d")  # a number, or a word with one in it: 1e-6, 0.7.10, float16

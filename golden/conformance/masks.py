@@ -21,6 +21,13 @@ def seen_tiles(token_ids, n_prefill, image_token, present, given, rules):
     return np.concatenate([prompt, np.broadcast_to(row, (len(token_ids) - n_prefill, *row.shape))])
 
 
+def packed_tiles(projected, present):
+    """As many tiles as are there, counted off from the first, absent ones among them, in the places of those that are."""
+    packed = np.zeros_like(projected)
+    packed[present] = projected.reshape(-1, *projected.shape[2:])[: present.sum()]
+    return packed
+
+
 def build_mask(ids, image_token, present, kind):
     """Rows of a prompt: a picture is seen from its token to the next; side by side they share the later end."""
     starts = [i for i, token in enumerate(ids) if token == image_token]

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from arithmetic import Layer, gelu, rounded, softmax
-from masks import seen_tiles
+from masks import packed_tiles, seen_tiles
 
 LOWEST = np.finfo(np.float32).min
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
@@ -243,7 +243,7 @@ def attend(layer, query, key, value, bias, kept, kv_heads):
 class Text:
     """One pass over prompt and generated tokens."""
 
-    def __init__(self, checkpoint, token_ids, n_prefill, projected, visible, rules):
+    def __init__(self, checkpoint, token_ids, n_prefill, projected, visible, present, rules):
         self.settings, self.rules, self.n_prefill = checkpoint.text, rules, n_prefill
         self.checkpoint, self.ids, self.projected = checkpoint, np.asarray(token_ids), projected
         self.eps = self.settings["rms_norm_eps"] if rules.rms_eps == "config" else float(rules.rms_eps)
@@ -259,9 +259,9 @@ class Text:
         self.causal = np.where(np.arange(n)[None] > np.arange(n)[:, None], LOWEST, np.float32(0))
         self.generated = generated
         if projected is not None:
-            self.see(visible)
+            self.see(visible, present)
 
-    def see(self, visible):
+    def see(self, visible, present):
         """bias [token][key] and the row mask; rows that see nothing are softened over every key (TRAP: both do)."""
         n_patches = self.projected.shape[2]
         keys = visible.reshape(len(visible), -1).repeat(n_patches, axis=1)
@@ -269,7 +269,8 @@ class Text:
             keys = np.arange(keys.shape[1])[None] <= np.arange(len(keys))[:, None]
             keys = keys | self.generated[:, None]
         self.sees = keys.any(1)
-        self.cross_bias = np.where(keys | ~self.sees[:, None], np.float32(0), LOWEST)
+        others = present.repeat(n_patches) if self.rules.empty_rows == "present" else True
+        self.cross_bias = np.where(keys | ~self.sees[:, None] & others, np.float32(0), LOWEST)
 
     def run(self, parts=None):
         layer = Layer(self.checkpoint, "language_model.", self.rules)
@@ -379,4 +380,6 @@ def text(checkpoint, token_ids, n_prefill, projected, present, given, rules, par
     visible = None
     if projected is not None:
         visible = seen_tiles(np.asarray(token_ids), n_prefill, checkpoint.image_token, present, given, rules)
-    return Text(checkpoint, token_ids, n_prefill, projected, visible, rules).run(parts)
+        if rules.cross_tiles == "packed":
+            projected = packed_tiles(projected, present)
+    return Text(checkpoint, token_ids, n_prefill, projected, visible, present, rules).run(parts)

@@ -49,7 +49,8 @@ class Rules:
     k_norm: str = "own"
     cross_rope: str = "none"
     cross_mask: str = "given"         # which tiles a text row sees
-    empty_rows: str = "scores"        # rows that see nothing and are not zeroed: softmax over every key, or a plain mean
+    cross_tiles: str = "own"          # whose states are the keys of each tile
+    empty_rows: str = "scores"        # what rows that see nothing and are not zeroed take
     attention_gate: str = "tanh"
     mlp_gate: str = "tanh"
     text_activation: str = "silu"
@@ -167,7 +168,10 @@ SWITCHES = {
                    "start_late": "the image token itself does not see its picture",
                    "last_picture": "rows see the last picture only",
                    "first_picture": "rows see the first picture only"},
-    "empty_rows": {"mean": "rows that see nothing take a plain mean over all keys"},
+    "cross_tiles": {"packed": "tiles of several pictures are counted off before absent ones are taken out: later pictures "
+                              "lose tiles to them"},
+    "empty_rows": {"mean": "rows that see nothing take a plain mean over all keys",
+                   "present": "rows that see nothing take the tiles that are there"},
     "attention_gate": {"raw": "gate without tanh after cross-attention",
                        "branch": "tanh of the branch, not of its gate, after cross-attention",
                        "off": "no gate after cross-attention"},

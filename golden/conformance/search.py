@@ -80,7 +80,8 @@ def relevant(case, token_ids, prefill, rules):
     images = len(case.inputs.get("pixel_values", ()))
     if images == 0:
         text_only = [f for f in (*VISION_FIELDS, "row_mask", "decode", "image_row", "q_norm", "k_norm", "head_norm_eps",
-                                 "cross_rope", "cross_mask", "empty_rows", "attention_gate", "mlp_gate", "cross_cache")
+                                 "cross_rope", "cross_mask", "cross_tiles", "empty_rows", "attention_gate", "mlp_gate",
+                                 "cross_cache")
                      if f not in ("weights", "linear_inputs", "compute", "order")]
         if rules.without_picture == "skip":
             text_only.append("cross_norm_eps")

@@ -3,9 +3,9 @@
 HEAD = """# Which engine computes what
 
 Made by `make engines` ([how](engines/README.md)); all numbers are in [table.json](table.json). Every engine runs as it
-installs from its package registry, on a CPU, on the kit's tiny random checkpoints. `score.py` is told nothing but what
-the engine computed. Errors are the worst row of logits of any case, in standard deviations of the logits; float32
-engines that agree stay near 1e-6.
+installs from its package registry, on a CPU, on the kit's tiny random checkpoints; of vllm, which runs on GPUs, the
+model code does. `score.py` is told nothing but what the engine computed. Errors are the worst row of logits of any
+case, in standard deviations of the logits; float32 engines that agree stay near 1e-6.
 
 Meta's code is what the released weights were trained with. Where an engine does otherwise, that is a statement about
 numbers, not about the quality of answers, and most of these differences are inherited from one another.
