@@ -1,6 +1,6 @@
 """Meta's own code (llama-models) through the conformance kit, on one CPU in float32.
 
-trace/record_meta.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they run as Meta's
+trace/meta_model.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they run as Meta's
 generation runs them: pictures once, then the prompt, then one given token at a time. Meta's create_vision_mask and
 _pad_masks make the cross-attention mask, for prompt and answer at once; where a case gives it, its rows of the prompt.
 """
@@ -14,6 +14,7 @@ import torch
 import adapter
 
 sys.path.insert(0, str(adapter.CONFORMANCE.parent.parent / "trace"))
+import meta_model
 import record_meta
 
 
@@ -23,7 +24,7 @@ class Meta:
     def __init__(self):
         self.version = version("llama-models")
         self.how = f"Meta's modules on one CPU, unsplit, its own masks; torch {torch.__version__}"
-        self.code = record_meta.import_meta()
+        self.code = meta_model.import_meta()
 
     def mask(self, case, total):
         """Meta's additive mask [1][token][image][tile], for the prompt and everything that follows."""
@@ -40,10 +41,10 @@ class Meta:
     def logits(self, case):
         settings, total = case.config, len(case.ids) + len(case.teacher_ids)
         try:
-            record_meta.check_supported(settings)
+            meta_model.check_supported(settings)
         except ValueError as problem:
             raise adapter.Refused(str(problem)) from None
-        model = record_meta.load_model(case.checkpoint, settings, total)
+        model = meta_model.load_model(case.checkpoint, settings, total)
         text, pictures = model.text_model, {"xattn_mask": None, "full_text_row_masked_out_mask": None}
         caches, rows, start = None, [], 0
         ids = case.ids + case.teacher_ids
