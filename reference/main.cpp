@@ -19,6 +19,7 @@
 #include "reference/picture/tiles.h"
 #include "reference/platform.h"
 #include "reference/prompt/chat_template.h"
+#include "reference/prompt/utf8.h"
 
 namespace pictor {
 

@@ -3,12 +3,8 @@
 #include "trace/recorder.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -16,12 +12,11 @@
 #include <stdexcept>
 #include <utility>
 
-#include <unistd.h>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "trace/glob.h"
+#include "trace/new_trace_folder.h"
 #include "trace/npy.h"
 #include "trace/output_file.h"
 #include "trace/reader.h"
@@ -105,56 +100,11 @@ std::string head_json(const std::string& name, std::size_t step, const std::vect
                        fmt::join(words, ", "), fmt::join(shape, ", "), dtype);
 }
 
-bool looks_like_a_trace(const fs::path& folder)
-{
-    std::ifstream file(folder / "trace.json", std::ios::binary);
-    std::string start(4096, '\0');
-    file.read(start.data(), static_cast<std::streamsize>(start.size()));
-    start.resize(static_cast<std::size_t>(file.gcount()));
-    return start.find("\"pictor-trace\"") != std::string::npos;
-}
-
-// Where the trace goes, checked: absolute, symbolic links followed, without a slash at the end.
-fs::path checked_target(const TraceOptions& options)
-{
-    fs::path target = fs::weakly_canonical(fs::absolute(options.folder));
-    if (target.filename().empty())
-        target = target.parent_path();
-    if (options.folder.empty() || target.filename().empty())
-        throw std::runtime_error(fmt::format("trace folder '{}': want the name of a folder to make", options.folder.string()));
-    if (!fs::exists(fs::symlink_status(target)))
-        return target;
-    if (!fs::is_directory(target))
-        throw std::runtime_error(fmt::format("trace folder {}: there is a file of this name", options.folder.string()));
-    if (!options.force)
-        throw std::runtime_error(fmt::format("trace folder {}: exists already; choose another name, or --force to replace it",
-                                             options.folder.string()));
-    if (!fs::is_empty(target) && !looks_like_a_trace(target))
-        throw std::runtime_error(fmt::format(
-            "trace folder {}: holds something that is not a trace (no trace.json of format \"pictor-trace\"), so --force does "
-            "not replace it", options.folder.string()));
-    return target;
-}
-
-fs::path make_partial_folder(const fs::path& target)
-{
-    fs::create_directories(target.parent_path());
-    for (int attempt = 0; attempt < 1000; ++attempt) {
-        const std::string suffix = attempt == 0 ? "" : fmt::format("-{}", attempt);
-        const fs::path partial = target.parent_path() / fmt::format(".{}.partial-{}{}", target.filename().string(), getpid(), suffix);
-        if (fs::create_directory(partial)) {
-            fs::create_directory(partial / "tensors");
-            return partial;
-        }
-    }
-    throw std::runtime_error(fmt::format("trace folder {}: cannot make a temporary folder beside it", target.string()));
-}
-
 }  // namespace
 
 struct TraceWriter::State {
     TraceOptions options;
-    fs::path target, partial;
+    NewTraceFolder folder;
     std::map<std::string, std::string> description;  // key -> JSON text
     std::vector<std::string> steps;                  // JSON text of each
     std::vector<std::string> entries;                // JSON text of each, in the order of begin()
@@ -164,6 +114,7 @@ struct TraceWriter::State {
     std::string failure;                             // what went wrong where nothing could be thrown
     bool finished = false;
 
+    explicit State(TraceOptions o) : options(std::move(o)), folder(options.folder, options.force), matched(options.only.size()) {}
     bool wants(const std::string& name) const
     {
         return options.only.empty() || std::any_of(options.only.begin(), options.only.end(), [&](const std::string& glob) {
@@ -178,7 +129,6 @@ struct TraceWriter::State {
     }
     void check_new_tensor(const std::string& name, const std::vector<std::string>& axes, const std::vector<std::int64_t>& shape);
     void write_index() const;
-    void move_into_place();
 };
 
 // One tensor on its way to the disk.
@@ -343,28 +293,15 @@ RecordedRows Recorder::begin(std::string_view name, std::string_view axes, const
                           chapter_of(file));
 }
 
-TraceWriter::TraceWriter(TraceOptions options) : state_(std::make_unique<State>())
+TraceWriter::TraceWriter(TraceOptions options)
 {
     if (options.sample_above < 1)
         throw std::runtime_error(fmt::format("recorder: sample_above is {}; want at least 1", options.sample_above));
-    state_->options = std::move(options);
-    state_->matched.resize(state_->options.only.size());
+    state_ = std::make_unique<State>(std::move(options));
     state_->description["producer"] = "\"pictor\"";
-    try {
-        state_->target = checked_target(state_->options);
-        state_->partial = make_partial_folder(state_->target);
-    } catch (const fs::filesystem_error& error) {
-        throw std::runtime_error(fmt::format("trace folder {}: cannot be made: {}", state_->options.folder.string(),
-                                             error.code().message()));
-    }
 }
 
-TraceWriter::~TraceWriter()
-{
-    std::error_code ignored;
-    if (!state_->partial.empty() && !state_->finished)
-        fs::remove_all(state_->partial, ignored);
-}
+TraceWriter::~TraceWriter() = default;
 
 void TraceWriter::describe(const std::string& key, const nlohmann::json& value)
 {
@@ -412,11 +349,11 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     const std::string sample = sampled ? fmt::format(R"(, "sample": {{"start": 0, "stride": {}, "count": {}}})", tensor.stride,
                                                      (tensor.size + tensor.stride - 1) / tensor.stride) : "";
     if (!none) {
-        tensor.file.emplace(writer.partial / (stem + ".json"));
+        tensor.file.emplace(writer.folder.path() / (stem + ".json"));
         tensor.file->write(fmt::format("{{{}{}, \"values\": [\n", head, sample));
     }
     if (writer.options.npy) {
-        tensor.npy.emplace(writer.partial / (stem + ".npy"));
+        tensor.npy.emplace(writer.folder.path() / (stem + ".npy"));
         tensor.npy->write(npy_header(shape, dtype == "I64"));
     }
     tensor.entry_start = fmt::format(R"({{{}, {}"values": "{}"{}, )", head, none ? "" : fmt::format(R"("file": "{}.json", )", stem),
@@ -466,7 +403,7 @@ void TraceWriter::State::check_new_tensor(const std::string& name, const std::ve
 
 void TraceWriter::State::write_index() const
 {
-    OutputFile file(partial / "trace.json");
+    OutputFile file(folder.path() / "trace.json");
     file.write("{\n\"format\": \"pictor-trace\",\n\"version\": 1,\n");
     for (const char* key : {"reference", "producer", "model", "prompt", "images", "generated"})
         if (const auto found = description.find(key); found != description.end())
@@ -480,28 +417,6 @@ void TraceWriter::State::write_index() const
     file.close();
 }
 
-// The old folder steps aside before the new one takes its name, and comes back should that fail.
-void TraceWriter::State::move_into_place()
-{
-    fs::path old;
-    if (fs::exists(fs::symlink_status(target))) {
-        checked_target(options);  // somebody may have put something else there meanwhile
-        old = partial;
-        old += ".old";
-        fs::rename(target, old);
-    }
-    try {
-        fs::rename(partial, target);
-    } catch (const fs::filesystem_error&) {
-        if (!old.empty())
-            fs::rename(old, target);
-        throw;
-    }
-    finished = true;
-    if (!old.empty())
-        fs::remove_all(old);
-}
-
 void TraceWriter::finish()
 {
     State& writer = *state_;
@@ -512,13 +427,9 @@ void TraceWriter::finish()
     if (writer.open_tensors != 0)
         throw std::runtime_error(fmt::format("trace folder {}: finished while {} tensors are still being written",
                                              writer.options.folder.string(), writer.open_tensors));
-    try {
-        writer.write_index();
-        writer.move_into_place();
-    } catch (const fs::filesystem_error& error) {
-        throw std::runtime_error(fmt::format("trace folder {}: cannot be put in place: {}", writer.options.folder.string(),
-                                             error.code().message()));
-    }
+    writer.write_index();
+    writer.folder.move_into_place();
+    writer.finished = true;
 }
 
 }  // namespace pictor

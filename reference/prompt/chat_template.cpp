@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "reference/prompt/utf8.h"
+
 namespace pictor {
 namespace {
 

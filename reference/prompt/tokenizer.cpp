@@ -1,7 +1,8 @@
 // Text -> token ids.
 //
 // 1. Special tokens are found first, if they are to be honoured at all.
-// 2. The split pattern cuts the rest into pre-tokens: a word with its leading space, up to three digits, ...
+// 2. The split pattern (split_pattern.cpp) cuts the rest into pre-tokens: a word with its leading space, up to three
+//    digits, ...
 // 3. Each pre-token starts as its single bytes; of all neighbours that may merge, the pair of lowest rank merges, until
 //    none is left (byte-level BPE).
 // Follows tiktoken and llama_models/llama3/tokenizer.py for tokenizer.model, the `tokenizers` library for tokenizer.json.
@@ -10,216 +11,22 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <new>
 #include <queue>
 #include <set>
 #include <stdexcept>
 #include <tuple>
 #include <unordered_map>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <fmt/format.h>
 
+#include "reference/prompt/split_pattern.h"
 #include "reference/prompt/tokenizer_file.h"
+#include "reference/prompt/utf8.h"
 
 namespace pictor {
 namespace {
 
 constexpr std::size_t none = static_cast<std::size_t>(-1);
-constexpr const char* replacement = "\xEF\xBF\xBD";  // U+FFFD
-
-// ---- UTF-8 ----
-
-enum class Utf8 { valid, invalid, incomplete };
-
-struct Utf8Step {
-    std::size_t length = 0;  // bytes of the character, or of the run that cannot be one
-    Utf8 kind = Utf8::valid;
-};
-
-// The character at the front of `bytes`, which are not empty. incomplete: they end before it does.
-Utf8Step next_character(std::string_view bytes)
-{
-    const auto first = static_cast<unsigned char>(bytes[0]);
-    if (first < 0x80)
-        return {1, Utf8::valid};
-    if (first < 0xC2 || first > 0xF4)
-        return {1, Utf8::invalid};
-    const std::size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    // The second byte has a narrower range after four of the first bytes: no overlong forms, surrogates, or values
-    // beyond U+10FFFF.
-    unsigned lowest = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    unsigned highest = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    for (std::size_t at = 1; at < length; ++at) {
-        if (at == bytes.size())
-            return {at, Utf8::incomplete};
-        const auto byte = static_cast<unsigned char>(bytes[at]);
-        if (byte < lowest || byte > highest)
-            return {at, Utf8::invalid};
-        lowest = 0x80;
-        highest = 0xBF;
-    }
-    return {length, Utf8::valid};
-}
-
-void require_utf8(std::string_view text)
-{
-    for (std::size_t at = 0; at < text.size();) {
-        const Utf8Step step = next_character(text.substr(at));
-        if (step.kind != Utf8::valid)
-            throw std::runtime_error(fmt::format("text is not UTF-8: byte 0x{:02X} at offset {}; convert it to UTF-8 first",
-                                                 static_cast<unsigned char>(text[at]), at));
-        at += step.length;
-    }
-}
-
-// `character` is one valid UTF-8 sequence.
-char32_t code_point(std::string_view character)
-{
-    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(character[at]); };
-    switch (character.size()) {
-    case 1: return byte(0);
-    case 2: return (byte(0) & 0x1Fu) << 6 | (byte(1) & 0x3Fu);
-    case 3: return (byte(0) & 0x0Fu) << 12 | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu);
-    default: return (byte(0) & 0x07u) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu);
-    }
-}
-
-// ---- 2. the split pattern ----
-
-// TRAP(mongolian_vowel_separator): PCRE2's \s holds U+180E, which Unicode stopped calling a space in 2013; the regex
-// engines of both references follow Unicode. So \s and \S are spelt out as Unicode's White_Space.
-std::string with_unicode_spaces(const std::string& pattern)
-{
-    const std::string spaces = R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
-    std::string out;
-    bool in_class = false;
-    for (std::size_t at = 0; at < pattern.size(); ++at) {
-        const char letter = pattern[at];
-        if (letter == '\\' && at + 1 < pattern.size()) {
-            const char escaped = pattern[++at];
-            if (escaped == 's')
-                out += in_class ? spaces : "[" + spaces + "]";
-            else if (escaped == 'S' && !in_class)
-                out += "[^" + spaces + "]";
-            else if (escaped == 'S')
-                throw std::runtime_error("\\S inside a character class is not supported");
-            else
-                out += {letter, escaped};
-            continue;
-        }
-        out += letter;
-        if (!in_class && letter == '[') {
-            in_class = true;
-            if (at + 1 < pattern.size() && pattern[at + 1] == '^') out += pattern[++at];
-            if (at + 1 < pattern.size() && pattern[at + 1] == ']') out += pattern[++at];  // a literal ]
-        } else if (letter == ']') {
-            in_class = false;
-        }
-    }
-    return out;
-}
-
-struct FreePcre2 {
-    void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-    void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-    void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-};
-
-std::string pcre2_message(int code)
-{
-    std::array<PCRE2_UCHAR, 256> buffer{};
-    pcre2_get_error_message(code, buffer.data(), buffer.size());
-    return reinterpret_cast<const char*>(buffer.data());
-}
-
-using SplitPattern = std::unique_ptr<pcre2_code, FreePcre2>;
-
-SplitPattern compile_pattern(const std::string& source)
-{
-    const std::string pattern = with_unicode_spaces(source);
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    SplitPattern code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr));
-    if (!code)
-        throw std::runtime_error(fmt::format("{} (near '{}')", pcre2_message(error),
-                                             valid_utf8(std::string_view(pattern).substr(offset).substr(0, 24))));
-    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // where it cannot, matching is merely slower
-    return code;
-}
-
-// Cuts `text` (valid UTF-8) into pre-tokens. Nothing is lost: what the pattern does not match is a pre-token as well.
-std::vector<std::string_view> split(const pcre2_code* pattern, std::string_view text)
-{
-    const std::unique_ptr<pcre2_match_data, FreePcre2> data(pcre2_match_data_create(1, nullptr));
-    const std::unique_ptr<pcre2_match_context, FreePcre2> limits(pcre2_match_context_create(nullptr));
-    if (!data || !limits)
-        throw std::bad_alloc();
-    pcre2_set_match_limit(limits.get(), 10'000'000);
-    pcre2_set_heap_limit(limits.get(), 64 * 1024);  // KiB
-
-    std::vector<std::string_view> pieces;
-    for (std::size_t at = 0; at < text.size();) {
-        const int found = pcre2_match(pattern, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                                      PCRE2_NO_UTF_CHECK, data.get(), limits.get());
-        if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-            throw std::runtime_error(fmt::format("the split pattern fails at byte {} of the text: {}", at,
-                                                 pcre2_message(found)));
-        const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(data.get());
-        const std::size_t begin = found < 0 ? text.size() : range[0];
-        const std::size_t end = found < 0 ? text.size() : range[1];
-        if (begin < at || (found >= 0 && end <= begin))
-            throw std::runtime_error(fmt::format("the split pattern matches nothing at byte {} of the text; it must "
-                                                 "match at least one character", at));
-        if (begin > at)
-            pieces.push_back(text.substr(at, begin - at));
-        if (end > begin)
-            pieces.push_back(text.substr(begin, end - begin));
-        at = end;
-    }
-    return pieces;
-}
-
-// What Python's str.isspace() accepts: White_Space and the four separators U+001C to U+001F.
-bool is_python_space(char32_t c)
-{
-    return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680
-           || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
-// TRAP(long_runs_are_cut): before anything else Meta's Tokenizer.encode cuts the text every 400,000 characters, and
-// wherever 25,000 characters in a row are all space or all not. Ids of such texts depend on it.
-std::vector<std::string_view> cut_long_runs(std::string_view text)
-{
-    constexpr std::size_t most_characters = 400'000;
-    constexpr std::size_t longest_run = 25'000;
-    std::vector<std::string_view> slices;
-    std::size_t slice_begin = 0;
-    std::size_t n_characters = 0;
-    std::size_t run = 0;
-    bool run_is_space = false;
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t length = next_character(text.substr(at)).length;
-        const bool is_space = is_python_space(code_point(text.substr(at, length)));
-        const bool new_part = n_characters > 0 && n_characters % most_characters == 0;
-        if (new_part || (is_space == run_is_space && run == longest_run)) {
-            slices.push_back(text.substr(slice_begin, at - slice_begin));
-            slice_begin = at;
-            run = 0;
-        } else if (is_space != run_is_space) {
-            run = 0;
-        }
-        ++run;
-        run_is_space = is_space;
-        at += length;
-        ++n_characters;
-    }
-    slices.push_back(text.substr(slice_begin));
-    return slices;
-}
 
 // ---- lookups ----
 
@@ -305,7 +112,7 @@ struct Tokenizer::State {
 Tokenizer::State::State(TokenizerFile file)
     : pieces(std::move(file.pieces)), kinds(std::move(file.kinds)), merges_by_rank(file.merges_by_rank),
       whole_piece_first(file.whole_piece_first), cuts_long_runs(file.cuts_long_runs),
-      pattern(compile_pattern(file.pattern))
+      pattern(file.pattern)
 {
     ordinary.reserve(pieces.size());
     for (std::size_t slot = 0; slot < pieces.size(); ++slot) {
@@ -407,7 +214,7 @@ void Tokenizer::State::append_piece(std::string_view piece, std::vector<std::int
 
 void Tokenizer::State::append_text(std::string_view text, std::vector<std::int64_t>& ids) const
 {
-    for (const std::string_view piece : split(pattern.get(), text))
+    for (const std::string_view piece : pattern.split(text))
         append_piece(piece, ids);
 }
 
@@ -507,7 +314,7 @@ std::string TextStream::push(std::int64_t id)
         const Utf8Step step = next_character(std::string_view(pending_).substr(at));
         if (step.kind == Utf8::incomplete)
             break;  // the rest of this character may come with the next token
-        text += step.kind == Utf8::valid ? pending_.substr(at, step.length) : replacement;
+        text += step.kind == Utf8::valid ? pending_.substr(at, step.length) : replacement_character;
         at += step.length;
     }
     pending_.erase(0, at);
@@ -518,18 +325,7 @@ std::string TextStream::flush()
 {
     const bool held_back = !pending_.empty();
     pending_.clear();
-    return held_back ? replacement : "";
-}
-
-std::string valid_utf8(std::string_view bytes)
-{
-    std::string text;
-    for (std::size_t at = 0; at < bytes.size();) {
-        const Utf8Step step = next_character(bytes.substr(at));
-        text += step.kind == Utf8::valid ? bytes.substr(at, step.length) : replacement;
-        at += step.length;
-    }
-    return text;
+    return held_back ? replacement_character : "";
 }
 
 }  // namespace pictor

@@ -54,8 +54,4 @@ private:
     std::string pending_;
 };
 
-// `bytes` with every maximal run that cannot be UTF-8 replaced by U+FFFD, for JSON and the terminal. Follows the
-// Unicode standard's "substitution of maximal subparts", as Python and Rust do.
-std::string valid_utf8(std::string_view bytes);
-
 }  // namespace pictor

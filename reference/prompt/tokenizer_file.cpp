@@ -18,7 +18,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "reference/prompt/tokenizer.h"
+#include "reference/prompt/utf8.h"
 
 namespace pictor {
 namespace {
