@@ -41,7 +41,6 @@ $(OUT)/reference $(OUT)/trace $(OUT)/viz $(OUT)/tests $(OUT)/bench:
 
 # Half of what is compiled is tests, which compute little: less optimisation and line numbers alone halve the wait.
 $(OUT)/objects/tests/%.o: CXXFLAGS += -g1 $(if $(filter debug,$(MODE)),,-O1)
-
 $(OUT)/objects/%.o: %.cpp | packages
 	@mkdir -p $(@D)
 	@echo "compile $< ($(OUT))"
@@ -93,7 +92,6 @@ build/python-oracle/ready: golden/requirements.txt | packages
 
 clean:  ## forget everything built
 	rm -rf build
-
 help:
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
