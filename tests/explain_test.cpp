@@ -1,10 +1,14 @@
 // What `trace diff` says about the reasons: faults told from what follows from them, causes tested on the numbers.
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 #include "tests/catch.h"
+#include "tests/explain_fixture.h"
 #include "trace/explain/explain.h"
 
 using namespace pictor;
+using namespace pictor_test;
 namespace fs = std::filesystem;
 
 namespace {
@@ -28,9 +32,11 @@ struct Explained {
     std::string cause(std::size_t fault) const
     {
         const std::int64_t index = explanation.faults.at(fault).cause;
-        return index < 0 ? "" : explanation.causes[static_cast<std::size_t>(index)].name;
+        return index < 0 ? "" : std::string(explanation.causes[static_cast<std::size_t>(index)].name.text());
     }
 };
+
+const std::string vision = "vision_model.transformer.layers.0", self = "language_model.layers.0", cross = "language_model.layers.1";
 
 }  // namespace
 
@@ -74,4 +80,125 @@ TEST_CASE("explain: rounding alone is no fault, however small the tolerance", "[
     CHECK(explanation.of_tensor.size() > 100);
     CHECK(explanation.faults.empty());
     CHECK(explanation.count(Verdict::explained) == static_cast<std::int64_t>(explanation.of_tensor.size()));
+}
+
+TEST_CASE("explain: a fault without a known cause is still told from what follows", "[explain]")
+{
+    Values values = golden_values(self + ".self_attn.probs");
+    values[0] += 0.25f;
+    const Compared found = compare_parts({{self + ".self_attn.masked_scores"}}, self + ".self_attn.probs", values);
+    REQUIRE(found.explanation.faults.size() == 1);
+    CHECK(found.explanation.causes.empty());
+    CHECK_THAT(found.explanation.faults[0].text, ContainsSubstring("softmax of masked_scores") && ContainsSubstring("0.25"));
+}
+
+TEST_CASE("explain: traces with odd shapes and headers are told, not computed", "[explain][hostile]")
+{
+    const TemporaryFolder folder;
+    for (const char* name : {"a", "b"}) {
+        TraceOptions options;
+        options.folder = folder / name;
+        TraceWriter writer(options);
+        writer.describe("model", {{"text", {{"rope", 3}}}, {"vision", {{"kept_layers", {-1, 1e9, "x"}}, {"aspect_ratios", {{1}, {0, -5}, {1e12, 3}}}, {"n_layers", -3}}}});
+        writer.begin_step("prefill", 0, 1);
+        const Values values(24, *name == 'a' ? 1.0f : 2.0f);
+        const Recorder record = writer.recorder();
+        for (const std::string& each : {std::string("vision_model"), std::string("pixel_values"), vision, vision + ".residual", vision + ".self_attn.scores", vision + ".self_attn.probs",
+                                        vision + ".self_attn.masked_scores", vision + ".self_attn.context", vision + ".self_attn.q_proj", vision + ".self_attn.k_proj",
+                                        self + ".self_attn.rotated_q", self + ".self_attn.q_proj", self + ".self_attn.scores", cross + ".cross_attn.masked_scores",
+                                        std::string("language_model.rotary_emb.cos"), std::string("language_model.layers.99999999999999999999.mlp"), std::string("lm_head")})
+            record(each, "x y z", {values.data(), {2, 3, 4}});
+        writer.finish();
+    }
+    const Trace a(folder / "a"), b(folder / "b");
+    Comparison comparison = compare_traces(a, b, {});
+    const Explanation explanation = explain(comparison, a, b, {});
+    CHECK(explanation.of_tensor.size() == 17);
+}
+
+TEST_CASE("explain: BF16 against F32 cries no wolf, and a small fault is found within what rounding is allowed", "[explain]")
+{
+    const TemporaryFolder folder;
+    const std::string module = "vision_model.global_transformer.layers.0.mlp";
+    const auto rounded = [](float value) {   // to the nearest BF16
+        const auto bits = std::bit_cast<std::uint32_t>(value);
+        return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+    };
+    const Trace trace("golden/cases/2x2/meta");
+    for (const bool faulty : {false, true}) {
+        TraceOptions options;
+        options.folder = folder / (faulty ? "faulty" : "sound");
+        options.values = TraceValues::all;
+        TraceWriter writer(options);
+        for (const char* key : {"reference", "model", "prompt", "images"})
+            writer.describe(key, trace.header().at(key));
+        writer.begin_step("prefill", 0, trace.steps()[0].token_count);
+        for (const TraceEntry& entry : trace.entries()) {
+            if (entry.step != 0 || entry.dtype == "I64")
+                continue;
+            Values values = trace.load(entry).values;
+            for (float& value : values)
+                value = value < -1e30f ? std::bit_cast<float>(0xff7f0000u) : rounded(faulty && entry.name == module + ".gated" ? 1.1f * value : value);
+            RecordedRows rows = writer.begin(entry.name, axes_of(entry), entry.shape, "BF16", "", "");
+            rows.append(values.data(), entry.size());
+            rows.finish();
+        }
+        writer.finish();
+        const Trace half(options.folder);
+        CompareOptions compare;
+        compare.common = true;
+        compare.only = {"vision_model*", "multi_modal_projector"};
+        Comparison comparison = compare_traces(half, trace, compare);
+        CHECK(comparison.same);
+        CHECK(comparison.rounding == "BF16");
+        const Explanation explanation = explain(comparison, half, trace, {});
+        for (const Fault& fault : explanation.faults)
+            UNSCOPED_INFO(comparison.tensors[static_cast<std::size_t>(fault.index)].name << ": " << fault.text);
+        CHECK(comparison.same == !faulty);
+        if (faulty) {
+            REQUIRE(explanation.faults.size() == 2);   // the gate, and the sum that the test did not change with it
+            CHECK(comparison.tensors[static_cast<std::size_t>(comparison.first_different)].name == module + ".gated");
+            CHECK_THAT(explanation.faults[0].text, ContainsSubstring("the branch is multiplied by"));
+        }
+    }
+}
+
+TEST_CASE("page: what comes from a trace is text", "[explain][hostile]")
+{
+    CHECK(html_text("<script>alert('x')</script>&\"") == "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;");
+    CHECK(html_text(std::string("a\0b\x01\x7f\n\t", 7)) == "a\xef\xbf\xbd" "b\xef\xbf\xbd\xef\xbf\xbd\n\t");
+    CHECK(html_text("\xc3\xa9 \xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xef\xbf\xbf") ==
+          "\xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd");
+}
+
+TEST_CASE("numbers in plain decimals are read as the nearest float", "[explain]")
+{
+    // Written by the recorder as the shortest decimal that reads back, or with more digits; the reader must agree with strtof.
+    Values values;
+    std::uint32_t bits = 12345;
+    for (int i = 0; i < 20000; ++i) {
+        bits = bits * 1664525u + 1013904223u;
+        values.push_back(std::ldexp(static_cast<float>(static_cast<std::int32_t>(bits)), static_cast<int>(bits >> 7) % 20 - 40));
+    }
+    const TemporaryFolder folder;
+    TraceOptions options;
+    options.folder = folder / "run";
+    options.values = TraceValues::all;
+    TraceWriter writer(options);
+    writer.begin_step("prefill", 0, 1);
+    writer.recorder()("x", "number", {values.data(), {static_cast<std::int64_t>(values.size())}});
+    writer.finish();
+    const Trace trace(folder / "run");
+    CHECK(trace.load(trace.entries()[0]).values == values);
+    for (const char* text : {"16777217", "16777217.0", "16777219.00000", "0.1", "-0", "-0.0", "0.30000001192092896", "9007199254740993", "1.00000005960464", "1.000000059604645", "123456789012345", "0.00000000000001"}) {
+        write_part(folder / "one", {{}}, {"vision_model.layernorm_post"}, {});
+        const fs::path file = folder / "one/tensors/000-vision_model.layernorm_post.json";
+        std::string content = read_text(file);
+        const std::size_t begin = content.find("[\n", content.find("\"values\"")) + 2;
+        content.replace(begin, content.find(',', begin) - begin, text);
+        write_text(file, content);
+        const Trace one(folder / "one");
+        INFO(text);
+        CHECK(one.load(one.entries()[0]).values[0] == std::strtof(text, nullptr));
+    }
 }

@@ -34,7 +34,7 @@ std::string size_text(const TensorComparison& tensor)
 json cause_json(const Cause& cause)
 {
     const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
-    return {{"name", cause.name}, {"text", cause.text}, {"tensor", cause.tensor}, {"step", cause.step}, {"before", number(cause.before)},
+    return {{"name", cause.name.text()}, {"text", cause.text}, {"tensor", cause.tensor}, {"step", cause.step}, {"before", number(cause.before)},
             {"after", number(cause.after)}, {"also", cause.also}};
 }
 
@@ -43,7 +43,7 @@ json tested_json(const std::vector<Tested>& tested)
     json result = json::array();
     const auto number = [](double value) { return std::isfinite(value) && value >= 0 ? json(value) : json(nullptr); };
     for (const Tested& each : tested)
-        result.push_back({{"rule", each.rule}, {"cause", each.cause}, {"a", number(each.a)}, {"b", number(each.b)}});
+        result.push_back({{"rule", each.rule}, {"cause", each.cause.text()}, {"a", number(each.a)}, {"b", number(each.b)}});
     return result;
 }
 
@@ -115,7 +115,7 @@ void print_explanation(std::ostream& out, const Explanation& explanation, const 
         const std::string more = fault.also.empty() ? "" : fmt::format(" (and {} more of its kind)", fault.also.size());
         out << fmt::format("\n{}: step {}, {}{}\n", i == 0 ? "Fault" : fmt::format("Fault {}, not explained by those before it", i + 1), tensor.step, tensor.name, more);
         if (fault.cause >= 0)
-            out << fmt::format("  likely cause: {}\n", explanation.causes[static_cast<std::size_t>(fault.cause)].name);
+            out << fmt::format("  likely cause: {}\n", explanation.causes[static_cast<std::size_t>(fault.cause)].name.text());
         out << fmt::format("  {}\n", fault.text);
     }
     if (explanation.faults.size() > faults_shown)
@@ -150,7 +150,7 @@ void add_explanation(const Explanation& explanation, const Comparison& compariso
         result["faults"].push_back({{"name", tensor.name}, {"step", tensor.step}, {"text", fault.text}, {"also", also}, {"cause", nullptr},
                                     {"tested", tested_json(explanation.of_tensor.at(fault.index).tested)}});
         if (fault.cause >= 0)
-            result["faults"].back()["cause"] = explanation.causes[static_cast<std::size_t>(fault.cause)].name;
+            result["faults"].back()["cause"] = explanation.causes[static_cast<std::size_t>(fault.cause)].name.text();
     }
     result["explained"] = {{"computed_again", explanation.count(Verdict::explained)}, {"passed_on", explanation.count(Verdict::likely)},
                            {"faults", explanation.count(Verdict::fault)}, {"unknown", explanation.count(Verdict::unknown)}, {"with_weights", explanation.with_weights}};

@@ -105,7 +105,7 @@ std::string tested_table(const std::vector<Tested>& tested)
     const auto off = [](double value) { return value < 0 ? "" : real_text(value); };
     for (const Tested& each : tested)
         text += fmt::format("<tr{}><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
-                            (each.a >= 0 && each.a == least_a) || (each.b >= 0 && each.b == least_b) ? " class=\"best\"" : "", html_text(each.rule), html_text(each.cause),
+                            (each.a >= 0 && each.a == least_a) || (each.b >= 0 && each.b == least_b) ? " class=\"best\"" : "", html_text(each.rule), each.cause.text(),
                             off(each.a), off(each.b));
     return text + "</tbody></table></div></details>";
 }
@@ -124,7 +124,7 @@ std::string faults_section(const Comparison& comparison)
         text += fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span>{}</h3>", tensor.step, html_text(tensor.name),
                             fault.also.empty() ? "" : fmt::format(" and {} more of its kind", fault.also.size()));
         if (fault.cause >= 0)
-            text += fmt::format("<p><span class=\"cause\">{}</span></p>", html_text(explanation->causes[static_cast<std::size_t>(fault.cause)].name));
+            text += fmt::format("<p><span class=\"cause\">{}</span></p>", explanation->causes[static_cast<std::size_t>(fault.cause)].name.text());
         text += fmt::format("<p>{}</p>", html_text(fault.text));
         if (const std::vector<Tested>& tested = explanation->of_tensor.at(fault.index).tested; !tested.empty())
             text += tested_table(tested);

@@ -74,7 +74,7 @@ Gate fit_gate(const Numbers& x, const Numbers& y, const std::string& dtype, cons
 }
 
 struct GateMistake {
-    const char* cause;
+    CauseName cause;
     const char* text;
     Function of_right;   // what the factor becomes, from the right one, tanh(gate)
 };
@@ -93,6 +93,17 @@ const std::vector<GateMistake>& gate_mistakes()
     return mistakes;
 }
 
+// tanh of the checkpoint's gate in front of this tensor; nothing where there is no checkpoint, or no such gate in it.
+std::optional<double> factor_by_checkpoint(const Side& side, const NameParts& parts)
+{
+    if (!side.weights())
+        return std::nullopt;
+    const bool attention = parts.leaf.find("attn") != std::string::npos;
+    const char* const name = parts.vision ? attention ? "gate_attn" : "gate_ffn" : attention ? "cross_attn_attn_gate" : "cross_attn_mlp_gate";
+    const auto gate = side.weights()->find(parts.module, name);
+    return gate && gate->size() == 1 ? std::optional(std::tanh(static_cast<double>(gate->front()))) : std::nullopt;
+}
+
 // Two factors, unequal: which mistake turns the other one's into the odd one's? The checkpoint says which is right.
 Judgement name_gate(const Pair& pair, const Gate& a, const Gate& b, double scale)
 {
@@ -100,8 +111,11 @@ Judgement name_gate(const Pair& pair, const Gate& a, const Gate& b, double scale
     judgement.verdict = Verdict::fault;
     judgement.text = fmt::format("the branch is multiplied by {:.6g} in a, by {:.6g} in b", a.factor, b.factor);
     const double before = std::fabs(a.factor - b.factor) * scale;
+    const std::optional<double> known = factor_by_checkpoint(pair.a, split_name(pair.name));
     for (const bool odd_is_a : {true, false}) {
         const double odd = odd_is_a ? a.factor : b.factor, right = odd_is_a ? b.factor : a.factor;
+        if (known && std::fabs(*known - odd) < std::fabs(*known - right))
+            continue;
         for (const GateMistake& mistake : gate_mistakes()) {
             const double factor = mistake.of_right(right), after = std::fabs(factor - odd) * scale;
             if (!std::isfinite(factor))
@@ -251,16 +265,16 @@ Judgement judge_sum(const Pair& pair, const NameParts& parts)
             std::copy_n(x->values.begin() + tile * width, width, filled->values.begin() + tile * wide);
         return filled;
     };
-    const auto rule = [&](const char* cause, std::string text, const std::string& x, const std::string& y, double factor) {
-        return Rule{cause, std::move(text), [=](const Side& side) {
+    const auto rule = [&](CauseName cause, std::string text, const std::string& x, const std::string& y, double factor) {
+        return StepRule{cause, std::move(text), [=](const Side& side) {
             return combine(padded(side, x), padded(side, y), [factor](double in, double add) { return in + factor * add; });
         }};
     };
-    const auto only = [&](const char* cause, std::string text, const std::string& x) {
-        return Rule{cause, std::move(text), [=](const Side& side) { return map_of(padded(side, x), [](double v) { return v; }); }};
+    const auto only = [&](CauseName cause, std::string text, const std::string& x) {
+        return StepRule{cause, std::move(text), [=](const Side& side) { return map_of(padded(side, x), [](double v) { return v; }); }};
     };
     const std::string normed = parts.module + (after_attention ? ".input_layernorm" : ".post_attention_layernorm");
-    std::vector<Rule> rules{rule("", from + " + " + branch, from, branch, 1), only("residual_missing", "the branch alone, nothing added", branch),
+    std::vector<StepRule> rules{rule("", from + " + " + branch, from, branch, 1), only("residual_missing", "the branch alone, nothing added", branch),
                             only("branch_missing", from + " as it is, the branch left out", from),
                             rule("residual_after_norm", "the normalised state + the branch", normed, branch, 1),
                             rule("branch_sign", from + " minus the branch", from, branch, -1), rule("branch_twice", from + " + twice the branch", from, branch, 2)};
@@ -274,24 +288,24 @@ Judgement judge_sum(const Pair& pair, const NameParts& parts)
 Judgement judge_activation(const Pair& pair, const NameParts& parts)
 {
     const std::string from = parts.module + (parts.vision ? ".mlp.fc1" : ".mlp.gate_proj");
-    const char* const cause = parts.vision ? "exact_gelu" : "mlp_activation";
-    const auto rule = [&](const char* name, const char* text, double (*f)(double), const std::string& x) {
-        return Rule{name, text, [=](const Side& side) { return map_of(side.find(x), f); }};
+    const CauseName cause = parts.vision ? CauseName("exact_gelu") : CauseName("mlp_activation");
+    const auto rule = [&](CauseName name, const char* text, double (*f)(double), const std::string& x) {
+        return StepRule{name, text, [=](const Side& side) { return map_of(side.find(x), f); }};
     };
-    std::vector<Rule> rules{rule(cause, "exact (erf) GELU", erf_gelu, from), rule(cause, "tanh GELU", tanh_gelu, from), rule(cause, "quick GELU", quick_gelu, from),
+    std::vector<StepRule> rules{rule(cause, "exact (erf) GELU", erf_gelu, from), rule(cause, "tanh GELU", tanh_gelu, from), rule(cause, "quick GELU", quick_gelu, from),
                             rule(cause, "SiLU", silu, from), rule(cause, "ReLU", relu, from)};
     if (!parts.vision)
         rules.push_back(rule("gate_and_up_swapped", "SiLU of up_proj", silu, parts.module + ".mlp.up_proj"));
     std::swap(rules[0], rules[parts.vision ? 0 : 3]);   // the references' own comes first
-    rules[0].cause.clear();
+    rules[0].cause = {};
     return judge_by_rules(pair, rules);
 }
 
 Judgement judge_mlp_product(const Pair& pair, const NameParts& parts)
 {
     const std::string mlp = parts.module + ".mlp.";
-    const auto product = [&](const char* cause, const char* text, const char* x, const char* y) {
-        return Rule{cause, text, [=](const Side& side) { return combine(side.find(mlp + x), side.find(mlp + y), [](double p, double q) { return p * q; }); }};
+    const auto product = [&](CauseName cause, const char* text, const char* x, const char* y) {
+        return StepRule{cause, text, [=](const Side& side) { return combine(side.find(mlp + x), side.find(mlp + y), [](double p, double q) { return p * q; }); }};
     };
     return judge_by_rules(pair, {product("", "act_fn x up_proj", "act_fn", "up_proj"),
                                  product("gate_and_up_swapped", "act_fn x gate_proj", "act_fn", "gate_proj"),

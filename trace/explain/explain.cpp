@@ -80,7 +80,8 @@ Judgement judge_one(const Comparison& comparison, const Places& places, const Pa
         judgement.verdict = Verdict::fault;
         judgement.text = "what goes in agrees, what comes out does not" + (judgement.text.empty() ? "" : " (" + judgement.text + ")");
     }
-    if (judgement.causes.empty() && (first || agree == 1) && judgement.verdict != Verdict::explained) {
+    const bool whole_numbers = pair.b.entry(pair.name)->dtype == "I64";   // ids and masks: a factor or a turn of them means nothing
+    if (judgement.causes.empty() && (first || agree == 1) && judgement.verdict != Verdict::explained && !whole_numbers) {
         judgement.causes = test_relations(pair, judgement.tested);
         if (!judgement.causes.empty()) {
             judgement.verdict = Verdict::fault;
@@ -90,6 +91,14 @@ Judgement judge_one(const Comparison& comparison, const Places& places, const Pa
     return judgement;
 }
 
+// Prompts of other lengths have nothing to compare number by number, but ids say what became of the prompt.
+bool worth_judging(const Comparison& comparison, const TensorComparison& tensor)
+{
+    if (tensor.how.empty())
+        return tensor.name == "input_ids" || tensor.name == "language_model.embed_tokens";
+    return !tensor.same || (comparison.rounding != "F32" && tensor.max_error != 0);
+}
+
 // Tensors that stand together in a layer ask for the same inputs: one group, one pair of sides that remember them.
 std::vector<std::vector<std::int64_t>> group_by_layer(const Comparison& comparison)
 {
@@ -97,7 +106,7 @@ std::vector<std::vector<std::int64_t>> group_by_layer(const Comparison& comparis
     std::string last;
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i) {
         const TensorComparison& tensor = comparison.tensors[i];
-        if ((tensor.same && comparison.rounding == "F32") || tensor.how.empty() || (tensor.same && tensor.max_error == 0))
+        if (!worth_judging(comparison, tensor))
             continue;
         const std::string group = fmt::format("{} {}", tensor.step, split_name(tensor.name).module);
         if (group != last)
@@ -122,8 +131,8 @@ void gather(const Comparison& comparison, Explanation& explanation)
         if (judgement.verdict != Verdict::fault)
             continue;
         const std::string& name = comparison.tensors[static_cast<std::size_t>(index)].name;
-        const std::string cause = judgement.causes.empty() ? "" : judgement.causes.front().name;
-        const auto [place, is_new] = fault_of.emplace(kind_of(name) + " " + cause, explanation.faults.size());
+        const CauseName cause = judgement.causes.empty() ? CauseName() : judgement.causes.front().name;
+        const auto [place, is_new] = fault_of.emplace(fmt::format("{} {}", kind_of(name), cause.text()), explanation.faults.size());
         if (!is_new) {
             Fault& fault = explanation.faults[place->second];
             fault.also.push_back(index);

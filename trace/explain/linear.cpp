@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "trace/explain/least_squares.h"
 #include "trace/explain/steps.h"
 
 namespace pictor {
@@ -68,61 +69,98 @@ std::optional<Rows> rows_of_step(const Side& side, const std::string& name)
     return rows;
 }
 
-using RowOrder = std::function<std::int64_t(std::int64_t out)>;   // which row of W makes output `out`
+// A product with the checkpoint's weights, and what can be mistaken in it.
+struct Product {
+    std::string module;                                  // whose weights
+    std::function<std::int64_t(std::int64_t out)> row;   // which row of W makes output `out`; empty: that one
+    std::function<std::int64_t(std::int64_t in)> column; // which column of W meets input `in`; empty: that one
+    bool with_bias = true, zero_unseen = false, transposed = false;
+};
 
-Predicted product(const Side& side, const std::string& name, const std::string& module, const RowOrder& order, bool with_bias, bool zero_unseen, bool transposed)
+struct NamedProduct {
+    CauseName cause;
+    const char* text;
+    Product how;
+};
+
+Predicted product(const Side& side, const std::string& name, const Product& how)
 {
     const auto rows = rows_of_step(side, name);
     if (!rows || !side.weights())
         return std::nullopt;
-    const auto weight = side.weights()->find(module, "weight"), bias = side.weights()->find(module, "bias");
-    if (!weight || static_cast<std::int64_t>(weight->size()) != rows->d_in * rows->d_out || (transposed && rows->d_in != rows->d_out))
+    const std::int64_t d_in = rows->d_in, d_out = rows->d_out;
+    const auto weight = side.weights()->find(how.module, "weight"), bias = side.weights()->find(how.module, "bias");
+    if (!weight || static_cast<std::int64_t>(weight->size()) != d_in * d_out || (how.transposed && d_in != d_out) || (!how.with_bias && !bias))
         return std::nullopt;
-    if (!with_bias && !bias)
+    const std::vector<char> sees = how.zero_unseen ? rows_that_see(side) : std::vector<char>{};
+    if (how.zero_unseen && static_cast<std::int64_t>(sees.size()) != rows->n)
         return std::nullopt;
-    const std::vector<char> sees = zero_unseen ? rows_that_see(side) : std::vector<char>{};
-    if (zero_unseen && static_cast<std::int64_t>(sees.size()) != rows->n)
-        return std::nullopt;
-    const double work = static_cast<double>(rows->n) * static_cast<double>(rows->d_in) * static_cast<double>(rows->d_out);
+    const bool add_bias = how.with_bias && bias && static_cast<std::int64_t>(bias->size()) == d_out;
+    const double work = static_cast<double>(rows->n) * static_cast<double>(d_in) * static_cast<double>(d_out);
     const auto stride = std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(work / most_work)));
     TraceTensor y{rows->y->shape, std::vector<float>(rows->y->values.size(), not_computed)};
-    for (std::int64_t out = 0; out < rows->d_out; out += stride) {
-        const std::int64_t from = order(out);
+    std::vector<float> weights_of_out(static_cast<std::size_t>(d_in));
+    for (std::int64_t out = 0; out < d_out; out += stride) {
+        const std::int64_t from = how.row ? how.row(out) : out;
+        for (std::int64_t in = 0; in < d_in; ++in) {
+            const std::int64_t column = how.column ? how.column(in) : in;
+            weights_of_out[static_cast<std::size_t>(in)] = (*weight)[static_cast<std::size_t>(how.transposed ? column * d_out + from : from * d_in + column)];
+        }
         for (std::int64_t row = 0; row < rows->n; ++row) {
-            const bool silent = zero_unseen && !sees[static_cast<std::size_t>(row)];
-            const float* const x = rows->x->values.data() + row * rows->d_in;
-            double sum = with_bias && bias && static_cast<std::int64_t>(bias->size()) == rows->d_out ? (*bias)[static_cast<std::size_t>(from)] : 0;
-            for (std::int64_t in = 0; in < rows->d_in && !silent; ++in)
-                sum += static_cast<double>(x[in]) * (*weight)[static_cast<std::size_t>(transposed ? in * rows->d_out + from : from * rows->d_in + in)];
-            y.values[static_cast<std::size_t>(row * rows->d_out + out)] = static_cast<float>(sum);
+            const bool silent = how.zero_unseen && !sees[static_cast<std::size_t>(row)];
+            const float* const x = rows->x->values.data() + row * d_in;
+            double sum = add_bias ? (*bias)[static_cast<std::size_t>(from)] : 0;
+            for (std::int64_t in = 0; in < d_in && !silent; ++in)
+                sum += static_cast<double>(x[in]) * weights_of_out[static_cast<std::size_t>(in)];
+            y.values[static_cast<std::size_t>(row * d_out + out)] = static_cast<float>(sum);
         }
     }
     return y;
 }
 
-std::vector<Rule> weight_rules(const Pair& pair, const NameParts& parts)
+// Queries and keys of Meta's own files have each head's channels in another order, and heads can be cut the wrong way.
+void add_head_orders(const TraceEntry& entry, const Product& plain, std::vector<NamedProduct>& products)
+{
+    const std::int64_t d = entry.shape.back(), heads = entry.shape[entry.shape.size() - 2], half = d / 2;
+    Product interleaved = plain, pulled = plain, swapped = plain;
+    interleaved.row = [=](std::int64_t out) { return out / d * d + out % d % 2 * half + out % d / 2; };
+    pulled.row = [=](std::int64_t out) { return out / d * d + out % d % half * 2 + out % d / half; };
+    swapped.row = [=](std::int64_t out) { return out % d * heads + out / d; };
+    products.push_back({"query_key_permutation", "W x with each head's halves interleaved", interleaved});
+    products.push_back({"query_key_permutation", "W x with each head's neighbours pulled into halves", pulled});
+    products.push_back({"heads_and_channels_swapped", "W x cut into channels first, then heads", swapped});
+}
+
+std::vector<StepRule> weight_rules(const Pair& pair, const NameParts& parts)
 {
     const std::string name = pair.name;
-    const RowOrder plain = [](std::int64_t out) { return out; };
-    const auto rule = [&](const char* cause, const char* text, RowOrder order, bool with_bias, bool zero_unseen, bool transposed) {
-        return Rule{cause, text, [=](const Side& side) { return product(side, name, name, order, with_bias, zero_unseen, transposed); }};
-    };
-    std::vector<Rule> rules{rule("", "W x (+ b) by the checkpoint", plain, true, false, false)};
+    const TraceEntry* const entry = pair.b.entry(name);
+    const Numbers pixels = pair.b.find("pixel_values");
+    Product plain{name, {}, {}}, without_bias = plain, silenced = plain, transposed = plain, blue_first = plain;
+    without_bias.with_bias = false;
+    silenced.zero_unseen = true;
+    transposed.transposed = true;
+    std::vector<NamedProduct> products{{"", "W x (+ b) by the checkpoint", plain}};
     if (parts.leaf == "cross_attn.o_proj")
-        rules.push_back(rule("row_mask", "W x with rows that see nothing set to zero first", plain, true, true, false));
-    if (const TraceEntry* entry = pair.b.entry(name); entry && parts.leaf.ends_with("_proj") && entry->shape.size() >= 3 && entry->shape.back() % 2 == 0) {
-        const std::int64_t d = entry->shape.back(), heads = entry->shape[entry->shape.size() - 2], half = d / 2;
-        rules.push_back(rule("query_key_permutation", "W x with each head's halves interleaved", [=](std::int64_t out) { return out / d * d + out % d % 2 * half + out % d / 2; }, true, false, false));
-        rules.push_back(rule("query_key_permutation", "W x with each head's neighbours pulled into halves", [=](std::int64_t out) { return out / d * d + out % d % half * 2 + out % d / half; }, true, false, false));
-        rules.push_back(rule("heads_and_channels_swapped", "W x cut into channels first, then heads", [=](std::int64_t out) { return out % d * heads + out / d; }, true, false, false));
-    }
+        products.push_back({"row_mask", "W x with rows that see nothing set to zero first", silenced});
+    if (entry && parts.leaf.ends_with("_proj") && entry->shape.size() >= 3 && entry->shape.back() % 2 == 0)
+        add_head_orders(*entry, plain, products);
     for (const std::int64_t layer : {parts.layer + 1, parts.layer - 1})
         if (!parts.module.empty() && layer >= 0) {
-            const std::string other = fmt::format("{}{}.{}", parts.module.substr(0, parts.module.rfind('.') + 1), layer, parts.leaf);
-            rules.push_back({"layers_shifted", fmt::format("W x by the weights of layer {}", layer), [=](const Side& side) { return product(side, name, other, plain, true, false, false); }});
+            Product other = plain;
+            other.module = fmt::format("{}{}.{}", parts.module.substr(0, parts.module.rfind('.') + 1), layer, parts.leaf);
+            products.push_back({"layers_shifted", layer > parts.layer ? "W x by the weights of the next layer" : "W x by the weights of the layer before", other});
         }
-    rules.push_back(rule("bias_missing", "W x without the bias", plain, false, false, false));
-    rules.push_back(rule("weight_transposed", "W transposed x", plain, true, false, true));
+    if (name == "vision_model.patch_embedding" && pixels && pixels->shape.size() == 5 && pixels->shape[2] == 3) {
+        const auto rows = rows_of_step(pair.b, name);
+        blue_first.column = [of_colour = rows ? rows->d_in / 3 : 1](std::int64_t in) { return (2 - in / of_colour) * of_colour + in % of_colour; };
+        products.push_back({"colour_order", "W x with the colours in the order blue, green, red", blue_first});
+    }
+    products.push_back({"bias_missing", "W x without the bias", without_bias});
+    products.push_back({"weight_transposed", "W transposed x", transposed});
+    std::vector<StepRule> rules;
+    for (const auto& [cause, text, how] : products)
+        rules.push_back({cause, text, [name, how = how](const Side& side) { return product(side, name, how); }});
     return rules;
 }
 
@@ -196,8 +234,7 @@ std::optional<double> residual_of_one_map(const Rows& a, const Rows& b)
     const double work = static_cast<double>(a.n + b.n) * static_cast<double>(d) * static_cast<double>(d + 2 * a.d_out);
     if (a.n < d + d / 4 + 2 || work > most_fit_work)
         return std::nullopt;
-    const auto size = static_cast<std::size_t>(d);
-    std::vector<double> gram(size * size), right(size * static_cast<std::size_t>(a.d_out)), x(size);
+    std::vector<double> x(static_cast<std::size_t>(d));
     const auto for_rows = [&](const auto& visit) {
         for (const Rows* rows : {&a, &b})
             for (std::int64_t row = 0; row < rows->n; ++row) {
@@ -206,53 +243,14 @@ std::optional<double> residual_of_one_map(const Rows& a, const Rows& b)
                 visit(rows->y->values.data() + row * rows->d_out);
             }
     };
-    for_rows([&](const float* y) {
-        for (std::size_t i = 0; i < size; ++i) {
-            for (std::size_t j = 0; j <= i; ++j)
-                gram[i * size + j] += x[i] * x[j];
-            for (std::int64_t o = 0; o < a.d_out; ++o)
-                right[i * static_cast<std::size_t>(a.d_out) + static_cast<std::size_t>(o)] += x[i] * y[o];
-        }
-    });
-    // Cholesky; a direction that no row takes gets no weight.
-    double largest = 0;
-    for (std::size_t i = 0; i < size; ++i)
-        largest = std::max(largest, gram[i * size + i]);
-    const auto width = static_cast<std::size_t>(a.d_out);
-    std::vector<char> used(size, 1);
-    for (std::size_t i = 0; i < size; ++i) {
-        for (std::size_t j = 0; j <= i; ++j) {
-            double sum = gram[i * size + j];
-            for (std::size_t k = 0; k < j; ++k)
-                sum -= gram[i * size + k] * gram[j * size + k];
-            if (i == j) {
-                used[i] = sum > 1e-11 * largest;
-                gram[i * size + i] = used[i] ? std::sqrt(sum) : 1;
-            } else
-                gram[i * size + j] = used[j] ? sum / gram[j * size + j] : 0;
-        }
-        for (std::size_t o = 0; o < width; ++o) {
-            double sum = right[i * width + o];
-            for (std::size_t k = 0; k < i; ++k)
-                sum -= gram[i * size + k] * right[k * width + o];
-            right[i * width + o] = used[i] ? sum / gram[i * size + i] : 0;
-        }
-    }
-    for (std::size_t i = size; i-- > 0;)
-        for (std::size_t o = 0; o < width; ++o) {
-            double sum = right[i * width + o];
-            for (std::size_t k = i + 1; k < size; ++k)
-                sum -= gram[k * size + i] * right[k * width + o];
-            right[i * width + o] = used[i] ? sum / gram[i * size + i] : 0;
-        }
+    LeastSquares map(x.size(), static_cast<std::size_t>(a.d_out));
+    for_rows([&](const float* y) { map.add(x, y); });
+    map.solve();
     double worst = 0;
     for_rows([&](const float* y) {
-        for (std::size_t o = 0; o < width; ++o) {
-            double sum = -static_cast<double>(y[o]);
-            for (std::size_t i = 0; i < size; ++i)
-                sum += x[i] * right[i * width + o];
-            worst = std::max(worst, std::fabs(sum));
-        }
+        const std::vector<double> fitted = map.predict(x);
+        for (std::size_t out = 0; out < fitted.size(); ++out)
+            worst = std::max(worst, std::fabs(fitted[out] - y[out]));
     });
     return std::isfinite(worst) ? std::optional(worst) : std::nullopt;
 }

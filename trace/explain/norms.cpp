@@ -14,7 +14,8 @@ constexpr std::int64_t least_rows = 4;
 constexpr double nearly_no_eps = 1e-12;
 
 struct NormRule {
-    std::string cause, text;
+    CauseName cause;
+    std::string text;
     bool centred = false;     // LayerNorm: the mean taken off, and a bias
     double eps = 1e-5;
     bool identity = false;    // no norm at all
@@ -119,7 +120,7 @@ std::vector<NormRule> norm_rules(const Pair& pair, const NameParts& parts, bool 
     const bool around = parts.module.empty() && centred;   // the norms around the vision layers know only 1e-5
     const double eps = centred ? around ? 1e-5 : pair.a.facts().layer_norm_eps : pair.a.facts().rms_eps;
     const bool of_heads = parts.leaf.ends_with("q_norm") || parts.leaf.ends_with("k_norm");
-    const char* const missing = of_heads ? "query_and_key_norms" : "norm_missing";
+    const CauseName missing = of_heads ? CauseName("query_and_key_norms") : CauseName("norm_missing");
     std::vector<NormRule> rules{{"", fmt::format("{} with eps {:g}", centred ? "LayerNorm" : "RMSNorm", eps), centred, eps}};
     for (double other : {1e-5, 1e-6, 1e-3, nearly_no_eps})
         if (other != eps)
@@ -189,17 +190,19 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
     const Misfit error = misfit(with_others, *y_a);
     if (error.max <= floor)
         return judgement;
-    Fit plus_one = b;
-    for (double& weight : plus_one.weight)
-        weight += 1;
-    const Misfit one_more = misfit(apply_norm(*input_a, *y_a, plus_one, rule), *y_a);
     judgement.verdict = Verdict::fault;
     Cause cause{"norm_weight", "", pair.name, pair.a.step(), error.max, 0, {}};
     cause.text = fmt::format("both are {}, with other weights: with those that b's rows tell, a's numbers are {} off", rule.text, amount(error.max));
-    if (one_more.max <= floor) {
+    for (const double more : {1.0, -1.0}) {   // a's are b's and 1, or the other way round
+        Fit shifted = b;
+        for (double& weight : shifted.weight)
+            weight += more;
+        const Misfit one_more = misfit(apply_norm(*input_a, *y_a, shifted, rule), *y_a);
+        if (one_more.max > floor)
+            continue;
         cause.name = "norm_one_plus_weight";
         cause.after = one_more.max;
-        cause.text += fmt::format("; with 1 added to each weight, {}", amount(one_more.max));
+        cause.text += fmt::format("; with 1 {} each weight, {}", more > 0 ? "added to" : "taken off", amount(one_more.max));
     }
     judgement.text = cause.text;
     judgement.causes = {cause};
@@ -212,22 +215,23 @@ Judgement judge_norm(const Pair& pair, const NameParts& parts)
 {
     const bool centred = pair.name.rfind("vision_model", 0) == 0;
     const std::vector<NormRule> norms = norm_rules(pair, parts, centred);
-    std::vector<Rule> rules;
+    std::vector<StepRule> rules;
     for (const NormRule& norm : norms)
         rules.push_back({norm.cause, norm.text, [norm, name = pair.name](const Side& side) { return predict_norm(side, name, norm); }});
-    rules.push_back({parts.leaf.ends_with("q_norm") || parts.leaf.ends_with("k_norm") ? "query_and_key_norms" : "norm_missing", "its input as it is, no norm",
+    rules.push_back({parts.leaf.ends_with("q_norm") || parts.leaf.ends_with("k_norm") ? CauseName("query_and_key_norms") : CauseName("norm_missing"), "its input as it is, no norm",
                      [name = pair.name](const Side& side) -> Predicted {
                          const auto input = norm_input(side, name, side.step());
                          return input ? Predicted(*input->x) : std::nullopt;
                      }});
     if (parts.leaf.ends_with("cross_attn.q_norm"))
-        rules.push_back({"no_rope_on_cross_attention", "normalised, then turned by RoPE", [norm = norms.front(), name = pair.name](const Side& side) { return predict_turned_norm(side, name, norm); }});
+        rules.push_back({"no_rope_on_cross_attention", "normalised, then turned by RoPE",
+                         [norm = norms.front(), name = pair.name](const Side& side) { return predict_turned_norm(side, name, norm); }});
     Judgement judgement = judge_by_rules(pair, rules);
     if (judgement.verdict == Verdict::explained && !pair.a.weights())
         return compare_fits(pair, norms.front(), std::move(judgement));
     if (judgement.verdict == Verdict::fault && judgement.causes.empty()) {   // off the checkpoint's weights: by 1?
         const Judgement fitted = compare_fits(pair, norms.front(), judgement);
-        if (!fitted.causes.empty() && fitted.causes.front().name == "norm_one_plus_weight")
+        if (!fitted.causes.empty() && fitted.causes.front().name == CauseName("norm_one_plus_weight"))
             return fitted;
     }
     return judgement;

@@ -24,12 +24,25 @@ struct Followed {
     double floor = 0;
 };
 
-Followed follow(const Side& side, const std::string& name, const std::vector<Rule>& rules, const TraceTensor& found)
+// How far a trace's tensor is from a rule; of a sampled tensor only what it keeps.
+Misfit misfit_of_rule(const StepRule& rule, const Side& side, const std::string& name, const TraceTensor& found)
+{
+    Predicted predicted = rule.predict(side);
+    const TraceEntry& entry = *side.entry(name);
+    if (!predicted || entry.whole() || static_cast<std::int64_t>(predicted->values.size()) != entry.size())
+        return misfit(predicted, found);
+    TraceTensor kept{found.shape, {}};
+    for (std::int64_t i = 0; i < entry.sample.count; ++i)
+        kept.values.push_back(predicted->values[static_cast<std::size_t>(entry.sample.start + i * entry.sample.stride)]);
+    return misfit(kept, found);
+}
+
+Followed follow(const Side& side, const std::string& name, const std::vector<StepRule>& rules, const TraceTensor& found, double least_floor)
 {
     Followed result;
-    result.floor = rounding_floor(found, side.rounding_of(name));
-    for (const Rule& rule : rules)
-        result.misfits.push_back(misfit(rule.predict(side), found));
+    result.floor = std::max(least_floor, rounding_floor(found, side.rounding_of(name)));
+    for (const StepRule& rule : rules)
+        result.misfits.push_back(misfit_of_rule(rule, side, name, found));
     double best = std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < rules.size(); ++i) {
         const Misfit& each = result.misfits[i];
@@ -59,7 +72,7 @@ std::size_t common_rule(const Followed& a, const Followed& b, std::size_t none)
 double misfit_or_inf(const Misfit& misfit) { return misfit.measured ? misfit.max : std::numeric_limits<double>::infinity(); }
 
 // Each follows a rule of its own: the odd one is the one that leaves the references' rule.
-Cause name_the_odd_one(const Pair& pair, const std::vector<Rule>& rules, const Followed& a, const Followed& b)
+Cause name_the_odd_one(const Pair& pair, const std::vector<StepRule>& rules, const Followed& a, const Followed& b)
 {
     const std::size_t rule_a = a.rules.front(), rule_b = b.rules.front();
     const bool odd_is_a = !rules[rule_a].cause.empty() || rules[rule_b].cause.empty();
@@ -77,7 +90,7 @@ Cause name_the_odd_one(const Pair& pair, const std::vector<Rule>& rules, const F
     return cause;
 }
 
-std::string stray_text(const char* good, const char* stray, const std::vector<Rule>& rules, const Followed& follows, const Followed& strays)
+std::string stray_text(const char* good, const char* stray, const std::vector<StepRule>& rules, const Followed& follows, const Followed& strays)
 {
     const std::size_t rule = follows.rules.front();
     std::string text = fmt::format("{} is {} to {}; {} is {} away from it", good, rules[rule].text, amount(follows.misfits[rule].max), stray,
@@ -132,17 +145,18 @@ Misfit misfit(const Predicted& predicted, const TraceTensor& found)
     return result;
 }
 
-Judgement judge_by_rules(const Pair& pair, const std::vector<Rule>& rules)
+Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, double least_floor)
 {
     Judgement judgement;
-    const Numbers found_a = pair.a.find(pair.name), found_b = pair.b.find(pair.name);
+    const auto held = [&](const Side& side) { return side.entry(pair.name)->whole() ? side.find(pair.name) : side.find_sample(pair.name); };
+    const Numbers found_a = held(pair.a), found_b = held(pair.b);
     if (!found_a || !found_b) {
-        judgement.text = "not held whole in both traces, or too large to compute again";
+        judgement.text = "not held in both traces, or too large to compute again";
         return judgement;
     }
     // The usual case: both do what the references do, to a few units in the last place; no need to try the mistakes.
-    const Misfit usual_a = misfit(rules[0].predict(pair.a), *found_a);
-    const Misfit usual_b = usual_a.measured ? misfit(rules[0].predict(pair.b), *found_b) : Misfit{};
+    const Misfit usual_a = misfit_of_rule(rules[0], pair.a, pair.name, *found_a);
+    const Misfit usual_b = usual_a.measured ? misfit_of_rule(rules[0], pair.b, pair.name, *found_b) : Misfit{};
     if (usual_a.measured && usual_b.measured && usual_a.max <= plainly * rounding_floor(*found_a, pair.a.rounding_of(pair.name)) &&
         usual_b.max <= plainly * rounding_floor(*found_b, pair.b.rounding_of(pair.name))) {
         judgement.verdict = Verdict::explained;
@@ -150,12 +164,12 @@ Judgement judge_by_rules(const Pair& pair, const std::vector<Rule>& rules)
         judgement.tested.push_back({rules[0].text, rules[0].cause, usual_a.max, usual_b.max});
         return judgement;
     }
-    const Followed a = follow(pair.a, pair.name, rules, *found_a), b = follow(pair.b, pair.name, rules, *found_b);
+    const Followed a = follow(pair.a, pair.name, rules, *found_a, least_floor), b = follow(pair.b, pair.name, rules, *found_b, least_floor);
     for (std::size_t i = 0; i < rules.size(); ++i)
         if (a.misfits[i].measured || b.misfits[i].measured)
             judgement.tested.push_back({rules[i].text, rules[i].cause, a.misfits[i].measured ? a.misfits[i].max : -1, b.misfits[i].measured ? b.misfits[i].max : -1});
     if (!a.any_measured || !b.any_measured) {
-        judgement.text = "what it is computed from is not recorded in both traces";
+        judgement.text = "what it is computed from is not held whole in both traces";
         return judgement;
     }
     if (const std::size_t rule = common_rule(a, b, rules.size()); rule < rules.size()) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "trace/explain/causes.h"
 #include "trace/explain/side.h"
 #include "trace/policy.h"
 
@@ -21,7 +22,7 @@ enum class Verdict {
 };
 
 struct Cause {
-    std::string name;           // a trap's name where there is one
+    CauseName name;             // a trap's name where there is one
     std::string text;
     std::string tensor;
     std::int64_t step = 0;
@@ -32,7 +33,8 @@ struct Cause {
 
 // One hypothesis, and how far each trace is from it (negative: could not be computed there).
 struct Tested {
-    std::string rule, cause;
+    std::string rule;
+    CauseName cause;
     double a = -1, b = -1;
 };
 
@@ -45,8 +47,8 @@ struct Judgement {
 
 using Predicted = std::optional<TraceTensor>;
 
-struct Rule {
-    std::string cause;                              // empty: the references' own rule
+struct StepRule {
+    CauseName cause;                                // empty: the references' own rule
     std::string text;                               // "tanh GELU of fc1"
     std::function<Predicted(const Side&)> predict;  // nothing: an input is not recorded
 };
@@ -68,8 +70,9 @@ struct Pair {
     std::string name;   // of the tensor
 };
 
-// The first rule is the references'. Fault when the two follow different rules, or one follows none.
-Judgement judge_by_rules(const Pair& pair, const std::vector<Rule>& rules);
+// The first rule is the references'. Fault when the two follow different rules, or one follows none. Where a step's inputs
+// are rounded before it, its numbers may be off by `least_floor` however well it follows.
+Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, double least_floor = 0);
 
 // "3.1e-04", "no number" for infinity.
 std::string amount(double value);

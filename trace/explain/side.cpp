@@ -118,6 +118,14 @@ Numbers Side::find(const std::string& name, std::int64_t step) const
     return numbers;
 }
 
+Numbers Side::find_sample(const std::string& name) const
+{
+    const TraceEntry* own = entry(name);
+    if (!own || own->whole() || own->values != TraceValues::sample || own->size() > largest_)
+        return nullptr;
+    return std::make_shared<TraceTensor>(TraceTensor{{own->kept()}, trace_->load_kept(*own)});
+}
+
 Numbers Side::rows_so_far(const std::string& name) const
 {
     if (step_ == 0)
@@ -159,6 +167,16 @@ std::string Side::state_before_text_layer(std::int64_t layer) const
             return name;
     }
     return "language_model.embed_tokens";
+}
+
+std::pair<std::int64_t, std::int64_t> Side::grid_of(std::int64_t image) const
+{
+    const Numbers ids = find("aspect_ratio_ids", 0);
+    if (!ids || image >= static_cast<std::int64_t>(ids->values.size()))
+        return {0, 0};
+    const auto index = static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]) - 1;
+    return index >= 0 && index < static_cast<std::int64_t>(facts_->aspect_ratios.size()) ? facts_->aspect_ratios[static_cast<std::size_t>(index)]
+                                                                                        : std::pair<std::int64_t, std::int64_t>{0, 0};
 }
 
 NameParts split_name(const std::string& name)

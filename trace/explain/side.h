@@ -37,10 +37,15 @@ public:
     // nullptr: not recorded, not whole, or of more than `largest` numbers.
     Numbers find(const std::string& name) const { return find(name, step_); }
     Numbers find(const std::string& name, std::int64_t step) const;
+    // The kept numbers of a tensor that is not whole, in one row: element i stands at entry(name)->sample.start + i * stride.
+    Numbers find_sample(const std::string& name) const;
     // A tensor whose first axis grows with the sentence: the rows of every step so far. nullptr if one is missing.
     Numbers rows_so_far(const std::string& name) const;
     // The state that flows into layer `layer` of the text side; cross-attention layers that did not run are passed over.
     std::string state_before_text_layer(std::int64_t layer) const;
+
+    // Tiles [h][w] of a picture by its aspect ratio id; {0, 0}: not recorded, or no id of this model.
+    std::pair<std::int64_t, std::int64_t> grid_of(std::int64_t image) const;
 
     bool has(const std::string& name) const { return trace_->find(name, step_) != nullptr; }
     const TraceEntry* entry(const std::string& name) const { return trace_->find(name, step_); }

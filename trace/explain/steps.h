@@ -6,9 +6,11 @@
 
 namespace pictor {
 
+// masks.cpp
+Judgement judge_masked_scores(const Pair& pair, const NameParts& parts);
+
 // attention.cpp
 Judgement judge_scores(const Pair& pair, const NameParts& parts);
-Judgement judge_masked_scores(const Pair& pair, const NameParts& parts);
 Judgement judge_probs(const Pair& pair, const NameParts& parts);
 Judgement judge_context(const Pair& pair, const NameParts& parts);
 
@@ -27,14 +29,18 @@ Judgement judge_sum(const Pair& pair, const NameParts& parts);            // res
 Judgement judge_activation(const Pair& pair, const NameParts& parts);     // act_fn, activation_fn
 Judgement judge_mlp_product(const Pair& pair, const NameParts& parts);    // act_fn x up_proj
 
-// vision.cpp
+// positions.cpp
 Judgement judge_tile_embedding(const Pair& pair);                  // pre_tile_..., post_tile_...
 Judgement judge_positions(const Pair& pair);                       // gated_positional_embedding
+
+// kept_states.cpp
 Judgement judge_kept_states(const Pair& pair);                     // vision_model
+
+// pixels.cpp
+Judgement judge_pixels(const Pair& pair);
 
 // inputs.cpp
 Judgement judge_input_ids(const Pair& pair);
-Judgement judge_pixels(const Pair& pair);
 Judgement judge_aspect_ratio_ids(const Pair& pair);
 Judgement judge_cross_mask(const Pair& pair);
 Judgement judge_row_mask(const Pair& pair);

@@ -1,4 +1,4 @@
-// The vision side's own steps: what is added to tiles and patches, and the states kept for the projector.
+// What the vision side adds to tiles and patches: tile embeddings and positions.
 #include <algorithm>
 #include <cmath>
 
@@ -63,14 +63,6 @@ Patches with_tiles_from(const Patches& x, const std::function<std::int64_t(std::
     return result;
 }
 
-std::pair<std::int64_t, std::int64_t> grid_of(const Side& side, std::int64_t image)
-{
-    const Numbers ids = side.find("aspect_ratio_ids", 0);
-    const ModelFacts& facts = side.facts();
-    const auto index = ids && image < static_cast<std::int64_t>(ids->values.size()) ? static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]) - 1 : -1;
-    return index >= 0 && index < static_cast<std::int64_t>(facts.aspect_ratios.size()) ? facts.aspect_ratios[static_cast<std::size_t>(index)] : std::pair<std::int64_t, std::int64_t>{0, 0};
-}
-
 // The factor c of y = c x by least squares.
 double best_factor(const Patches& x, const Patches& y)
 {
@@ -91,7 +83,7 @@ Patches times(Patches x, double factor)
 
 // What b added, turned by a mistake, against what a added; then the other way round.
 struct AddedMistake {
-    const char* cause;
+    CauseName cause;
     const char* text;
     std::function<Patches(const Patches& right, const Patches& odd, const Side& side)> apply;
 };
@@ -121,7 +113,7 @@ Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, doubl
 Patches transpose_grid(const Patches& right, const Patches&, const Side& side)
 {
     return with_tiles_from(right, [&](std::int64_t image, std::int64_t tile) {
-        const auto [high, wide] = grid_of(side, image);
+        const auto [high, wide] = side.grid_of(image);
         return high * wide > tile ? tile % high * wide + tile / high : tile;   // laid out column by column
     });
 }
@@ -138,8 +130,8 @@ const std::vector<AddedMistake>& tile_mistakes()
          [](const Patches& right, const Patches&, const Side&) { return with_tiles_from(right, [](std::int64_t, std::int64_t tile) { return tile - 1; }); }},
         {"first_tile_everywhere", "to every tile the embedding of the first",
          [](const Patches& right, const Patches&, const Side&) { return with_tiles_from(right, [](std::int64_t, std::int64_t) { return std::int64_t{0}; }); }},
-        {"gate_without_tanh", "a constant multiple of the embeddings (another gate)",
-         [](const Patches& right, const Patches& odd, const Side&) { return times(right, best_factor(right, odd)); }}};
+        {"gate_without_tanh", "a constant multiple, larger than 1, of the embeddings (another gate)",
+         [](const Patches& right, const Patches& odd, const Side&) { return times(right, std::max(1.0, best_factor(right, odd))); }}};
     return mistakes;
 }
 
@@ -163,78 +155,144 @@ double floor_of(const Pair& pair)
     return rounding_floor(*pair.a.find(pair.name), pair.a.rounding_of(pair.name)) + rounding_floor(*pair.b.find(pair.name), pair.b.rounding_of(pair.name));
 }
 
-struct KeptRule {
-    const char* cause;
-    const char* text;
-    std::function<std::string(const ModelFacts&, std::int64_t layer)> state;
+// With the checkpoint the step itself is computed: the gate shares out between the table of tiles and, for positions, the
+// plain one.
+struct Shares {
+    double (*tiles)(double gate);
+    double (*plain)(double gate);
 };
 
-std::string vision_state(std::int64_t layers_done)
+struct PlaceInTable {
+    std::int64_t id = 0, tile = 0;   // tile -1: nothing is added
+};
+
+using PlaceOf = PlaceInTable (*)(const Side& side, std::int64_t image, PlaceInTable right);
+
+PlaceInTable right_place(const Side&, std::int64_t, PlaceInTable right) { return right; }
+PlaceInTable row_before(const Side&, std::int64_t, PlaceInTable right) { return {right.id - 1, right.tile}; }
+PlaceInTable from_the_last(const Side& side, std::int64_t, PlaceInTable right) { return {right.id, side.facts().max_tiles - 1 - right.tile}; }
+PlaceInTable tile_before(const Side&, std::int64_t, PlaceInTable right) { return {right.id, right.tile - 1}; }
+PlaceInTable first_tile(const Side&, std::int64_t, PlaceInTable right) { return {right.id, 0}; }
+
+PlaceInTable down_before_across(const Side& side, std::int64_t image, PlaceInTable right)
 {
-    return layers_done == 0 ? "vision_model.layernorm_pre" : fmt::format("vision_model.transformer.layers.{}", layers_done - 1);
+    const auto [high, wide] = side.grid_of(image);
+    return {right.id, high * wide > right.tile ? right.tile % high * wide + right.tile / high : right.tile};
 }
 
-const std::vector<KeptRule>& kept_rules()
+double tanh_of(double gate) { return std::tanh(gate); }
+double rest_of_tanh(double gate) { return 1 - std::tanh(gate); }
+double the_gate(double gate) { return gate; }
+double rest_of_gate(double gate) { return 1 - gate; }
+double one(double) { return 1; }
+double none(double) { return 0; }
+
+struct TableRule {
+    CauseName cause;
+    const char* text;
+    const char* plain_text;   // of positions
+    Shares shares;
+    PlaceOf place;
+};
+
+const std::vector<TableRule>& table_rules()
 {
-    static const std::vector<KeptRule> rules{
-        {"", "the INPUT of", [](const ModelFacts&, std::int64_t layer) { return vision_state(layer); }},
-        {"kept_states_off_by_one", "the OUTPUT of", [](const ModelFacts&, std::int64_t layer) { return vision_state(layer + 1); }},
-        {"kept_states_all_final", "the last local layer's output instead of the states of", [](const ModelFacts& facts, std::int64_t) { return vision_state(facts.n_vision_layers); }},
-        {"kept_states_all_final", "the output of layernorm_post instead of the states of", [](const ModelFacts&, std::int64_t) { return std::string("vision_model.layernorm_post"); }},
-        {"kept_states_all_final", "the final state again instead of the states of",
-         [](const ModelFacts& facts, std::int64_t) { return fmt::format("vision_model.global_transformer.layers.{}", facts.n_global_layers - 1); }},
-        {"kept_states_off_by_one", "the input of the layer before", [](const ModelFacts&, std::int64_t layer) { return vision_state(std::max<std::int64_t>(0, layer - 1)); }},
-        {"kept_states_off_by_one", "the output of the layer behind", [](const ModelFacts&, std::int64_t layer) { return vision_state(layer + 2); }}};
+    static const char* const rest = "1 - tanh(gate)";
+    static const Shares usual{tanh_of, rest_of_tanh};
+    static const std::vector<TableRule> rules{
+        {"", "tanh(gate) times the tile's embedding", rest, usual, right_place},
+        {"one_minus_tanh", "tanh(gate) times the tile's embedding", "1", {tanh_of, one}, right_place},
+        {"gate_without_tanh", "the gate itself times the tile's embedding", "1 - gate", {the_gate, rest_of_gate}, right_place},
+        {"gate_missing", "the tile's embedding whole, without a gate", "1", {one, one}, right_place},
+        {"gate_one_minus", "1 - tanh(gate) times the tile's embedding", "tanh(gate)", {rest_of_tanh, tanh_of}, right_place},
+        {"tile_embedding_missing", "no tile's embedding", rest, {none, rest_of_tanh}, right_place},
+        {"aspect_id_0", "tanh(gate) times the embedding of the id less one", rest, usual, row_before},
+        {"tiles_reversed", "tanh(gate) times the embeddings of the tiles in reverse", rest, usual, from_the_last},
+        {"tile_off_by_one", "tanh(gate) times the embeddings one tile late", rest, usual, tile_before},
+        {"first_tile_everywhere", "tanh(gate) times the first tile's embedding for every tile", rest, usual, first_tile},
+        {"tiles_high_before_wide", "tanh(gate) times the embeddings with the tiles laid out (w, h)", rest, usual, down_before_across}};
     return rules;
 }
 
-enum class Layout { interleaved, blocks, reversed };
-
-struct JoinRule {
-    const KeptRule* kept;
-    Layout layout;
-    bool final_first;
+// The checkpoint's numbers for one such step; empty tables: it has none, or they are too large.
+struct Tables {
+    std::shared_ptr<const std::vector<float>> gate, tiles, plain, class_token;
 };
 
-// [final | kept states], each state cut to the rows that are patches.
-Predicted join_states(const Side& side, const JoinRule& rule)
+Tables tables_of(const Side& side, const std::string& name)
 {
-    const ModelFacts& facts = side.facts();
-    const Numbers found = side.find("vision_model");
-    if (!found || found->shape.size() != 4 || facts.kept_layers.empty() || facts.n_global_layers == 0)
+    if (!side.weights())
+        return {};
+    const bool positions = name == "vision_model.gated_positional_embedding";
+    Tables tables{side.weights()->find(name, "gate"), side.weights()->find(name + (positions ? ".tile_embedding" : ".embedding"), "weight"), nullptr, nullptr};
+    if (positions) {
+        tables.plain = side.weights()->find(name, "embedding");
+        tables.class_token = side.weights()->find("vision_model", "class_embedding");
+    }
+    return tables;
+}
+
+// The step's input in the shape of its output: positions are added behind the class token, which each tile gets in front.
+Numbers with_class_token(const Numbers& in, const std::vector<std::int64_t>& shape, const Tables& tables)
+{
+    if (!in || in->shape.size() != 4 || shape.size() != 4 || in->shape == shape)
+        return in;
+    const std::int64_t d = shape[3], n_patches = in->shape[2];
+    if (in->shape != std::vector<std::int64_t>{shape[0], shape[1], shape[2] - 1, d} || !tables.class_token || static_cast<std::int64_t>(tables.class_token->size()) != d)
+        return nullptr;
+    auto result = std::make_shared<TraceTensor>(TraceTensor{shape, {}});
+    for (std::int64_t tile = 0; tile < shape[0] * shape[1]; ++tile) {
+        result->values.insert(result->values.end(), tables.class_token->begin(), tables.class_token->end());
+        result->values.insert(result->values.end(), in->values.begin() + tile * n_patches * d, in->values.begin() + (tile + 1) * n_patches * d);
+    }
+    return result;
+}
+
+Predicted add_from_tables(const Side& side, const std::string& name, const TableRule& rule)
+{
+    const TraceEntry* const entry = side.entry(name);
+    const Tables tables = tables_of(side, name);
+    const Numbers ids = side.find("aspect_ratio_ids", 0);
+    const Numbers in = entry ? with_class_token(side.find(inputs_of(side, name).front()), entry->shape, tables) : nullptr;
+    if (!ids || !in || in->shape.size() != 4 || in->shape != entry->shape || !tables.gate || tables.gate->empty() || !tables.tiles)
         return std::nullopt;
-    std::vector<Numbers> states{side.find(fmt::format("vision_model.global_transformer.layers.{}", facts.n_global_layers - 1))};
-    for (std::int64_t layer : facts.kept_layers)
-        states.push_back(side.find(rule.kept->state(facts, layer)));
-    const auto n_kept = static_cast<std::int64_t>(facts.kept_layers.size());
-    const std::int64_t tiles = found->shape[0] * found->shape[1], patches = found->shape[2], width = found->shape[3] / (n_kept + 1);
-    for (const Numbers& state : states)
-        if (!state || state->shape.size() != 4 || state->shape[0] * state->shape[1] != tiles || state->shape[2] < patches || state->shape[3] != width ||
-            width * (n_kept + 1) != found->shape[3])
-            return std::nullopt;
-    TraceTensor joined = *found;
-    const std::int64_t final_at = rule.final_first ? 0 : n_kept * width, kept_at = rule.final_first ? width : 0;
-    for (std::int64_t row = 0; row < tiles * patches; ++row) {
-        float* out = joined.values.data() + row * found->shape[3];
-        const auto value = [&](std::size_t state, std::int64_t channel) {
-            const TraceTensor& from = *states[state];
-            return from.values[static_cast<std::size_t>((row / patches * from.shape[2] + row % patches) * width + channel)];
-        };
-        for (std::int64_t channel = 0; channel < width; ++channel) {
-            out[final_at + channel] = value(0, channel);
-            for (std::int64_t kept = 0; kept < n_kept; ++kept) {
-                const std::int64_t at = rule.layout == Layout::interleaved ? channel * n_kept + kept
-                                      : rule.layout == Layout::blocks ? kept * width + channel : channel * n_kept + n_kept - 1 - kept;
-                out[kept_at + at] = value(static_cast<std::size_t>(kept) + 1, channel);
+    const std::int64_t n_images = in->shape[0], n_tiles = in->shape[1], n_patches = in->shape[2], d = in->shape[3];
+    const std::int64_t per_tile = tables.plain ? n_patches * d : d, n_rows = static_cast<std::int64_t>(tables.tiles->size()) / (n_tiles * per_tile);
+    if (static_cast<std::int64_t>(ids->values.size()) != n_images || (tables.plain && static_cast<std::int64_t>(tables.plain->size()) != per_tile))
+        return std::nullopt;
+    const double gate = tables.gate->front(), share = rule.shares.tiles(gate), rest = rule.shares.plain(gate);
+    TraceTensor out = *in;
+    for (std::int64_t image = 0; image < n_images; ++image)
+        for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
+            const PlaceInTable at = rule.place(side, image, {static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]), tile});
+            const bool known = at.id >= 0 && at.id < n_rows && at.tile >= 0 && at.tile < n_tiles;
+            const float* const row = tables.tiles->data() + (known ? (at.id * n_tiles + at.tile) * per_tile : 0);
+            float* const values = out.values.data() + (image * n_tiles + tile) * n_patches * d;
+            for (std::int64_t i = 0; i < n_patches * d; ++i) {
+                const double of_tile = known ? share * row[i % per_tile] : 0, plain = tables.plain ? rest * (*tables.plain)[static_cast<std::size_t>(i)] : 0;
+                values[i] = static_cast<float>(values[i] + of_tile + plain);
             }
         }
-    }
-    return joined;
+    return out;
+}
+
+// Nothing where the checkpoint cannot tell.
+std::optional<Judgement> judge_by_tables(const Pair& pair)
+{
+    std::vector<StepRule> rules;
+    const bool positions = pair.name == "vision_model.gated_positional_embedding";
+    for (const TableRule& rule : table_rules())
+        rules.push_back({rule.cause, "its input + " + std::string(rule.text) + (positions ? " + the plain positions times " + std::string(rule.plain_text) : ""), [&rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
+    Judgement judgement = judge_by_rules(pair, rules);
+    const bool named = judgement.verdict == Verdict::explained || !judgement.causes.empty();
+    return named ? std::optional(judgement) : std::nullopt;
 }
 
 // A step that adds an embedding: what each trace added is its output less its input.
 Judgement judge_added(const Pair& pair, const std::vector<AddedMistake>& mistakes, const std::string& what)
 {
+    if (std::optional<Judgement> known = judge_by_tables(pair))
+        return *known;
     const auto a = added(pair.a, pair.name), b = added(pair.b, pair.name);
     Judgement judgement;
     if (!a || !b || a->shape != b->shape) {
@@ -274,22 +332,6 @@ Judgement judge_positions(const Pair& pair)
             return result;
         }});
     return judge_added(pair, mistakes, "positions");
-}
-
-Judgement judge_kept_states(const Pair& pair)
-{
-    const std::string layers = fmt::format("layers {}", fmt::join(pair.b.facts().kept_layers, ", "));
-    std::vector<Rule> rules;
-    for (const bool final_first : {true, false})
-        for (const Layout layout : {Layout::interleaved, Layout::blocks, Layout::reversed})
-            for (const KeptRule& kept : kept_rules()) {
-                const bool usual = layout == Layout::interleaved && final_first;
-                const char* const where = layout == Layout::interleaved ? "interleaved by channel" : layout == Layout::blocks ? "one state behind the other" : "interleaved in reverse";
-                rules.push_back({usual ? kept.cause : layout == Layout::interleaved ? "final_state_last" : "interleaved_concat",
-                                 fmt::format("{}{} {}, {}", final_first ? "the final state and " : "", kept.text, layers, where) + (final_first ? "" : ", the final state last"),
-                                 [rule = JoinRule{&kept, layout, final_first}](const Side& side) { return join_states(side, rule); }});
-            }
-    return judge_by_rules(pair, rules);
 }
 
 }  // namespace pictor
