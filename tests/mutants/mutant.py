@@ -40,6 +40,17 @@ RUNS = {
     "sampling among two": ["--prompt", "What is your name?", "--temperature", "100", "--top-k", "2", "--seed", "11", "--max-new-tokens", "12"],
     "sampling of a share": ["--prompt", "What is your name?", "--temperature", "30", "--top-p", "0.1", "--seed", "11", "--max-new-tokens", "12"],
 }
+# What the shipped model never meets needs a model of its own: edited_models.py.
+RARE_TOKENS, METAS_TOKENIZER = ["--model", "edited/rare-tokens"], ["--model", "edited/metas-tokenizer"]
+RUNS |= {
+    "a whole piece that no merges make": [*RARE_TOKENS, "--prompt", "zqx"],
+    "Mongolian vowel separator": [*RARE_TOKENS, "--prompt", "!\u180e"],
+    "contraction with a long s": [*METAS_TOKENIZER, "--prompt", "'\u017fx"],
+    "line break in front": [*RARE_TOKENS, "--prompt", "\nx"],
+    "run of 25,024 letters": [*METAS_TOKENIZER, "--prompt", "a" * 25_024],
+    "equal logits": ["--model", "edited/tied-words", "--prompt", "What is your name?"],
+    "long answer": ["--image", "models/pictor/pictures/demo.png", "--prompt", "What is in this image?", "--max-new-tokens", "16"],
+}
 # What such a run records; RUNS that do not say otherwise generate 2 tokens.
 RUN_TENSORS = ["input_ids", "pixel_values", "aspect_ratio_ids", "cross_attention_mask", "language_model.embed_tokens", "vision_model",
-               "multi_modal_projector", "lm_head"]
+               "multi_modal_projector", "lm_head", "language_model.layers.3.cross_attn.*_norm", "language_model.layers.3.cross_attn.scores"]

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from edited_models import EDITED
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRATCH = ROOT / "build" / "mutants"
 CHEAP = "-O1 -g0"  # behind the Makefile's flags: a mutant runs for a second, so its compilation is what takes time
@@ -43,6 +45,7 @@ def make_tree(name, objects):
     for part in SEEN_AS_THEY_ARE:
         if (ROOT / part).exists():
             (tree / part).symlink_to(ROOT / part)
+    (tree / "edited").symlink_to(EDITED)
     shutil.copytree(objects, tree / "build" / "objects", copy_function=os.link)
     return tree
 

@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 from causes import CAUSES  # noqa: E402
+from edited_models import EDITED, make_edited_models  # noqa: E402
 from every_mutant import MUTANTS  # noqa: E402
 from mutant import RUN_TENSORS, RUNS  # noqa: E402
 from program import (ROOT, SCRATCH, apply, build, compare, make_tree, record_case, record_run, run_test, set_aside,  # noqa: E402
@@ -209,6 +210,7 @@ def print_result(result):
 
 def control(mutants):
     """The unbroken program, its sources to be broken compiled as the mutants will be: it must pass everything they are held against."""
+    make_edited_models()
     tree = make_tree("tree-0", ROOT / "build" / "objects")
     for source in sorted({f"reference/{mutant.file}" for mutant in mutants if mutant.file.endswith(".cpp")}):
         for part in set_aside(tree, source):
@@ -289,7 +291,7 @@ def main():
     summary += ["", f"Of the {len(with_word)} mutants for which its list of causes has a word it says that word first for {by_cause}."]
     (SCRATCH / "report.md").write_text(markdown(results, summary))
     (SCRATCH / "report.json").write_text(json.dumps({"summary": " ".join(filter(None, summary)), "mutants": results}, indent=1) + "\n")
-    for tree in [SCRATCH / "unbroken", *SCRATCH.glob("tree-*")]:
+    for tree in [EDITED, SCRATCH / "unbroken", *SCRATCH.glob("tree-*")]:
         shutil.rmtree(tree)
     n_failed = len(results) - n_caught + (n_right < least)
     print(f"\n{summary[0]}\n{summary[-1]}\nThe whole table: build/mutants/report.md\n{n_caught} passed, {n_failed} failed")

@@ -92,6 +92,17 @@ MUTANTS = [
     Mutant("cross-attention dropped in decode", "text/decoder.cpp",
            "if (layer.is_cross && !has_pictures)", "if (layer.is_cross && (!has_pictures || cache.n_tokens > 0))",
            breaks=f"{CROSS}.input_layernorm", step=1, case="2x2 meta", traps=("cross_keys_kept",)),
+    Mutant("the first picture's keys serve every picture", "text/cross_attention.cpp",
+           "dot(query, picture.keys.row(kv_head, key), d_head)", "dot(query, picture.keys.row(kv_head, key % (n_keys / mask.n_images)), d_head)",
+           breaks=f"{CROSS}.cross_attn.scores", case="two_apart meta", traps=("cross_keys_kept",)),
+    Mutant("an earlier picture's keys and values in decode", "generate.cpp",
+           'sentence, begin_step(writer, "prefill", 0, n_prompt));',
+           'sentence, begin_step(writer, "prefill", 0, n_prompt)); TiledPictures before = inputs.pictures;'
+           " for (float& pixel : before.pixel_values.values) pixel = -pixel;"
+           " Sentence earlier; prefill(model, inputs.token_ids, before, inputs.mask, earlier, {});"
+           " for (std::size_t layer = 0; layer < sentence.cache.layers.size(); ++layer)"
+           " if (model.weights.text.layers[layer].is_cross) sentence.cache.layers[layer] = earlier.cache.layers[layer];",
+           breaks="language_model.layers.3.cross_attn.scores", step=1, case="2x2 meta", run="long answer", traps=("cross_keys_kept",)),
     Mutant("cross-attention keys made again in decode", "text/decoder.cpp", "if (picture.keys.empty())", "if (true)",
            refuses="picture_keys: wanted a tensor of shape", case="2x2 meta", traps=("cross_keys_kept",)),
     Mutant("residual from the normalised input", "text/decoder.cpp",
@@ -131,6 +142,9 @@ MUTANTS = [
 
     Mutant("the first token's logits choose the word", "generate.cpp", "logits.row(logits.extent(0) - 1)", "logits.row(0)",
            breaks="input_ids", step=1, case="text_only meta"),
+    Mutant("of equal logits the last one", "text/sampler.cpp", "std::max_element(logits, logits + n_vocabulary) - logits;",
+           "std::max_element(logits, logits + n_vocabulary, [](float a, float b) { return a <= b; }) - logits;",
+           breaks="input_ids", step=1, run="equal logits", test="greedy takes the highest logit, of equals the lowest id"),
     Mutant("temperature multiplies", "text/sampler.cpp", "logits[order[0]]) / options.temperature", "logits[order[0]]) * options.temperature",
            breaks="input_ids", step=-1, run="sampling", test="frequencies follow the softmax of logits by temperature"),
     Mutant("top-k keeps one more", "text/sampler.cpp",

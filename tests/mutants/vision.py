@@ -44,7 +44,7 @@ MUTANTS = [
            "head.padding[key] != 0 ? std::numeric_limits<float>::lowest() : scores[key];", "scores[key];",
            breaks=f"{LAYER}.self_attn.masked_scores", case="2x2 meta"),
     Mutant("filled-up rows are no padding", "vision/encoder.cpp", "exists == 0 || row >= n_patches ? 1 : 0", "exists == 0 ? 1 : 0",
-           breaks=f"{LAYER}.self_attn.masked_scores", case="2x2 meta"),
+           breaks=f"{LAYER}.self_attn.masked_scores", case="3x1 meta"),
     Mutant("absent tiles are no padding", "vision/encoder.cpp", "exists == 0 || row >= n_patches ? 1 : 0", "exists >= 0 && row >= n_patches ? 1 : 0",
            breaks=f"{LAYER}.self_attn.masked_scores", case="3x1 meta"),
     Mutant("vision attention scaled twice", "vision/attention.cpp", "scores[key] *= scale;", "scores[key] *= scale * scale;",
