@@ -32,6 +32,8 @@ struct GoldenStep {
     Tensors both = {};                             // other numbers than the golden's, in both traces
     std::filesystem::path model = {};              // a checkpoint, for what only weights can tell
     pictor::TraceValues values = pictor::TraceValues::all;
+    std::int64_t sample_above = 10;
+    std::int64_t largest = pictor::ExplainOptions{}.largest;   // numbers that are computed again whole
 };
 
 inline std::string axes_of(const pictor::TraceEntry& entry)
@@ -49,7 +51,7 @@ inline void write_part(const std::filesystem::path& folder, const GoldenStep& pa
     pictor::TraceOptions options;
     options.folder = folder;
     options.values = part.values;
-    options.sample_above = 10;
+    options.sample_above = part.sample_above;
     options.force = true;
     pictor::TraceWriter writer(options);
     for (const char* key : {"reference", "model", "prompt", "images"})
@@ -84,13 +86,11 @@ struct Compared {
     const std::string& tensor(const pictor::Fault& fault) const { return comparison.tensors[static_cast<std::size_t>(fault.index)].name; }
 };
 
-inline Compared compare_folders(const std::filesystem::path& left, const std::filesystem::path& right, const std::filesystem::path& model = {})
+inline Compared compare_folders(const std::filesystem::path& left, const std::filesystem::path& right, const pictor::ExplainOptions& options = {})
 {
     const pictor::Trace a(left), b(right);
     Compared result;
     result.comparison = pictor::compare_traces(a, b, {});
-    pictor::ExplainOptions options;
-    options.model = model;
     result.explanation = pictor::explain(result.comparison, a, b, options);
     result.comparison.explanation = std::make_shared<const pictor::Explanation>(result.explanation);
     result.page = pictor::comparison_page(result.comparison, a, b, {});
@@ -106,7 +106,7 @@ inline Compared compare_parts(const GoldenStep& part, const std::string& tensor,
     write_part(folder / "b", part, names, changed);
     changed[{tensor, part.step}] = wrong;
     write_part(folder / "a", part, names, changed);
-    return compare_folders(folder / "a", folder / "b", part.model);
+    return compare_folders(folder / "a", folder / "b", {part.model, part.largest});
 }
 
 inline Values golden_values(const std::string& name, const std::string& golden = "golden/cases/2x2/meta", std::int64_t step = 0)

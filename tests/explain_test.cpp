@@ -3,6 +3,8 @@
 #include <bit>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "tests/catch.h"
 #include "tests/explain_fixture.h"
 #include "trace/explain/explain.h"
@@ -90,6 +92,35 @@ TEST_CASE("explain: a fault without a known cause is still told from what follow
     REQUIRE(found.explanation.faults.size() == 1);
     CHECK(found.explanation.causes.empty());
     CHECK_THAT(found.explanation.faults[0].text, ContainsSubstring("softmax of masked_scores") && ContainsSubstring("0.25"));
+}
+
+TEST_CASE("explain: a step that works number by number is judged on some of them where a tensor is too large, or sampled", "[explain]")
+{
+    struct Fault { std::vector<std::string> inputs; std::string tensor; Values wrong; const char* cause; };
+    const std::string global = "vision_model.global_transformer.layers.0";
+    std::vector<std::string> states{"vision_model.layernorm_pre", "vision_model.global_transformer.layers.1"};
+    for (int layer = 0; layer < 5; ++layer)
+        states.push_back(fmt::format("vision_model.transformer.layers.{}", layer));
+    const std::vector<Fault> faults{
+        {states, "vision_model", golden_values("vision_model", "golden/cases/2x2/transformers"), "kept_states_off_by_one"},
+        {{vision + ".mlp.fc1"}, vision + ".mlp.activation_fn",
+         mapped(golden_values(vision + ".mlp.fc1"), [](double x) { return x / (1 + std::exp(-1.702 * x)); }), "exact_gelu"},
+        // The vision layer's first sum, whose input has no padding rows.
+        {{"vision_model.layernorm_pre", vision + ".self_attn.o_proj", vision + ".input_layernorm"}, vision + ".residual", golden_values(vision + ".self_attn.o_proj"), "residual_missing"},
+        {{global + ".mlp"}, global + ".mlp.gated", mapped(golden_values(global + ".mlp.gated"), [](double x) { return -x; }), "gate_sign"},
+        {{self + ".mlp.act_fn", self + ".mlp.gate_proj", self + ".mlp.up_proj"}, self + ".mlp.gated", golden_values(self + ".mlp.act_fn"), "mlp_up_missing"}};
+    for (const Fault& fault : faults)
+        for (const GoldenStep& part : {GoldenStep{.inputs = fault.inputs, .largest = 300}, GoldenStep{.inputs = fault.inputs, .values = TraceValues::sample, .sample_above = 200}}) {
+            INFO(fault.tensor << ", " << (part.values == TraceValues::all ? "large" : "sampled"));
+            const Compared found = compare_parts(part, fault.tensor, fault.wrong);
+            REQUIRE(found.explanation.faults.size() == 1);
+            CHECK(found.tensor(found.explanation.faults[0]) == fault.tensor);
+            REQUIRE(found.explanation.causes.size() == 1);
+            CHECK(found.explanation.causes[0].name.text() == fault.cause);
+            CHECK(found.explanation.causes[0].after < 1e-4);
+        }
+    // The right numbers, on both sides: nothing differs, nothing is said.
+    CHECK(compare_parts({.inputs = states, .values = TraceValues::sample, .sample_above = 200}, "vision_model", golden_values("vision_model")).explanation.faults.empty());
 }
 
 TEST_CASE("explain: traces with odd shapes and headers are told, not computed", "[explain][hostile]")

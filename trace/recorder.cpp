@@ -29,16 +29,6 @@ namespace {
 
 constexpr std::int64_t sampled_values_per_line = 16;
 
-// The distance between two kept numbers. It shares no factor with the size, so the kept positions wander over every
-// axis; a stride of, say, 64 would see a single channel of a [.., 64] tensor.
-std::int64_t sample_stride(std::int64_t size, std::int64_t at_most)
-{
-    std::int64_t stride = (size + at_most - 1) / at_most;
-    while (std::gcd(stride, size) != 1)
-        ++stride;
-    return stride;
-}
-
 std::vector<std::string> split_words(std::string_view text)
 {
     std::vector<std::string> words;
@@ -101,6 +91,14 @@ std::string head_json(const std::string& name, std::size_t step, const std::vect
 }
 
 }  // namespace
+
+std::int64_t sample_stride(std::int64_t size, std::int64_t at_most)
+{
+    std::int64_t stride = (size + at_most - 1) / at_most;
+    while (std::gcd(stride, size) != 1)
+        ++stride;
+    return stride;
+}
 
 struct TraceWriter::State {
     TraceOptions options;

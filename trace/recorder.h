@@ -42,6 +42,11 @@ struct TraceOptions {
     bool force = false;                         // replace an existing folder, once the new one is complete
 };
 
+// The distance between two kept numbers of a tensor of `size`, of which about `at_most` are kept. It shares no factor with
+// the size, so the kept positions wander over every axis; a stride of, say, 64 would see a single channel of a [.., 64]
+// tensor.
+std::int64_t sample_stride(std::int64_t size, std::int64_t at_most);
+
 class TraceWriter;
 class RecordedRows;
 

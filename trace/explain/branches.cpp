@@ -194,6 +194,34 @@ const char* unseen_text(UnseenRows rows)
     return rows == UnseenRows::zero ? "zero" : rows == UnseenRows::as_others ? "let through like any other" : "something else";
 }
 
+// The numbers of `x` where those of `output` stand: vision states get rows of zeros behind the patches of each tile.
+Numbers with_padding_rows(const Side& side, const std::string& x, const std::string& output)
+{
+    const TraceEntry* from = side.entry(x);
+    const TraceEntry* to = side.entry(output);
+    const TraceSample places = side.places_of(output);
+    if (!from || !to || from->shape == to->shape || from->shape.size() != 4 || to->shape.size() != 4)
+        return side.find_at(x, places);
+    if (from->shape[0] != to->shape[0] || from->shape[1] != to->shape[1] || from->shape[2] > to->shape[2] || from->shape[3] != to->shape[3])
+        return nullptr;
+    const std::int64_t of_tile = from->shape[2] * from->shape[3], padded = to->shape[2] * to->shape[3];
+    std::vector<std::int64_t> positions;
+    std::vector<std::size_t> slots;
+    for (std::int64_t i = 0; i < places.count; ++i) {
+        const std::int64_t at = places.start + i * places.stride;
+        if (at % padded < of_tile) {
+            positions.push_back(at / padded * of_tile + at % padded);
+            slots.push_back(static_cast<std::size_t>(i));
+        }
+    }
+    const std::vector<float> values = side.pick(x, positions);
+    TraceTensor filled{places.count == to->size() ? to->shape : std::vector<std::int64_t>{places.count},
+                       std::vector<float>(static_cast<std::size_t>(places.count))};
+    for (std::size_t i = 0; i < slots.size(); ++i)
+        filled.values[slots[i]] = values[i];
+    return std::make_shared<TraceTensor>(std::move(filled));
+}
+
 }  // namespace
 
 std::vector<char> rows_that_see(const Side& side)
@@ -213,8 +241,9 @@ std::vector<char> rows_that_see(const Side& side)
 Judgement judge_gated_branch(const Pair& pair, const NameParts& parts)
 {
     const std::string from = branch_before_gate(parts);
-    const auto gate = [&](const Side& side) { return fit_gate(side.find(from), side.find(pair.name), side.rounding_of(pair.name), {}); };
-    return compare_gates(pair, gate(pair.a), gate(pair.b), pair.b.find(from));
+    const auto at_places = [&](const Side& side, const std::string& what) { return side.find_at(what, side.places_of(pair.name)); };
+    const auto gate = [&](const Side& side) { return fit_gate(at_places(side, from), at_places(side, pair.name), side.rounding_of(pair.name), {}); };
+    return compare_gates(pair, gate(pair.a), gate(pair.b), at_places(pair.b, from));
 }
 
 // tanh(gate) x MLP with rows that see nothing silenced: the factor from the rows that see, then what became of the others.
@@ -252,19 +281,7 @@ Judgement judge_sum(const Pair& pair, const NameParts& parts)
     const std::string plain = after_attention ? attention + ".o_proj" : parts.module + ".mlp";
     const std::string branch = !gated ? plain : after_attention ? attention + ".gated" : parts.module + (cross ? ".mlp.gated_output" : ".mlp.gated");
     const std::string from = inputs_of(pair.b, pair.name).front();   // the hidden state, or the residual
-    const auto padded = [name = pair.name](const Side& side, const std::string& what) -> Numbers {
-        Numbers x = side.find(what);
-        const TraceEntry* entry = side.entry(name);
-        if (!x || !entry || x->shape == entry->shape || x->shape.size() != 4 || entry->shape.size() != 4)
-            return x;
-        if (x->shape[0] != entry->shape[0] || x->shape[1] != entry->shape[1] || x->shape[2] > entry->shape[2] || x->shape[3] != entry->shape[3])
-            return nullptr;
-        auto filled = std::make_shared<TraceTensor>(TraceTensor{entry->shape, std::vector<float>(static_cast<std::size_t>(entry->size()))});
-        const std::int64_t width = x->shape[2] * x->shape[3], wide = entry->shape[2] * entry->shape[3];
-        for (std::int64_t tile = 0; tile < x->shape[0] * x->shape[1]; ++tile)
-            std::copy_n(x->values.begin() + tile * width, width, filled->values.begin() + tile * wide);
-        return filled;
-    };
+    const auto padded = [name = pair.name](const Side& side, const std::string& what) { return with_padding_rows(side, what, name); };
     const auto rule = [&](CauseName cause, std::string text, const std::string& x, const std::string& y, double factor) {
         return StepRule{cause, std::move(text), [=](const Side& side) {
             return combine(padded(side, x), padded(side, y), [factor](double in, double add) { return in + factor * add; });
@@ -290,7 +307,7 @@ Judgement judge_activation(const Pair& pair, const NameParts& parts)
     const std::string from = parts.module + (parts.vision ? ".mlp.fc1" : ".mlp.gate_proj");
     const CauseName cause = parts.vision ? CauseName("exact_gelu") : CauseName("mlp_activation");
     const auto rule = [&](CauseName name, const char* text, double (*f)(double), const std::string& x) {
-        return StepRule{name, text, [=](const Side& side) { return map_of(side.find(x), f); }};
+        return StepRule{name, text, [=, output = pair.name](const Side& side) { return map_of(side.find_at(x, side.places_of(output)), f); }};
     };
     std::vector<StepRule> rules{rule(cause, "exact (erf) GELU", erf_gelu, from), rule(cause, "tanh GELU", tanh_gelu, from), rule(cause, "quick GELU", quick_gelu, from),
                             rule(cause, "SiLU", silu, from), rule(cause, "ReLU", relu, from)};
@@ -304,15 +321,16 @@ Judgement judge_activation(const Pair& pair, const NameParts& parts)
 Judgement judge_mlp_product(const Pair& pair, const NameParts& parts)
 {
     const std::string mlp = parts.module + ".mlp.";
+    const auto at_places = [output = pair.name, mlp](const Side& side, const char* what) { return side.find_at(mlp + what, side.places_of(output)); };
     const auto product = [&](CauseName cause, const char* text, const char* x, const char* y) {
-        return StepRule{cause, text, [=](const Side& side) { return combine(side.find(mlp + x), side.find(mlp + y), [](double p, double q) { return p * q; }); }};
+        return StepRule{cause, text, [=](const Side& side) { return combine(at_places(side, x), at_places(side, y), [](double p, double q) { return p * q; }); }};
     };
     return judge_by_rules(pair, {product("", "act_fn x up_proj", "act_fn", "up_proj"),
                                  product("gate_and_up_swapped", "act_fn x gate_proj", "act_fn", "gate_proj"),
                                  product("mlp_activation", "gate_proj x up_proj, no activation", "gate_proj", "up_proj"),
-                                 {"mlp_up_missing", "act_fn alone", [=](const Side& side) { return map_of(side.find(mlp + "act_fn"), [](double v) { return v; }); }},
+                                 {"mlp_up_missing", "act_fn alone", [=](const Side& side) { return map_of(at_places(side, "act_fn"), [](double v) { return v; }); }},
                                  {"gate_and_up_swapped", "gate_proj x SiLU of up_proj", [=](const Side& side) {
-                                     return combine(side.find(mlp + "gate_proj"), side.find(mlp + "up_proj"), [](double p, double q) { return p * silu(q); });
+                                     return combine(at_places(side, "gate_proj"), at_places(side, "up_proj"), [](double p, double q) { return p * silu(q); });
                                  }}});
 }
 

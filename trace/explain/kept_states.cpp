@@ -1,5 +1,6 @@
 // The states that the vision encoder keeps for the projector, and how they are joined.
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -41,38 +42,52 @@ struct JoinRule {
     bool final_first;
 };
 
-// [final | kept states], each state cut to the rows that are patches.
+// Which of the states a column of the joined tensor comes from (0: the final one), and which channel of it.
+std::pair<std::int64_t, std::int64_t> origin(const JoinRule& rule, std::int64_t column, std::int64_t width, std::int64_t n_kept)
+{
+    const std::int64_t final_at = rule.final_first ? 0 : n_kept * width, kept_at = rule.final_first ? width : 0;
+    if (column >= final_at && column < final_at + width)
+        return {0, column - final_at};
+    const std::int64_t at = column - kept_at;
+    if (rule.layout == Layout::blocks)
+        return {1 + at / width, at % width};
+    return {rule.layout == Layout::interleaved ? 1 + at % n_kept : n_kept - at % n_kept, at / n_kept};
+}
+
+// [final | kept states], each state cut to the rows that are patches, at the places that are held of the joined tensor.
 Predicted join_states(const Side& side, const JoinRule& rule)
 {
     const ModelFacts& facts = side.facts();
-    const Numbers found = side.find("vision_model");
+    const TraceEntry* found = side.entry("vision_model");
     if (!found || found->shape.size() != 4 || facts.kept_layers.empty() || facts.n_global_layers == 0)
         return std::nullopt;
-    std::vector<Numbers> states{side.find(fmt::format("vision_model.global_transformer.layers.{}", facts.n_global_layers - 1))};
+    std::vector<std::string> states{fmt::format("vision_model.global_transformer.layers.{}", facts.n_global_layers - 1)};
     for (std::int64_t layer : facts.kept_layers)
-        states.push_back(side.find(rule.kept->state(facts, layer)));
+        states.push_back(rule.kept->state(facts, layer));
     const auto n_kept = static_cast<std::int64_t>(facts.kept_layers.size());
-    const std::int64_t tiles = found->shape[0] * found->shape[1], patches = found->shape[2], width = found->shape[3] / (n_kept + 1);
-    for (const Numbers& state : states)
-        if (!state || state->shape.size() != 4 || state->shape[0] * state->shape[1] != tiles || state->shape[2] < patches || state->shape[3] != width ||
-            width * (n_kept + 1) != found->shape[3])
+    const std::int64_t tiles = found->shape[0] * found->shape[1], patches = found->shape[2], columns = found->shape[3], width = columns / (n_kept + 1);
+    const TraceSample places = side.places_of("vision_model");
+    TraceTensor joined{{places.count}, std::vector<float>(static_cast<std::size_t>(places.count))};
+    for (std::size_t state = 0; state < states.size(); ++state) {
+        const TraceEntry* from = side.entry(states[state]);
+        if (!from || from->shape.size() != 4 || from->shape[0] * from->shape[1] != tiles || from->shape[2] < patches || from->shape[3] != width ||
+            width * (n_kept + 1) != columns)
             return std::nullopt;
-    TraceTensor joined = *found;
-    const std::int64_t final_at = rule.final_first ? 0 : n_kept * width, kept_at = rule.final_first ? width : 0;
-    for (std::int64_t row = 0; row < tiles * patches; ++row) {
-        float* out = joined.values.data() + row * found->shape[3];
-        const auto value = [&](std::size_t state, std::int64_t channel) {
-            const TraceTensor& from = *states[state];
-            return from.values[static_cast<std::size_t>((row / patches * from.shape[2] + row % patches) * width + channel)];
-        };
-        for (std::int64_t channel = 0; channel < width; ++channel) {
-            out[final_at + channel] = value(0, channel);
-            for (std::int64_t kept = 0; kept < n_kept; ++kept) {
-                const std::int64_t at = rule.layout == Layout::interleaved ? channel * n_kept + kept
-                                      : rule.layout == Layout::blocks ? kept * width + channel : channel * n_kept + n_kept - 1 - kept;
-                out[kept_at + at] = value(static_cast<std::size_t>(kept) + 1, channel);
-            }
+        std::vector<std::int64_t> positions;
+        std::vector<std::size_t> slots;
+        for (std::int64_t i = 0; i < places.count; ++i) {
+            const std::int64_t at = places.start + i * places.stride, row = at / columns;
+            const auto [own, channel] = origin(rule, at % columns, width, n_kept);
+            if (own != static_cast<std::int64_t>(state))
+                continue;
+            positions.push_back((row / patches * from->shape[2] + row % patches) * width + channel);
+            slots.push_back(static_cast<std::size_t>(i));
         }
+        const std::vector<float> values = side.pick(states[state], positions);
+        if (std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); }))
+            return std::nullopt;   // nothing is known of this state
+        for (std::size_t i = 0; i < slots.size(); ++i)
+            joined.values[slots[i]] = values[i];
     }
     return joined;
 }

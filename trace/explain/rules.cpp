@@ -24,17 +24,17 @@ struct Followed {
     double floor = 0;
 };
 
-// How far a trace's tensor is from a rule; of a sampled tensor only what it keeps.
+// How far a trace's tensor is from a rule, at the places that were found of it.
 Misfit misfit_of_rule(const StepRule& rule, const Side& side, const std::string& name, const TraceTensor& found)
 {
-    Predicted predicted = rule.predict(side);
-    const TraceEntry& entry = *side.entry(name);
-    if (!predicted || entry.whole() || static_cast<std::int64_t>(predicted->values.size()) != entry.size())
+    const Predicted predicted = rule.predict(side);
+    if (!predicted || predicted->values.size() == found.values.size() || static_cast<std::int64_t>(predicted->values.size()) != side.entry(name)->size())
         return misfit(predicted, found);
-    TraceTensor kept{found.shape, {}};
-    for (std::int64_t i = 0; i < entry.sample.count; ++i)
-        kept.values.push_back(predicted->values[static_cast<std::size_t>(entry.sample.start + i * entry.sample.stride)]);
-    return misfit(kept, found);
+    const TraceSample places = side.places_of(name);
+    TraceTensor at_places{found.shape, {}};
+    for (std::int64_t i = 0; i < places.count; ++i)
+        at_places.values.push_back(predicted->values[static_cast<std::size_t>(places.start + i * places.stride)]);
+    return misfit(at_places, found);
 }
 
 Followed follow(const Side& side, const std::string& name, const std::vector<StepRule>& rules, const TraceTensor& found, double least_floor)
@@ -148,10 +148,9 @@ Misfit misfit(const Predicted& predicted, const TraceTensor& found)
 Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, double least_floor)
 {
     Judgement judgement;
-    const auto held = [&](const Side& side) { return side.entry(pair.name)->whole() ? side.find(pair.name) : side.find_sample(pair.name); };
-    const Numbers found_a = held(pair.a), found_b = held(pair.b);
+    const Numbers found_a = pair.a.find_at(pair.name, pair.a.places_of(pair.name)), found_b = pair.b.find_at(pair.name, pair.b.places_of(pair.name));
     if (!found_a || !found_b) {
-        judgement.text = "not held in both traces, or too large to compute again";
+        judgement.text = "not held in both traces";
         return judgement;
     }
     // The usual case: both do what the references do, to a few units in the last place; no need to try the mistakes.

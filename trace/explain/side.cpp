@@ -1,11 +1,13 @@
 #include "trace/explain/side.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
 #include "trace/explain/steps.h"
 #include "trace/policy.h"
+#include "trace/recorder.h"
 
 using nlohmann::json;
 
@@ -62,6 +64,21 @@ private:
     const json& second_;
 };
 
+// Every stride-th number of a tensor that is too large to hold.
+TraceTensor read_at(const Trace& trace, const TraceEntry& entry, const TraceSample& places)
+{
+    TraceTensor some{{places.count}, {}};
+    ValueStream stream = trace.stream(entry);
+    std::vector<float> block(1 << 16);
+    std::int64_t first = 0, next = places.start;
+    while (const std::int64_t n = stream.read(block.data(), static_cast<std::int64_t>(block.size()))) {
+        for (; next < first + n; next += places.stride)
+            some.values.push_back(block[static_cast<std::size_t>(next - first)]);
+        first += n;
+    }
+    return some;
+}
+
 }  // namespace
 
 ModelFacts read_facts(const Trace& a, const Trace& b)
@@ -105,10 +122,15 @@ Numbers Side::find(const std::string& name, std::int64_t step) const
     const TraceEntry* entry = trace_->find(name, step);
     if (!entry || !entry->whole() || entry->size() > largest_)
         return nullptr;
-    Numbers numbers = std::make_shared<TraceTensor>(trace_->load(*entry));
+    return keep(key, trace_->load(*entry));
+}
+
+Numbers Side::keep(const std::pair<std::int64_t, std::string>& key, TraceTensor tensor) const
+{
+    const auto numbers = std::make_shared<TraceTensor>(std::move(tensor));
     kept_.emplace(key, numbers);
     order_.push_back(key);
-    kept_numbers_ += entry->size();
+    kept_numbers_ += static_cast<std::int64_t>(numbers->values.size());
     while (kept_numbers_ > numbers_kept && order_.size() > 1) {
         const auto oldest = kept_.find(order_.front());
         kept_numbers_ -= static_cast<std::int64_t>(oldest->second->values.size());
@@ -118,12 +140,51 @@ Numbers Side::find(const std::string& name, std::int64_t step) const
     return numbers;
 }
 
-Numbers Side::find_sample(const std::string& name) const
+TraceSample Side::places_of(const std::string& name) const
 {
     const TraceEntry* own = entry(name);
-    if (!own || own->whole() || own->values != TraceValues::sample || own->size() > largest_)
+    if (!own || own->size() < 1)
+        return {0, 1, 0};
+    if (own->whole() && own->size() <= largest_)
+        return {0, 1, own->size()};
+    if (own->values != TraceValues::all)
+        return own->values == TraceValues::sample ? own->sample : TraceSample{0, 1, 0};
+    const std::int64_t stride = sample_stride(own->size(), std::min(largest_, TraceOptions{}.sample_above));
+    return {0, stride, (own->size() + stride - 1) / stride};
+}
+
+Numbers Side::find_at(const std::string& name, const TraceSample& places) const
+{
+    const TraceEntry* own = entry(name);
+    if (!own || places.count == 0 || (own->size() - places.start + places.stride - 1) / places.stride != places.count)
         return nullptr;
-    return std::make_shared<TraceTensor>(TraceTensor{{own->kept()}, trace_->load_kept(*own)});
+    if (places.count == own->size())
+        return find(name);
+    const auto key = std::pair(step_, fmt::format("{} {} {}", name, places.start, places.stride));
+    if (const auto kept = kept_.find(key); kept != kept_.end())
+        return kept->second;
+    if (own->values == TraceValues::sample && own->sample.start == places.start && own->sample.stride == places.stride)
+        return keep(key, {{own->kept()}, trace_->load_kept(*own)});
+    if (const Numbers numbers = find(name)) {
+        TraceTensor some{{places.count}, {}};
+        for (std::int64_t at = places.start; at < own->size(); at += places.stride)
+            some.values.push_back(numbers->values[static_cast<std::size_t>(at)]);
+        return keep(key, std::move(some));
+    }
+    return own->values == TraceValues::all ? keep(key, read_at(*trace_, *own, places)) : nullptr;
+}
+
+std::vector<float> Side::pick(const std::string& name, const std::vector<std::int64_t>& positions) const
+{
+    std::vector<float> picked(positions.size(), std::numeric_limits<float>::quiet_NaN());
+    const TraceSample places = places_of(name);
+    const Numbers numbers = find_at(name, places);
+    for (std::size_t i = 0; numbers && i < positions.size(); ++i) {
+        const std::int64_t at = positions[i] - places.start;
+        if (at >= 0 && at % places.stride == 0)
+            picked[i] = numbers->values[static_cast<std::size_t>(at / places.stride)];
+    }
+    return picked;
 }
 
 Numbers Side::rows_so_far(const std::string& name) const

@@ -37,8 +37,13 @@ public:
     // nullptr: not recorded, not whole, or of more than `largest` numbers.
     Numbers find(const std::string& name) const { return find(name, step_); }
     Numbers find(const std::string& name, std::int64_t step) const;
-    // The kept numbers of a tensor that is not whole, in one row: element i stands at entry(name)->sample.start + i * stride.
-    Numbers find_sample(const std::string& name) const;
+    // A step that works number by number can be judged on some of them. Which ones of a tensor: all, where it is whole and
+    // has no more than `largest`; the sample, where only that was recorded; else as many as a sample would keep.
+    TraceSample places_of(const std::string& name) const;
+    // Those numbers of a tensor that has the size of the one whose places they are; nullptr: not recorded at these.
+    Numbers find_at(const std::string& name, const TraceSample& places) const;
+    // The numbers at these flat positions; NaN where they are none of the tensor's places.
+    std::vector<float> pick(const std::string& name, const std::vector<std::int64_t>& positions) const;
     // A tensor whose first axis grows with the sentence: the rows of every step so far. nullptr if one is missing.
     Numbers rows_so_far(const std::string& name) const;
     // The state that flows into layer `layer` of the text side; cross-attention layers that did not run are passed over.
@@ -58,6 +63,8 @@ public:
     const Trace& trace() const { return *trace_; }
 
 private:
+    Numbers keep(const std::pair<std::int64_t, std::string>& key, TraceTensor tensor) const;
+
     const Trace* trace_;
     const ModelFacts* facts_;
     const ModelWeights* weights_;
