@@ -70,6 +70,14 @@ TEST_CASE("CAUSE tie_order: the later one of two equal logits", "[explain]")
     check_cause({.inputs = {"lm_head"}, .step = 1, .both = {{{"lm_head", 0}, logits}}}, "input_ids", {40});
 }
 
+TEST_CASE("CAUSE embedding_rows_plus_8: the row of <|image|> is another one", "[explain]")
+{
+    const std::string step = "language_model.embed_tokens";
+    Values wrong = golden_values(step);   // id 96, the first behind the vocabulary, stands in row 3
+    std::copy_n(wrong.begin(), 32, wrong.begin() + 3 * 32);
+    check_cause({{"input_ids", "lm_head"}}, step, wrong);
+}
+
 TEST_CASE("CAUSE image_id_of_tokenizer: 128011 is not replaced by 128256", "[explain]")
 {
     Values right = golden_values("input_ids"), wrong = right;

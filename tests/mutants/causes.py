@@ -1,6 +1,7 @@
 """What `trace diff` should call each mutant, where its list of known causes has a word for it. Said before it was asked."""
 
 CAUSES = {
+    "image token embedded as token 0": "embedding_rows_plus_8",
     "RMSNorm with 1 + weight": "norm_one_plus_weight",
     "RMSNorm with an eps of 1e-6": "norm_eps",
     "RoPE without llama3 scaling": "llama3_rope_scaling",

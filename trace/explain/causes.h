@@ -1,5 +1,5 @@
 // Every cause that a comparison can name. A name that is not in this list does not compile; a name without a test of
-// its own fails in tests/explain_list_test.cpp.
+// its own fails in tests/explain_cause_test.cpp.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace pictor {
 
 inline constexpr std::string_view known_causes[] = {
     // what goes in
-    "aspect_id_0", "bos_doubled", "chosen_token", "colour_order", "image_id_of_tokenizer", "mean_and_std_swapped",
+    "aspect_id_0", "bos_doubled", "chosen_token", "colour_order", "embedding_rows_plus_8", "image_id_of_tokenizer", "mean_and_std_swapped",
     "pad_after_normalise", "pixel_range", "pixels_not_normalised", "pixels_not_rescaled", "std_not_divided", "tie_order",
     // who may see what
     "absent_tiles_as_keys", "absent_tiles_hidden", "all_zero_bias_rows", "causal_cross_attention", "causal_mask_loose",

@@ -1,6 +1,7 @@
 // What goes into the model: ids, grids, masks; and the first thing made of them, the embeddings. Pixels: pixels.cpp.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -188,17 +189,23 @@ Judgement judge_embeddings(const Pair& pair)
     if (!a || !b || !ids_a || !ids_b || a->shape.size() != 2 || b->shape.size() != 2 || a->shape[1] != b->shape[1] ||
         a->shape[0] != static_cast<std::int64_t>(ids_a->values.size()) || b->shape[0] != static_cast<std::int64_t>(ids_b->values.size()))
         return unknown("input_ids are not recorded in both traces");
-    const std::int64_t width = a->shape[1];
-    double before = 0, xx = 0, xy = 0;
-    std::int64_t compared = 0;
+    // The table is longer than the vocabulary: the rows of <|image|> and its like stand behind the last word's.
+    const TraceEntry* const logits = pair.b.entry("lm_head");
+    const double n_vocabulary = logits && !logits->shape.empty() ? static_cast<double>(logits->shape.back()) : std::numeric_limits<double>::infinity();
+    const auto width = static_cast<std::size_t>(a->shape[1]);
+    double before = 0, of_words = 0, xx = 0, xy = 0;
+    std::int64_t compared = 0, words = 0;
     for (std::size_t i = 0; i < ids_a->values.size(); ++i) {
         const auto j = static_cast<std::size_t>(std::find(ids_b->values.begin(), ids_b->values.end(), ids_a->values[i]) - ids_b->values.begin());
         if (j == ids_b->values.size())
             continue;
+        const bool is_word = ids_a->values[i] < n_vocabulary;
         ++compared;
-        for (std::int64_t c = 0; c < width; ++c) {
-            const double x = a->values[i * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)], y = b->values[j * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
+        words += is_word;
+        for (std::size_t channel = 0; channel < width; ++channel) {
+            const double x = a->values[i * width + channel], y = b->values[j * width + channel];
             before = std::max(before, std::fabs(x - y));
+            of_words = is_word ? std::max(of_words, std::fabs(x - y)) : of_words;
             xx += y * y;
             xy += x * y;
         }
@@ -210,6 +217,9 @@ Judgement judge_embeddings(const Pair& pair)
         judgement.text = compared > 0 ? "equal ids have equal rows in both" : "no id occurs in both";
         return judgement;
     }
+    if (words > 0 && of_words <= floor)
+        return fault(pair, "embedding_rows_plus_8", fmt::format("words have equal rows in the two, ids behind the vocabulary ({} and up) have not: the table's last rows, "
+                                                                "those of <|image|> and its like, are not read", n_vocabulary), before, of_words);
     const double factor = xx > 0 ? xy / xx : 0, root = std::sqrt(static_cast<double>(width));
     for (const bool odd_is_a : {true, false})
         if (std::fabs(factor * (odd_is_a ? 1 / root : root) - 1) < 1e-3)
