@@ -132,8 +132,8 @@ std::optional<Heads> first_picture_for_all(const Side& side, const std::optional
 
 double one_by_root(const Heads& queries) { return 1 / std::sqrt(static_cast<double>(queries.d)); }
 
-// Scores of decode steps whose keys are not those made with the first tokens, but the same in all steps: many queries
-// tell what keys those were.
+// Scores of decode steps whose keys are not those made with the first tokens, but the same in all steps: twice as many
+// queries as a key has channels tell what keys those were, and later steps must meet them.
 Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::string& name)
 {
     const std::optional<Heads> first_keys = keys(side, parts, "k_norm");
@@ -145,15 +145,17 @@ Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::st
     const Predicted fresh = multiply_scores(own_queries, first_keys, one_by_root(*own_queries), Sharing::by_group, static_cast<std::int64_t>(own->values.size()));
     if (!fresh || misfit(fresh, *own).max <= rounding_floor(*own, side.rounding_of(name)))
         return std::nullopt;   // nothing stale here
-    std::vector<LeastSquares> maps(static_cast<std::size_t>(first_keys->heads), LeastSquares(static_cast<std::size_t>(d), static_cast<std::size_t>(n_keys)));
+    const double work_of_head = 3.0 * static_cast<double>(d * d) * static_cast<double>(n_keys);
+    const std::int64_t fitted_heads = std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / work_of_head), 1, first_keys->heads) * per_kv;
+    std::vector<LeastSquares> maps(static_cast<std::size_t>(fitted_heads / per_kv), LeastSquares(static_cast<std::size_t>(d), static_cast<std::size_t>(n_keys)));
     std::int64_t n_rows = 0;
-    for (std::int64_t step = 1; step < static_cast<std::int64_t>(side.trace().steps().size()); ++step) {
+    for (std::int64_t step = 1; step < static_cast<std::int64_t>(side.trace().steps().size()) && n_rows < 2 * d; ++step) {
         const auto rows = as_heads(side.find(parts.module + ".cross_attn.q_norm", step));
         const Numbers scores = side.find(name, step);
         if (!rows || !scores || rows->heads != heads || rows->d != d || static_cast<std::int64_t>(scores->values.size()) != heads * rows->rows * n_keys)
             continue;
         n_rows += rows->rows * per_kv;
-        for (std::int64_t head = 0; head < heads; ++head)
+        for (std::int64_t head = 0; head < fitted_heads; ++head)
             for (std::int64_t row = 0; row < rows->rows; ++row) {
                 const float* const query = rows->row(0, row, head);
                 maps[static_cast<std::size_t>(head / per_kv)].add({query, query + d}, scores->values.data() + (head * rows->rows + row) * n_keys);
@@ -163,12 +165,12 @@ Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::st
         return std::nullopt;
     for (LeastSquares& map : maps)
         map.solve();
-    TraceTensor fitted{own->shape, {}};
-    for (std::int64_t head = 0; head < heads; ++head)
+    TraceTensor fitted{own->shape, std::vector<float>(own->values.size(), nothing)};
+    for (std::int64_t head = 0; head < fitted_heads; ++head)
         for (std::int64_t row = 0; row < own_queries->rows; ++row) {
             const float* const query = own_queries->row(0, row, head);
             const std::vector<double> scores = maps[static_cast<std::size_t>(head / per_kv)].predict({query, query + d});
-            fitted.values.insert(fitted.values.end(), scores.begin(), scores.end());
+            std::copy(scores.begin(), scores.end(), fitted.values.begin() + (head * own_queries->rows + row) * n_keys);
         }
     return fitted;
 }

@@ -281,8 +281,13 @@ std::optional<Judgement> judge_by_tables(const Pair& pair)
 {
     std::vector<StepRule> rules;
     const bool positions = pair.name == "vision_model.gated_positional_embedding";
-    for (const TableRule& rule : table_rules())
-        rules.push_back({rule.cause, "its input + " + std::string(rule.text) + (positions ? " + the plain positions times " + std::string(rule.plain_text) : ""), [&rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
+    for (const TableRule& rule : table_rules()) {
+        if (!positions && rule.cause == CauseName("one_minus_tanh"))   // nothing plain is added here
+            continue;
+        const std::string plain = positions ? fmt::format(" + the plain positions times {}", rule.plain_text) : "";
+        rules.push_back({rule.cause, fmt::format("its input + {}{}", rule.text, plain),
+                         [&rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
+    }
     Judgement judgement = judge_by_rules(pair, rules);
     const bool named = judgement.verdict == Verdict::explained || !judgement.causes.empty();
     return named ? std::optional(judgement) : std::nullopt;
