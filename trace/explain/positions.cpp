@@ -257,7 +257,8 @@ Predicted add_from_tables(const Side& side, const std::string& name, const Table
     if (!ids || !in || in->shape.size() != 4 || in->shape != entry->shape || !tables.gate || tables.gate->empty() || !tables.tiles)
         return std::nullopt;
     const std::int64_t n_images = in->shape[0], n_tiles = in->shape[1], n_patches = in->shape[2], d = in->shape[3];
-    const std::int64_t per_tile = tables.plain ? n_patches * d : d, n_rows = static_cast<std::int64_t>(tables.tiles->size()) / (n_tiles * per_tile);
+    const std::int64_t per_tile = tables.plain ? n_patches * d : d, of_row = std::max<std::int64_t>(1, n_tiles * per_tile);
+    const std::int64_t n_rows = static_cast<std::int64_t>(tables.tiles->size()) / of_row;
     if (static_cast<std::int64_t>(ids->values.size()) != n_images || (tables.plain && static_cast<std::int64_t>(tables.plain->size()) != per_tile))
         return std::nullopt;
     const double gate = tables.gate->front(), share = rule.shares.tiles(gate), rest = rule.shares.plain(gate);
