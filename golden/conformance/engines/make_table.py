@@ -5,10 +5,12 @@
 
 Each engine runs in a Python of its own (install.sh makes them) and is scored by score.py, which is told nothing but
 what the engine computed. Then the patches of patches/ are tried. A cause is confirmed when the engine, with every patch
-but one, is away from Meta's rule, and with all of them within float noise of it, in each case it can run.
+but one, is away from Meta's rule, and with all of them within float noise of it, in each case it can run. A cause that
+stops the engine in a case is confirmed when that case stops without its patch and is within float noise with all.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -20,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).resolve().parent
 KIT = HERE.parent
 sys.path.insert(0, str(KIT))
+
+import numpy as np
 
 import score
 import search
@@ -51,6 +55,34 @@ def distance_to_meta(folder, cases, predictions):
     return {"error": worst[name], "case": name}
 
 
+def outcome(cause, folder, cases, predictions):
+    """What a run without this cause's patch comes to: how far away, or that it stopped."""
+    broken, stops = read_submission(folder, cases)[2], cause.get("stops", [])
+    if stops and all(name in broken for name in stops):
+        return {"stopped": broken[stops[0]][0], "case": ", ".join(stops)}
+    return distance_to_meta(folder, cases, predictions)
+
+
+def is_confirmed(cause, without, patched, patched_folder, cases):
+    if patched["error"] > search.EXACT:
+        return False
+    if "stops" in cause:
+        _, whole, broken = read_submission(patched_folder, cases)
+        return "stopped" in without and all(name in whole and name not in broken for name in cause["stops"])
+    return without["error"] > search.EXACT
+
+
+def farthest(folder, other, cases):
+    """The largest difference of any number that two submissions have both of."""
+    found = 0.0
+    ours, theirs = read_submission(folder, cases)[1], read_submission(other, cases)[1]
+    for name in ours.keys() | theirs.keys():
+        for a, b in itertools.zip_longest(ours.get(name, []), theirs.get(name, [])):
+            same = a and b and a.token_ids == b.token_ids and list(a.columns) == list(b.columns)
+            found = max(found, float(np.abs(a.values - b.values).max()) if same else float("inf"))
+    return found
+
+
 def examine(engine, venvs, runs, cases, predictions):
     """The table's entry of one engine."""
     name = engine["name"]
@@ -59,6 +91,8 @@ def examine(engine, venvs, runs, cases, predictions):
     report = score.score(runs / name, cases, predictions)
     entry = {"name": name, "report": report, "released": distance_to_meta(runs / name, cases, predictions),
              "notes": engine.get("notes", []), "causes": []}
+    if "same_as" in engine:
+        entry["same_as"] = {"name": engine["same_as"], "farthest": farthest(runs / name, runs / engine["same_as"], cases)}
     causes = engine.get("causes", [])
     if causes:
         print(f"{name}: all patches", file=sys.stderr)
@@ -68,11 +102,10 @@ def examine(engine, venvs, runs, cases, predictions):
         others = [other for other in causes if other is not cause]
         folder = runs / f"{name}-without-{index}"
         run(engine, folder, venvs, others)
-        entry["causes"].append(cause | {"without": distance_to_meta(folder, cases, predictions),
-                                        "confirmed": None})
-        found = entry["causes"][-1]
-        found["confirmed"] = found["without"]["error"] > search.EXACT >= entry["patched"]["error"]
-        print(f"{name}: {cause['says']}: {found['without']} -> {entry['patched']}", file=sys.stderr)
+        without = outcome(cause, folder, cases, predictions)
+        confirmed = is_confirmed(cause, without, entry["patched"], runs / f"{name}-patched", cases)
+        entry["causes"].append(cause | {"without": without, "confirmed": confirmed})
+        print(f"{name}: {cause['says']}: {without} -> {entry['patched']}", file=sys.stderr)
     return entry
 
 
@@ -96,7 +129,12 @@ def main():
     options = parser.parse_args()
     cases, predictions = load_cases(), search.Predictions()
     for engine in ENGINES:
-        if not options.engine or engine["name"] in options.engine:
+        if options.engine and engine["name"] not in options.engine:
+            continue
+        made = options.runs / engine["name"] if options.reuse else options.venvs / engine["venv"] / "ready"
+        if "built_by" in engine and not made.exists():
+            print(f"{engine['name']}: {engine['built_by']} was not run; its entry stays as it is", file=sys.stderr)
+        else:
             entry = examine(engine, None if options.reuse else options.venvs, options.runs, cases, predictions)
             write(options.output, entry)
 
