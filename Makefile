@@ -4,7 +4,7 @@ PYTHON   ?= $(firstword $(wildcard /usr/bin/python3) python3)
 MODE     ?= fast
 PORTABLE ?= 0
 SHELL    := /bin/bash
-MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc 2>/dev/null || sysctl -n hw.ncpu))
 
 # Programs of the fast build stand in build/, of the debug build in build/debug/, of the portable one in build/portable/.
 ifeq ($(MODE),debug)
