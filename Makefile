@@ -76,8 +76,8 @@ evaluate: all  ## held-out scenes under both rules: answers and pointing
 golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
 	@build/python-oracle/bin/python golden/remake.py
 
-engines:  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 10 GB of Pythons
-	@bash golden/conformance/engines/install.sh build/engines
+engines: packages  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 10 GB of Pythons
+	@bash install_packages.sh patch && bash golden/conformance/engines/install.sh build/engines
 	@$(PYTHON) golden/conformance/engines/make_table.py
 
 mutants: packages  ## break reference/ one line at a time: the goldens must notice each; five minutes
