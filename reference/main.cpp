@@ -14,6 +14,7 @@
 
 #include "reference/checkpoint/inspect.h"
 #include "reference/checkpoint/safetensors.h"
+#include "reference/checkpoint/safetensors_writer.h"
 #include "reference/generate.h"
 #include "reference/options.h"
 #include "reference/picture/tiles.h"

@@ -11,7 +11,6 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <variant>
 #include <vector>
 
 #include "reference/checkpoint/memory_map.h"
@@ -68,17 +67,5 @@ std::vector<float> aligned_copy(const TensorInfo& info);
 bool parse_dtype(const std::string& text, DType& dtype);
 
 bool shape_matches(const Shape& shape, const Shape& wanted);  // a negative wanted extent matches any
-
-// A tensor to be written: F32 or I64 by what `values` points at.
-struct OutputTensor {
-    std::string name;
-    Shape shape;
-    std::variant<const float*, const std::int64_t*> values;
-};
-
-// Writes a file of these tensors beside `path` under a temporary name, then renames it, so that `path` is never half a
-// file. Throws std::runtime_error when a name stands twice, when `path` is something else than a regular file, or when
-// writing fails; the temporary file is then removed.
-void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors);
 
 }  // namespace pictor

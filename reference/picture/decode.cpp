@@ -4,14 +4,15 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
+
+#include "reference/picture/picture_file.h"
+#include "reference/picture/png.h"
 
 namespace {
 
@@ -47,54 +48,9 @@ void* decoder_realloc(void* old, std::size_t size) { return size > most_decoder_
 namespace pictor {
 namespace {
 
-constexpr std::int64_t largest_side = 65500;
-constexpr std::int64_t most_pixels = 100'000'000;
-constexpr std::uintmax_t largest_file = std::uintmax_t{1} << 29;
 constexpr int most_jpeg_scans = 1000;
 
-using Bytes = std::vector<std::uint8_t>;
 using Path = std::filesystem::path;
-
-[[noreturn]] void refuse(const Path& file, std::string_view found, std::string_view right)
-{
-    throw std::runtime_error(fmt::format("{}: {}; wanted {}", file.string(), found, right));
-}
-
-[[noreturn]] void refuse_truncated(const Path& file, std::string_view kind, std::string_view where, std::size_t size)
-{
-    refuse(file, fmt::format("truncated {}: the file ends after {} bytes, {}", kind, size, where), "the whole file");
-}
-
-Bytes read_whole_file(const Path& file)
-{
-    std::error_code error;
-    const auto status = std::filesystem::status(file, error);
-    if (!std::filesystem::exists(status))
-        refuse(file, "no such file", "a picture: PNG, JPEG, BMP or GIF");
-    if (!std::filesystem::is_regular_file(status))
-        refuse(file, std::filesystem::is_directory(status) ? "a folder" : "not a regular file", "a picture: PNG, JPEG, BMP or GIF");
-    const std::uintmax_t size = std::filesystem::file_size(file, error);
-    if (error)
-        refuse(file, "cannot be read: " + error.message(), "a readable picture");
-    if (size == 0)
-        refuse(file, "an empty file", "a picture: PNG, JPEG, BMP or GIF");
-    if (size > largest_file)
-        refuse(file, fmt::format("{} bytes", size), fmt::format("a picture file of at most {} bytes", largest_file));
-    std::ifstream stream(file, std::ios::binary);
-    Bytes bytes(static_cast<std::size_t>(size));
-    if (!stream || !stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())))
-        refuse(file, "cannot be read", "a picture whose permissions allow reading");
-    return bytes;
-}
-
-void check_size(const Path& file, std::int64_t height, std::int64_t width)
-{
-    if (height <= 0 || width <= 0)
-        refuse(file, fmt::format("a picture {} pixels high and {} wide", height, width), "at least one pixel");
-    if (height > largest_side || width > largest_side || height * width > most_pixels)
-        refuse(file, fmt::format("a picture {} pixels high and {} wide", height, width),
-               fmt::format("sides of at most {} and at most {} pixels in all", largest_side, most_pixels));
-}
 
 // What stb_image gives: gray, gray + alpha, RGB or RGBA, 8 bits each.
 struct Pixels {
@@ -109,12 +65,12 @@ Pixels decode_bytes(const Path& file, const Bytes& bytes)
     const int size = static_cast<int>(bytes.size());
     Pixels pixels;
     if (!stbi_info_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels))
-        refuse(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
-    check_size(file, std::abs(std::int64_t{pixels.height}), pixels.width);  // negative in a BMP whose rows run downwards
+        refuse_picture(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
+    check_picture_size(file, std::abs(std::int64_t{pixels.height}), pixels.width);  // negative in a BMP whose rows run downwards
     pixels.values.reset(stbi_load_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels, 0));
     if (!pixels.values)
-        refuse(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
-    check_size(file, pixels.height, pixels.width);
+        refuse_picture(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
+    check_picture_size(file, pixels.height, pixels.width);
     return pixels;
 }
 
@@ -143,124 +99,6 @@ Picture to_rgb(const Pixels& pixels, bool use_alpha)
 
 // ---------------------------------------------------------------------------------------------------------------- PNG
 
-std::uint32_t big_endian_32(const std::uint8_t* bytes)
-{
-    return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
-}
-
-// The checksum that ends every chunk of a PNG file (ISO 3309, as in zlib and Ethernet).
-std::uint32_t crc32(const std::uint8_t* bytes, std::size_t size)
-{
-    static const std::array<std::uint32_t, 256> table = [] {
-        std::array<std::uint32_t, 256> entries{};
-        for (std::uint32_t byte = 0; byte < 256; ++byte) {
-            std::uint32_t remainder = byte;
-            for (int bit = 0; bit < 8; ++bit)
-                remainder = remainder & 1 ? remainder >> 1 ^ 0xEDB88320u : remainder >> 1;
-            entries[byte] = remainder;
-        }
-        return entries;
-    }();
-    std::uint32_t crc = ~0u;
-    for (std::size_t i = 0; i < size; ++i)
-        crc = table[(crc ^ bytes[i]) & 0xFF] ^ crc >> 8;
-    return ~crc;
-}
-
-struct Png {
-    Bytes essential;  // the same picture with only the chunks that say what its pixels are
-    std::int64_t height = 0;
-    std::int64_t width = 0;
-    int depth = 0;    // bits
-    int colour = 0;   // 0 gray, 2 RGB, 3 palette, 4 gray + alpha, 6 RGBA
-    Bytes transparent_colour;  // tRNS of gray and RGB: one or three 16-bit numbers
-};
-
-void append_chunk(Bytes& png, const char* type, const std::uint8_t* data, std::size_t size)
-{
-    for (int shift = 24; shift >= 0; shift -= 8)
-        png.push_back(static_cast<std::uint8_t>(size >> shift));
-    png.insert(png.end(), type, type + 4);
-    png.insert(png.end(), data, data + size);
-    png.insert(png.end(), 4, 0);  // stb_image does not read the checksum; read_png_chunks has checked it
-}
-
-void keep_png_chunk(const Path& file, const std::string& type, const std::uint8_t* data, std::size_t size, Png& png)
-{
-    if (type == "IHDR") {
-        if (size != 13)
-            refuse(file, fmt::format("a damaged PNG whose header has {} bytes", size), "a header of 13 bytes");
-        png.width = big_endian_32(data);
-        png.height = big_endian_32(data + 4);
-        png.depth = data[8];
-        png.colour = data[9];
-        check_size(file, png.height, png.width);
-        append_chunk(png.essential, "IHDR", data, size);
-    } else if (type == "PLTE") {
-        if (png.colour != 3)
-            return;  // a suggestion for displays with few colours
-        if (size == 0 || size % 3 != 0 || size > 768)
-            refuse(file, fmt::format("a damaged PNG whose palette has {} bytes", size), "1 to 256 colours of 3 bytes");
-        // Pixels beyond a short palette are black, not whatever the decoder's memory holds.
-        Bytes palette(data, data + size);
-        palette.resize(768, 0);
-        append_chunk(png.essential, "PLTE", palette.data(), palette.size());
-    } else if (type == "tRNS") {
-        if (png.colour == 3)
-            append_chunk(png.essential, "tRNS", data, std::min<std::size_t>(size, 256));
-        else
-            png.transparent_colour.assign(data, data + size);
-    } else if (type == "IDAT") {
-        append_chunk(png.essential, "IDAT", data, size);
-    } else if (type == "IEND") {
-        append_chunk(png.essential, "IEND", data, 0);
-    }
-}
-
-// Walks the chunks: stb_image itself would read past damaged ones without a word.
-Png read_png_chunks(const Path& file, const Bytes& bytes)
-{
-    Png png;
-    png.essential.assign(bytes.begin(), bytes.begin() + 8);
-    std::size_t position = 8;
-    for (bool first = true;; first = false) {
-        if (bytes.size() - position < 12)
-            refuse_truncated(file, "PNG", "before its end mark IEND", bytes.size());
-        const std::size_t size = big_endian_32(&bytes[position]);
-        const std::string type(bytes.begin() + static_cast<std::ptrdiff_t>(position) + 4,
-                               bytes.begin() + static_cast<std::ptrdiff_t>(position) + 8);
-        const bool essential = type == "IHDR" || type == "PLTE" || type == "tRNS" || type == "IDAT" || type == "IEND";
-        if (first != (type == "IHDR"))
-            refuse(file, "a damaged PNG whose chunks are out of order", "the header IHDR first, and once");
-        if (size > bytes.size() - position - 12)
-            refuse_truncated(file, "PNG", fmt::format("inside the {} chunk at byte {}", essential ? type : "unknown", position), bytes.size());
-        const std::uint8_t* data = &bytes[position + 8];
-        if (essential && crc32(data - 4, size + 4) != big_endian_32(data + size))
-            refuse(file, fmt::format("a damaged PNG: the checksum of the {} chunk at byte {} is wrong", type, position),
-                   "an undamaged copy");
-        keep_png_chunk(file, type, data, size, png);
-        if (type == "IEND")
-            return png;
-        position += 12 + size;
-    }
-}
-
-// The one colour that a gray or RGB picture declares transparent, as bytes to compare with; nothing when it has none.
-// TRAP(png_transparent_colour): Pillow compares the 8-bit pixels it made (1, 2 and 4 bits widened, 16 bits narrowed) with
-// the low byte of the number in the file, which it widens only for 1 bit. Only depths 1 and 8 mean what the file says.
-std::optional<std::array<std::uint8_t, 3>> transparent_colour(const Png& png)
-{
-    const std::size_t n_colours = png.colour == 0 ? 1 : png.colour == 2 ? 3 : 0;
-    if (n_colours == 0 || png.transparent_colour.size() < 2 * n_colours)
-        return std::nullopt;
-    std::array<std::uint8_t, 3> colour{};
-    for (std::size_t i = 0; i < 3; ++i)
-        colour[i] = png.transparent_colour[2 * (n_colours == 3 ? i : 0) + 1];
-    if (png.depth == 1 && n_colours == 1 && (png.transparent_colour[0] || png.transparent_colour[1]))
-        colour.fill(255);
-    return colour;
-}
-
 // TRAP(gray_16_bit): Pillow turns 16-bit gray into 8 bits by clipping at 255, not by keeping the high byte, so nearly
 // every such picture comes out white. Both references read pictures with Pillow.
 Picture decode_gray_16(const Path& file, const Png& png)
@@ -269,7 +107,7 @@ Picture decode_gray_16(const Path& file, const Png& png)
     const std::unique_ptr<std::uint16_t, decltype(&std::free)> values(
         stbi_load_16_from_memory(png.essential.data(), static_cast<int>(png.essential.size()), &width, &height, &n_channels, 1), &std::free);
     if (!values)
-        refuse(file, fmt::format("a damaged PNG ({})", stbi_failure_reason()), "an undamaged copy");
+        refuse_picture(file, fmt::format("a damaged PNG ({})", stbi_failure_reason()), "an undamaged copy");
     Picture picture{height, width, Bytes(std::size_t(height) * std::size_t(width) * 3)};
     for (std::size_t i = 0; i < picture.rgb.size(); ++i)
         picture.rgb[i] = static_cast<std::uint8_t>(std::min<int>(values.get()[i / 3], 255));
@@ -298,7 +136,7 @@ void check_huffman_tables(const Path& file, const Bytes& bytes, std::size_t posi
         for (std::size_t length = 1; length <= 16 && position + length < end; ++length)
             n_codes += bytes[position + length];
         if (n_codes > 256 || position + 17 + n_codes > end)
-            refuse(file, fmt::format("a damaged JPEG: the Huffman table at byte {} has {} codes", position, n_codes), "at most 256, and all of them there");
+            refuse_picture(file, fmt::format("a damaged JPEG: the Huffman table at byte {} has {} codes", position, n_codes), "at most 256, and all of them there");
         position += 17 + n_codes;
     }
 }
@@ -332,11 +170,11 @@ Bytes read_jpeg_segments(const Path& file, const Bytes& bytes)
             break;
         const std::size_t size = std::size_t{bytes[position + 2]} << 8 | bytes[position + 3];
         if (size < 2)
-            refuse(file, fmt::format("a damaged JPEG: the segment at byte {} claims {} bytes", position, size), "at least 2");
+            refuse_picture(file, fmt::format("a damaged JPEG: the segment at byte {} claims {} bytes", position, size), "at least 2");
         if (size > bytes.size() - position - 2)
             break;
         if (marker == 0xDA && ++n_scans > most_jpeg_scans)
-            refuse(file, fmt::format("a JPEG of more than {} scans", most_jpeg_scans), "a picture, which needs about ten");
+            refuse_picture(file, fmt::format("a JPEG of more than {} scans", most_jpeg_scans), "a picture, which needs about ten");
         if (marker == 0xC4)
             check_huffman_tables(file, bytes, position + 4, position + 2 + size);
         const bool note = (marker > 0xE0 && marker <= 0xEF && marker != 0xEE) || marker == 0xFE;  // EE tells how colours are coded
@@ -366,7 +204,7 @@ Picture decode_bmp(const Path& file, const Bytes& bytes)
     const std::int64_t height = old_header ? little_endian(bytes, 20, 2) : std::abs(std::int64_t{static_cast<std::int32_t>(little_endian(bytes, 22, 4))});
     const std::int64_t bits = little_endian(bytes, old_header ? 24 : 28, 2);
     const std::uint32_t compression = old_header ? 0 : little_endian(bytes, 30, 4);
-    check_size(file, height, width);
+    check_picture_size(file, height, width);
     const std::int64_t needed = little_endian(bytes, 10, 4) + (width * bits + 31) / 32 * 4 * height;
     if ((compression == 0 || compression == 3) && needed > static_cast<std::int64_t>(bytes.size()))
         refuse_truncated(file, "BMP", fmt::format("where its rows need {}", needed), bytes.size());
@@ -403,7 +241,7 @@ GifFrame read_gif_frame(const Path& file, const Bytes& bytes)
         position = skip_blocks(position + 2);
     }
     if (byte_at(position) != 0x2C)
-        refuse(file, fmt::format("a damaged GIF: byte {} is {:#04x} where its first frame should start", position, bytes[position]),
+        refuse_picture(file, fmt::format("a damaged GIF: byte {} is {:#04x} where its first frame should start", position, bytes[position]),
                "a GIF with at least one frame");
     const std::size_t pixels = position + 10 + palette_bytes(byte_at(position + 9)) + 1;
     skip_blocks(pixels);
@@ -439,7 +277,7 @@ Picture decode_gif(const Path& file, const Bytes& bytes)
 Picture decode_picture(const std::filesystem::path& file)
 {
     using namespace std::string_view_literals;
-    const Bytes bytes = read_whole_file(file);
+    const Bytes bytes = read_picture_file(file);
     const auto starts_with = [&](std::string_view mark) {
         return bytes.size() >= mark.size() && std::memcmp(bytes.data(), mark.data(), mark.size()) == 0;
     };
@@ -454,7 +292,7 @@ Picture decode_picture(const std::filesystem::path& file)
     std::string start;
     for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i)
         start += fmt::format("{}{:02x}", i ? " " : "", bytes[i]);
-    refuse(file, "not a picture this program reads (it starts with the bytes " + start + ")", "PNG, JPEG, BMP or GIF");
+    refuse_picture(file, "not a picture this program reads (it starts with the bytes " + start + ")", "PNG, JPEG, BMP or GIF");
 }
 
 }  // namespace pictor

@@ -38,7 +38,7 @@ MUTANTS = [
            breaks="pixel_values", run="larger picture", test=PIXELS),
     Mutant("alpha dropped", "picture/decode.cpp", "has_alpha && use_alpha ? source[n_colours] : 255;", "use_alpha ? 255 : 255 + 0 * n_colours * has_alpha;",
            breaks="pixel_values", run="transparent picture", test=PIXELS, traps=("transparent_pixels",)),
-    Mutant("transparent colour by its high byte", "picture/decode.cpp", "2 * (n_colours == 3 ? i : 0) + 1]", "2 * (n_colours == 3 ? i : 0)]",
+    Mutant("transparent colour by its high byte", "picture/png.cpp", "2 * (n_colours == 3 ? i : 0) + 1]", "2 * (n_colours == 3 ? i : 0)]",
            breaks="pixel_values", run="one transparent colour", test=PIXELS, traps=("png_transparent_colour",)),
     Mutant("16-bit gray by its high byte", "picture/decode.cpp", "std::min<int>(values.get()[i / 3], 255)", "values.get()[i / 3] >> 8",
            breaks="pixel_values", run="16-bit gray", test=PIXELS, traps=("gray_16_bit",)),

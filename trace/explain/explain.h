@@ -13,7 +13,7 @@ namespace pictor {
 
 struct ExplainOptions {
     std::filesystem::path model;                   // a checkpoint's folder; empty: none at hand
-    std::int64_t largest = std::int64_t{4} << 20;  // numbers; a tensor with more is not computed again
+    std::int64_t largest = std::int64_t{4} << 20;  // numbers; a tensor with more is judged on some of them, if at all
 };
 
 // A step that the two do differently. Later tensors of the same kind with the same fault are counted, not repeated.

@@ -1,6 +1,7 @@
 // The pixels that go in, [image tile colour row column]: which mistake turns one trace's into the other's?
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -51,58 +52,51 @@ const ColourMistake colour_mistakes[] = {
     {"std_not_divided", "the mean taken off, not divided by std", [](double pixel, double mean, double) { return pixel - mean; }},
     {"std_not_divided", "multiplied by std instead of divided", [](double pixel, double mean, double std) { return (pixel - mean) * std; }}};
 
-Mistaken normalised_otherwise(const ColourMistake& mistake, const TraceTensor& right, const Side& side)
+// Every number anew, by its place and its colour.
+Mistaken each_pixel(const TraceTensor& right, const Side& side, const std::function<double(std::size_t at, std::size_t colour)>& pixel)
 {
     if (!colours_known(right, side))
         return std::nullopt;
-    const ModelFacts& facts = side.facts();
     std::vector<float> result = right.values;
-    const std::int64_t of_colour = width_of(right, 2);
-    const std::vector<char> present = tiles_present(right);
-    for (std::size_t i = 0; i < result.size(); ++i) {
-        const auto colour = static_cast<std::size_t>(static_cast<std::int64_t>(i) / of_colour % 3);
-        if (!present[i / static_cast<std::size_t>(3 * of_colour)])
-            continue;
-        const double mean = facts.pixel_mean[colour], std = facts.pixel_std[colour];
-        result[i] = static_cast<float>(mistake.normalise(result[i] * std + mean, mean, std));
-    }
+    const auto of_colour = static_cast<std::size_t>(width_of(right, 2));
+    for (std::size_t at = 0; at < result.size(); ++at)
+        result[at] = static_cast<float>(pixel(at, at / of_colour % 3));
     return result;
+}
+
+Mistaken normalised_otherwise(const ColourMistake& mistake, const TraceTensor& right, const Side& side)
+{
+    const ModelFacts& facts = side.facts();
+    const std::vector<char> present = tiles_present(right);
+    const auto of_tile = static_cast<std::size_t>(width_of(right, 3));
+    return each_pixel(right, side, [&](std::size_t at, std::size_t colour) -> double {
+        const double mean = facts.pixel_mean[colour], std = facts.pixel_std[colour], value = right.values[at];
+        return present[at / of_tile] ? mistake.normalise(value * std + mean, mean, std) : value;
+    });
 }
 
 Mistaken blue_first(const TraceTensor& right, const TraceTensor&, const Side& side)
 {
-    if (!colours_known(right, side))
-        return std::nullopt;
     const ModelFacts& facts = side.facts();
-    std::vector<float> result = right.values;
-    const std::int64_t of_colour = width_of(right, 2);
     const std::vector<char> present = tiles_present(right);
-    for (std::int64_t i = 0; i < static_cast<std::int64_t>(result.size()); ++i) {
-        const std::int64_t colour = i / of_colour % 3, other = 2 - colour;
-        if (!present[static_cast<std::size_t>(i / (3 * of_colour))])
-            continue;
-        const auto to = static_cast<std::size_t>(colour), from = static_cast<std::size_t>(other);
-        const double pixel = right.values[static_cast<std::size_t>(i + (other - colour) * of_colour)] * facts.pixel_std[from] + facts.pixel_mean[from];
-        result[static_cast<std::size_t>(i)] = static_cast<float>((pixel - facts.pixel_mean[to]) / facts.pixel_std[to]);
-    }
-    return result;
+    const auto of_tile = static_cast<std::size_t>(width_of(right, 3)), of_colour = of_tile / 3;
+    return each_pixel(right, side, [&](std::size_t at, std::size_t colour) -> double {
+        if (!present[at / of_tile])
+            return right.values[at];
+        const std::size_t other = 2 - colour;
+        const double pixel = right.values[at - colour * of_colour + other * of_colour] * facts.pixel_std[other] + facts.pixel_mean[other];
+        return (pixel - facts.pixel_mean[colour]) / facts.pixel_std[colour];
+    });
 }
 
 // Padding is black before it is normalised, -mean / std; padded afterwards it is 0. Black pixels of the picture stay.
 Mistaken padded_late(const TraceTensor& right, const TraceTensor& odd, const Side& side)
 {
-    if (!colours_known(right, side))
-        return std::nullopt;
     const ModelFacts& facts = side.facts();
-    std::vector<float> result = right.values;
-    const std::int64_t of_colour = width_of(right, 2);
-    for (std::size_t i = 0; i < result.size(); ++i) {
-        const auto colour = static_cast<std::size_t>(static_cast<std::int64_t>(i) / of_colour % 3);
-        const double black = -facts.pixel_mean[colour] / facts.pixel_std[colour];
-        if (std::fabs(result[i] - black) < 1e-5 && odd.values[i] == 0)
-            result[i] = 0;
-    }
-    return result;
+    return each_pixel(right, side, [&](std::size_t at, std::size_t colour) -> double {
+        const double black = -facts.pixel_mean[colour] / facts.pixel_std[colour], value = right.values[at];
+        return std::fabs(value - black) < 1e-5 && odd.values[at] == 0 ? 0 : value;
+    });
 }
 
 // Only a grid of 2 x 2 has another order column by column.
