@@ -242,7 +242,7 @@ GifFrame read_gif_frame(const Path& file, const Bytes& bytes)
     }
     if (byte_at(position) != 0x2C)
         refuse_picture(file, fmt::format("a damaged GIF: byte {} is {:#04x} where its first frame should start", position, bytes[position]),
-               "a GIF with at least one frame");
+                       "a GIF with at least one frame");
     const std::size_t pixels = position + 10 + palette_bytes(byte_at(position + 9)) + 1;
     skip_blocks(pixels);
     if (palette_bytes(bytes[position + 9]))

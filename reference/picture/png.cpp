@@ -96,7 +96,7 @@ Png read_png_chunks(const Path& file, const Bytes& bytes)
         const std::uint8_t* data = &bytes[position + 8];
         if (essential && crc32(data - 4, size + 4) != big_endian_32(data + size))
             refuse_picture(file, fmt::format("a damaged PNG: the checksum of the {} chunk at byte {} is wrong", type, position),
-                   "an undamaged copy");
+                           "an undamaged copy");
         keep_png_chunk(file, type, data, size, png);
         if (type == "IEND")
             return png;
