@@ -23,18 +23,18 @@ CXXFLAGS := -std=c++20 -Wall -Wextra -Wpedantic $(if $(findstring clang,$(CXX)),
 LIBS     := -lfmt -lpcre2-8
 
 # A room is a folder; what all programs of a room share is every source in it but its main.cpp.
-sources = $(sort $(wildcard $(1)/*.cpp $(1)/*/*.cpp))
+sources = $(sort $(shell find $(1) -name '*.cpp'))
 shared  = $(filter-out $(1)/main.cpp,$(call sources,$(1)))
 objects = $(patsubst %.cpp,$(OUT)/objects/%.o,$(1))
 
 .DEFAULT_GOAL := all
 all: packages $(OUT)/reference $(OUT)/trace $(OUT)/viz  ## the three programs, into build/ (MODE=debug, PORTABLE=1)
 
-$(OUT)/reference: $(call objects,$(call sources,reference) $(call shared,trace))
-$(OUT)/trace:     $(call objects,$(call sources,trace))
-$(OUT)/viz:       $(call objects,$(call sources,viz) $(call shared,trace))
-$(OUT)/tests:     $(call objects,$(call sources,tests) $(call shared,reference) $(call shared,trace) $(call shared,viz))
-$(OUT)/bench:     $(call objects,$(call sources,bench) $(call shared,reference) $(call shared,trace))
+$(OUT)/reference: $(call objects,$(call sources,reference) $(call sources,base) $(call shared,trace))
+$(OUT)/trace:     $(call objects,$(call sources,trace) $(call sources,base))
+$(OUT)/viz:       $(call objects,$(call sources,viz) $(call sources,base) $(call shared,trace))
+$(OUT)/tests:     $(call objects,$(call sources,tests) $(call sources,base) $(call shared,reference) $(call shared,trace) $(call shared,viz))
+$(OUT)/bench:     $(call objects,$(call sources,bench) $(call sources,base) $(call shared,reference) $(call shared,trace))
 $(OUT)/reference $(OUT)/trace $(OUT)/viz $(OUT)/tests $(OUT)/bench:
 	@echo "link $@"
 	@$(CXX) $(CXXFLAGS) $^ -o $@ $(LIBS)

@@ -18,7 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <omp.h>
 
-#include "reference/checkpoint/safetensors.h"
+#include "reference/checkpoint/load_tensors.h"
 #include "reference/generate.h"
 #include "reference/text/decoder.h"
 
@@ -126,11 +126,11 @@ std::function<void(const Recorder&)> cross_layer_at_real_size(SyntheticWeights& 
                              make.vector(128, 1), make.vector(128, 1)};
     layer.attention_gate = layer.mlp_gate = 0.5f;
     layer.mlp = text_mlp_weights(make, config);
-    const Tensor hidden = random_states({64, 4096}), pictures = random_states({1, 4, 1601, 4096});
+    const Tensor hidden = random_states({64, 4096}), images = random_states({1, 4, 1601, 4096});
     const CrossAttentionMask mask{64, 1, 4, std::vector<std::int64_t>(64 * 4, 1)};
     return [=](const Recorder& record) {
         KeysAndValues picture;
-        text_cross_layer(layer, config, hidden, pictures, mask, picture, Rule::meta, record);
+        text_cross_layer(layer, config, hidden, images, mask, picture, Rule::meta, record);
     };
 }
 
@@ -180,23 +180,23 @@ nlohmann::json time_model(const std::string& folder, const std::string& inputs_f
     const Model model = load_model(folder, Rule::meta);
     const SafetensorsFile file(inputs_file);
     const std::vector<std::int64_t> token_ids = load_integers(file, "input_ids", {-1});
-    TiledPictures pictures;
-    pictures.pixel_values = load_floats(file, "pixel_values", {-1, -1, -1, -1, -1});
-    pictures.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {pictures.pixel_values.extent(0)});
-    pictures.aspect_ratio_mask = load_integers(file, "aspect_ratio_mask", {pictures.n_images(), -1});
+    VisionInputs images;
+    images.pixel_values = load_floats(file, "pixel_values", {-1, -1, -1, -1, -1});
+    images.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {images.pixel_values.extent(0)});
+    images.aspect_ratio_mask = load_integers(file, "aspect_ratio_mask", {images.n_images(), -1});
     const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size());
-    const CrossAttentionMask mask{n_tokens, pictures.n_images(), model.config.vision.max_tiles,
+    const CrossAttentionMask mask{n_tokens, images.n_images(), model.config.vision.max_tiles,
                                   load_integers(file, "cross_attention_mask", {n_tokens, -1, -1})};
     std::vector<double> prefill_times, decode_times;
     for (int i = 0; i < repeat; ++i) {
-        Sentence sentence;
+        Sequence sequence;
         RandomNumbers random;
         double start = seconds();
-        Tensor logits = prefill(model, token_ids, pictures, mask, sentence, {});
+        Tensor logits = prefill(model, token_ids, images, mask, sequence, {});
         prefill_times.push_back(seconds() - start);
         start = seconds();
         for (std::int64_t step = 0; step < n_steps; ++step)
-            logits = decode(model, {sample(logits.row(logits.extent(0) - 1), logits.extent(1), {}, random)}, sentence, {});
+            logits = decode(model, {sample(logits.row(logits.extent(0) - 1), logits.extent(1), {}, random)}, sequence, {});
         decode_times.push_back(seconds() - start);
     }
     return {{"prefill", prefill_times}, {"decode", decode_times}};

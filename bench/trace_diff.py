@@ -113,7 +113,7 @@ def main():
         for what, command in (("trace diff", [trace, "diff", str(folder / "a"), str(folder / "b")]),
                               ("trace diff --no-explanation", [trace, "diff", str(folder / "a"), str(folder / "b"), "--no-explanation"]),
                               ("trace diff A A", [trace, "diff", str(folder / "a"), str(folder / "a")]),
-                              ("numpy", [sys.executable, "-c", NUMPY, str(ROOT / "trace"), str(folder / "a"), str(folder / "b")])):
+                              ("numpy", [sys.executable, "-c", NUMPY, str(ROOT / "trace" / "python"), str(folder / "a"), str(folder / "b")])):
             out, seconds, memory, cpu = timed(command)
             print(f"{what:28} {seconds:7.1f} s ({cpu:.1f} s of processor time)  {memory:7.0f} MB   {out.splitlines()[0] if out else ''}")
     finally:

@@ -17,7 +17,7 @@ import numpy
 from safetensors.numpy import save_file
 
 GOLDEN = Path(__file__).resolve().parent
-sys.path[:0] = [str(GOLDEN), str(GOLDEN.parent / "trace")]
+sys.path[:0] = [str(GOLDEN), str(GOLDEN.parent / "trace" / "python")]
 
 import record_meta
 import record_transformers

@@ -30,7 +30,7 @@ import numpy
 import torch
 
 GOLDEN = Path(__file__).resolve().parent
-sys.path[:0] = [str(GOLDEN), str(GOLDEN.parent / "trace")]
+sys.path[:0] = [str(GOLDEN), str(GOLDEN.parent / "trace" / "python")]
 
 import record_meta
 import record_transformers

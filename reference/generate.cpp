@@ -38,11 +38,11 @@ std::vector<std::int64_t> generate(const Model& model, const GenerateInputs& inp
         throw std::runtime_error("prompt: it has no tokens; at least one is needed");
     const std::vector<std::int64_t>& end_tokens = model.config.end_tokens;
     RandomNumbers random(options.sampling.seed);
-    Sentence sentence;
+    Sequence sequence;
     std::vector<std::int64_t> generated;
 
     const std::int64_t n_prompt = static_cast<std::int64_t>(inputs.token_ids.size());
-    Tensor logits = prefill(model, inputs.token_ids, inputs.pictures, inputs.mask, sentence, begin_step(writer, "prefill", 0, n_prompt));
+    Tensor logits = prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, begin_step(writer, "prefill", 0, n_prompt));
     require_finite(logits, writer);
 
     while (static_cast<std::int64_t>(generated.size()) < options.max_new_tokens) {
@@ -50,10 +50,10 @@ std::vector<std::int64_t> generate(const Model& model, const GenerateInputs& inp
         generated.push_back(next);
         on_token(next);
         const bool ended = options.stop_at_end_token && std::find(end_tokens.begin(), end_tokens.end(), next) != end_tokens.end();
-        const bool full = sentence.cache.n_tokens >= model.config.text.max_positions;
+        const bool full = sequence.cache.n_tokens >= model.config.text.max_positions;
         if (ended || full || static_cast<std::int64_t>(generated.size()) == options.max_new_tokens)
             break;
-        logits = decode(model, {next}, sentence, begin_step(writer, "decode", sentence.cache.n_tokens, 1));
+        logits = decode(model, {next}, sequence, begin_step(writer, "decode", sequence.cache.n_tokens, 1));
         require_finite(logits, writer);
     }
     return generated;

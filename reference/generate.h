@@ -7,12 +7,13 @@
 
 #include "reference/model.h"
 #include "reference/text/sampler.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 
 struct GenerateInputs {
     std::vector<std::int64_t> token_ids;
-    TiledPictures pictures;    // none: text alone
+    VisionInputs images;    // none: text alone
     CrossAttentionMask mask;   // rows of token_ids; ignored without pictures
 };
 

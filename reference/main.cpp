@@ -12,15 +12,15 @@
 #include <nlohmann/json.hpp>
 #include <omp.h>
 
+#include "reference/checkpoint/load_tensors.h"
+#include "base/safetensors_writer.h"
+#include "base/utf8.h"
 #include "reference/checkpoint/inspect.h"
-#include "reference/checkpoint/safetensors.h"
-#include "reference/checkpoint/safetensors_writer.h"
 #include "reference/generate.h"
+#include "reference/image/tiles.h"
 #include "reference/options.h"
-#include "reference/picture/tiles.h"
 #include "reference/platform.h"
 #include "reference/prompt/chat_template.h"
-#include "reference/prompt/utf8.h"
 
 namespace pictor {
 
@@ -29,7 +29,7 @@ namespace {
 using Json = nlohmann::json;
 
 // What a trace says of one picture. `file` is empty for tensors that came without one.
-Json describe_picture(const TiledPicture& picture, const std::filesystem::path& file, const VisionConfig& config)
+Json describe_image(const TiledImage& picture, const std::filesystem::path& file, const VisionConfig& config)
 {
     return {{"file", file.string()},
             {"size", {picture.height, picture.width}},
@@ -40,26 +40,26 @@ Json describe_picture(const TiledPicture& picture, const std::filesystem::path& 
             {"aspect_ratio_id", picture.aspect_ratio_id}};
 }
 
-struct PreparedPictures {
-    TiledPictures tiled;
+struct PreparedImages {
+    VisionInputs tiled;
     std::vector<std::int64_t> tiles_present;  // [image]
     Json descriptions = Json::array();
 };
 
-PreparedPictures prepare_pictures(const std::vector<std::filesystem::path>& files, const ModelConfig& config)
+PreparedImages prepare_images(const std::vector<std::filesystem::path>& files, const ModelConfig& config)
 {
-    PreparedPictures prepared;
+    PreparedImages prepared;
     const std::int64_t size = config.vision.tile_size, n_tiles = config.vision.max_tiles;
     prepared.tiled.pixel_values = Tensor({static_cast<std::int64_t>(files.size()), n_tiles, 3, size, size});
     for (std::size_t image = 0; image < files.size(); ++image) {
-        const TiledPicture picture = cut_into_tiles(decode_picture(files[image]), config.picture);
+        const TiledImage picture = cut_into_tiles(decode_image(files[image]), config.image);
         require_shape("picture tiles", picture.pixel_values, {n_tiles, 3, size, size});
         std::copy(picture.pixel_values.values.begin(), picture.pixel_values.values.end(),
                   prepared.tiled.pixel_values.row(static_cast<std::int64_t>(image)));
         prepared.tiled.aspect_ratio_ids.push_back(picture.aspect_ratio_id);
         prepared.tiled.aspect_ratio_mask.insert(prepared.tiled.aspect_ratio_mask.end(), picture.tile_mask.begin(), picture.tile_mask.end());
         prepared.tiles_present.push_back(picture.tiles_high * picture.tiles_wide);
-        prepared.descriptions.push_back(describe_picture(picture, files[image], config.vision));
+        prepared.descriptions.push_back(describe_image(picture, files[image], config.vision));
     }
     return prepared;
 }
@@ -83,19 +83,19 @@ void describe_run(TraceWriter& writer, const Model& model, const Json& prompt, c
 
 // One answer, printed as it comes. Returns the words without special tokens.
 std::string answer(const Model& model, const Tokenizer& tokenizer, const std::vector<std::int64_t>& token_ids,
-                   const PreparedPictures& pictures, const Options& options, TraceWriter* writer)
+                   const PreparedImages& images, const Options& options, TraceWriter* writer)
 {
-    GenerateInputs inputs{token_ids, pictures.tiled, {}};
-    inputs.mask = make_cross_attention_mask(token_ids, model.config.image_token, pictures.tiles_present, model.config.vision.max_tiles);
+    GenerateInputs inputs{token_ids, images.tiled, {}};
+    inputs.mask = make_cross_attention_mask(token_ids, model.config.image_token, images.tiles_present, model.config.vision.max_tiles);
     if (writer != nullptr)
         describe_run(*writer, model,
                      {{"text", prompt_text(tokenizer, token_ids, model.config.image_token)},
                       {"token_ids", token_ids},
                       {"token_texts", token_texts(tokenizer, token_ids, model.config.image_token)}},
-                     pictures.descriptions);
+                     images.descriptions);
 
     GenerateOptions generate_options{options.sampling, options.max_new_tokens, true};
-    std::optional<Progress> progress(pictures.tiled.n_images() > 0 ? "looking at the picture" : "reading the prompt");
+    std::optional<Progress> progress(images.tiled.n_images() > 0 ? "looking at the picture" : "reading the prompt");
     TextStream stream(tokenizer);
     std::string text;
     const auto print = [&](const std::string& piece) {
@@ -122,7 +122,7 @@ std::string answer(const Model& model, const Tokenizer& tokenizer, const std::ve
 
 // Every turn is read from the beginning again, as both references do, so that an answer depends on nothing but what
 // was said.
-void chat(const Model& model, const Tokenizer& tokenizer, const PreparedPictures& pictures, const Options& options)
+void chat(const Model& model, const Tokenizer& tokenizer, const PreparedImages& images, const Options& options)
 {
     std::vector<Turn> turns;
     std::string line = options.prompt;
@@ -137,9 +137,9 @@ void chat(const Model& model, const Tokenizer& tokenizer, const PreparedPictures
         have_line = false;
         if (line.empty())
             continue;
-        turns.push_back({"user", line, turns.empty() ? pictures.tiled.n_images() : 0});
+        turns.push_back({"user", line, turns.empty() ? images.tiled.n_images() : 0});
         const std::vector<std::int64_t> ids = encode_chat(tokenizer, turns, model.config.image_token);
-        turns.push_back({"assistant", answer(model, tokenizer, ids, pictures, options, nullptr)});
+        turns.push_back({"assistant", answer(model, tokenizer, ids, images, options, nullptr)});
     }
 }
 
@@ -151,15 +151,15 @@ int run(const Options& options)
         writer.emplace(*options.trace);
     const Model model = load_model(options.model, options.rule);
     const Tokenizer tokenizer = Tokenizer::load(options.model);
-    const PreparedPictures pictures = prepare_pictures(options.images, model.config);
+    const PreparedImages images = prepare_images(options.images, model.config);
     if (options.chat) {
-        chat(model, tokenizer, pictures, options);
+        chat(model, tokenizer, images, options);
         return 0;
     }
     const std::vector<std::int64_t> token_ids =
         options.raw ? encode_raw(tokenizer, options.prompt, model.config.image_token)
-                    : encode_chat(tokenizer, {{"user", options.prompt, pictures.tiled.n_images()}}, model.config.image_token);
-    answer(model, tokenizer, token_ids, pictures, options, writer ? &*writer : nullptr);
+                    : encode_chat(tokenizer, {{"user", options.prompt, images.tiled.n_images()}}, model.config.image_token);
+    answer(model, tokenizer, token_ids, images, options, writer ? &*writer : nullptr);
     return 0;
 }
 
@@ -179,33 +179,33 @@ std::vector<std::int64_t> load_zeros_and_ones(const SafetensorsFile& file, const
     return values;
 }
 
-TiledPictures read_pictures(const SafetensorsFile& file, const VisionConfig& config)
+VisionInputs read_vision_inputs(const SafetensorsFile& file, const VisionConfig& config)
 {
-    TiledPictures pictures;
+    VisionInputs images;
     if (file.find("pixel_values") == nullptr) {
         for (const char* name : {"aspect_ratio_ids", "aspect_ratio_mask", "cross_attention_mask"})
             if (file.find(name) != nullptr)
                 throw std::runtime_error(fmt::format("{}: it has {} but no pixel_values", file.path().string(), name));
-        return pictures;
+        return images;
     }
-    pictures.pixel_values = load_floats(file, "pixel_values", {-1, config.max_tiles, 3, config.tile_size, config.tile_size});
-    require_finite_pixels(pictures.pixel_values, file.path());
-    const std::int64_t n_images = pictures.pixel_values.extent(0);
-    pictures.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {n_images});
-    pictures.aspect_ratio_mask = load_zeros_and_ones(file, "aspect_ratio_mask", {n_images, config.max_tiles});
-    return pictures;
+    images.pixel_values = load_floats(file, "pixel_values", {-1, config.max_tiles, 3, config.tile_size, config.tile_size});
+    require_finite_pixels(images.pixel_values, file.path());
+    const std::int64_t n_images = images.pixel_values.extent(0);
+    images.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {n_images});
+    images.aspect_ratio_mask = load_zeros_and_ones(file, "aspect_ratio_mask", {n_images, config.max_tiles});
+    return images;
 }
 
 // The mask of the inputs file, or when it has none the one that the place of the `<|image|>` tokens asks for.
-CrossAttentionMask read_mask(const SafetensorsFile& file, const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures,
+CrossAttentionMask read_mask(const SafetensorsFile& file, const std::vector<std::int64_t>& token_ids, const VisionInputs& images,
                              const ModelConfig& config)
 {
-    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size()), n_images = pictures.n_images(), n_tiles = config.vision.max_tiles;
+    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size()), n_images = images.n_images(), n_tiles = config.vision.max_tiles;
     if (file.find("cross_attention_mask") != nullptr)
         return {n_tokens, n_images, n_tiles, load_zeros_and_ones(file, "cross_attention_mask", {n_tokens, n_images, n_tiles})};
     std::vector<std::int64_t> tiles_present(static_cast<std::size_t>(n_images));
-    for (std::size_t i = 0; i < pictures.aspect_ratio_mask.size(); ++i)
-        tiles_present[i / static_cast<std::size_t>(n_tiles)] += pictures.aspect_ratio_mask[i];
+    for (std::size_t i = 0; i < images.aspect_ratio_mask.size(); ++i)
+        tiles_present[i / static_cast<std::size_t>(n_tiles)] += images.aspect_ratio_mask[i];
     return make_cross_attention_mask(token_ids, config.image_token, tiles_present, n_tiles);
 }
 
@@ -220,13 +220,13 @@ int forward(const Options& options)
     inputs.token_ids = load_integers(file, "input_ids", {-1});
     if (inputs.token_ids.empty())
         throw std::runtime_error(fmt::format("{}: input_ids: holds no tokens; want at least one", file.path().string()));
-    inputs.pictures = read_pictures(file, model.config.vision);
-    if (inputs.pictures.n_images() > 0)
-        inputs.mask = read_mask(file, inputs.token_ids, inputs.pictures, model.config);
+    inputs.images = read_vision_inputs(file, model.config.vision);
+    if (inputs.images.n_images() > 0)
+        inputs.mask = read_mask(file, inputs.token_ids, inputs.images, model.config);
 
     if (writer) {
         Json images = Json::array();
-        for (std::int64_t id : inputs.pictures.aspect_ratio_ids) {
+        for (std::int64_t id : inputs.images.aspect_ratio_ids) {
             const std::vector<std::array<std::int64_t, 2>>& grids = model.config.vision.aspect_ratios;
             const bool known = id >= 1 && id <= static_cast<std::int64_t>(grids.size());
             images.push_back({{"tiles", known ? Json(grids[static_cast<std::size_t>(id - 1)]) : Json({0, 0})},
@@ -283,12 +283,12 @@ int tokenize(const Options& options)
 int preprocess(const Options& options)
 {
     const ModelConfig config = read_config(options.model);
-    const TiledPicture picture = cut_into_tiles(decode_picture(options.picture), config.picture);
+    const TiledImage picture = cut_into_tiles(decode_image(options.image), config.image);
     if (!options.output.empty())
         write_safetensors(options.output, {{"pixel_values", picture.pixel_values.shape, picture.pixel_values.data()},
                                            {"aspect_ratio_ids", {1}, &picture.aspect_ratio_id},
                                            {"aspect_ratio_mask", {static_cast<std::int64_t>(picture.tile_mask.size())}, picture.tile_mask.data()}});
-    Json description = describe_picture(picture, options.picture, config.vision);
+    Json description = describe_image(picture, options.image, config.vision);
     description.erase("file");
     fmt::print("{}\n", description.dump());
     return 0;

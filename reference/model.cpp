@@ -16,13 +16,13 @@ void record_mask(const CrossAttentionMask& mask, const Recorder& record)
     record.integers("full_text_row_masked_out_mask", "token", sees_something, {mask.n_tokens});
 }
 
-void record_inputs(const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures, const CrossAttentionMask& mask,
+void record_inputs(const std::vector<std::int64_t>& token_ids, const VisionInputs& images, const CrossAttentionMask& mask,
                    const Recorder& record)
 {
     record.integers("input_ids", "token", token_ids, {static_cast<std::int64_t>(token_ids.size())});
-    if (pictures.n_images() > 0) {
-        record("pixel_values", "image tile colour row column", pictures.pixel_values.view());
-        record.integers("aspect_ratio_ids", "image", pictures.aspect_ratio_ids, {pictures.n_images()});
+    if (images.n_images() > 0) {
+        record("pixel_values", "image tile colour row column", images.pixel_values.view());
+        record.integers("aspect_ratio_ids", "image", images.aspect_ratio_ids, {images.n_images()});
     }
     if (mask.n_images > 0)
         record_mask(mask, record);
@@ -39,29 +39,29 @@ Model load_model(const std::filesystem::path& folder, Rule rule)
     return model;
 }
 
-Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures,
-               const CrossAttentionMask& mask, Sentence& sentence, const Recorder& record)
+Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const VisionInputs& images,
+               const CrossAttentionMask& mask, Sequence& sequence, const Recorder& record)
 {
-    record_inputs(token_ids, pictures, mask, record);
+    record_inputs(token_ids, images, mask, record);
     Tensor projected;
-    if (pictures.n_images() > 0) {
-        const Tensor states = vision_encoder(model.weights.vision, model.config.vision, pictures, model.rule, record.scope("vision_model"));
+    if (images.n_images() > 0) {
+        const Tensor states = vision_encoder(model.weights.vision, model.config.vision, images, model.rule, record.scope("vision_model"));
         record("vision_model", "image tile patch channel", states.view());
         projected = multi_modal_projector(model.weights.projector, states);
         record("multi_modal_projector", "image tile patch channel", projected.view());
     }
-    sentence = {};
-    sentence.last_mask = mask;
-    return text_decoder(model.weights.text, model.config.text, token_ids, projected, mask, sentence.cache, model.rule, record);
+    sequence = {};
+    sequence.last_mask = mask;
+    return text_decoder(model.weights.text, model.config.text, token_ids, projected, mask, sequence.cache, model.rule, record);
 }
 
-Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sentence& sentence, const Recorder& record)
+Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sequence& sequence, const Recorder& record)
 {
     // TRAP(mask_by_absolute_position): the mask's rows are those of these tokens, not rows 0, 1, ... of the whole one.
-    if (sentence.last_mask.n_images > 0)
-        sentence.last_mask = continue_mask(sentence.last_mask, static_cast<std::int64_t>(token_ids.size()), model.rule);
-    record_inputs(token_ids, {}, sentence.last_mask, record);
-    return text_decoder(model.weights.text, model.config.text, token_ids, {}, sentence.last_mask, sentence.cache, model.rule, record);
+    if (sequence.last_mask.n_images > 0)
+        sequence.last_mask = continue_mask(sequence.last_mask, static_cast<std::int64_t>(token_ids.size()), model.rule);
+    record_inputs(token_ids, {}, sequence.last_mask, record);
+    return text_decoder(model.weights.text, model.config.text, token_ids, {}, sequence.last_mask, sequence.cache, model.rule, record);
 }
 
 }  // namespace pictor

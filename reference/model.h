@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "reference/checkpoint/config.h"
-#include "reference/checkpoint/rule.h"
 #include "reference/checkpoint/weights.h"
+#include "reference/rule.h"
 #include "reference/text/cross_attention_mask.h"
 #include "reference/text/kv_cache.h"
 #include "reference/vision/encoder.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 
@@ -24,18 +25,18 @@ struct Model {
 Model load_model(const std::filesystem::path& folder, Rule rule);
 
 // A sentence that is being read and written: what the model remembers of it.
-struct Sentence {
+struct Sequence {
     KvCache cache;
     CrossAttentionMask last_mask;  // of the tokens run last; continue_mask() makes the next rows from it
 };
 
 // First step. token_ids [n_tokens]; pictures may hold none; mask: rows of these tokens, ignored without pictures.
 // Records step "prefill". Returns logits [n_tokens][n_vocabulary].
-Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const TiledPictures& pictures,
-               const CrossAttentionMask& mask, Sentence& sentence, const Recorder& record);
+Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const VisionInputs& images,
+               const CrossAttentionMask& mask, Sequence& sequence, const Recorder& record);
 
 // Later steps: the next tokens of the same sentence, which bring no picture of their own: one generated word, or a
 // later turn of a conversation. Returns logits [n_tokens][n_vocabulary].
-Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sentence& sentence, const Recorder& record);
+Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sequence& sequence, const Recorder& record);
 
 }  // namespace pictor

@@ -117,7 +117,7 @@ void add_preprocess(CLI::App& app, Options& options)
     CLI::App* preprocess = app.add_subcommand("preprocess", "a picture to tiles, as JSON");
     preprocess->footer("Example: reference preprocess photo.png --output tiles.safetensors");
     add_model(*preprocess, options);
-    preprocess->add_option("file", options.picture, "the picture")->required()->type_name("FILE");
+    preprocess->add_option("file", options.image, "the picture")->required()->type_name("FILE");
     preprocess->add_option("--output", options.output, "pixel_values, aspect_ratio_ids and aspect_ratio_mask")->type_name("FILE.safetensors");
 }
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "reference/checkpoint/rule.h"
+#include "reference/rule.h"
 #include "reference/text/sampler.h"
-#include "trace/recorder.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 
@@ -36,7 +36,7 @@ struct Options {
     std::string file;                            // tokenize: where texts come from; empty: the argument
     std::string text;
 
-    std::filesystem::path picture;               // preprocess
+    std::filesystem::path image;                 // preprocess
     std::filesystem::path output;
 
     bool json = false;                           // inspect

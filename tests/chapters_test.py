@@ -4,7 +4,7 @@
 
 In a console block of chapters/*.md a line after `$ ` is a command; what follows, up to the next one, is its output, in
 which a line `[...]` stands for any number of lines. Commands begin with build/ (run here, in the fast build) or with
-`python trace/record_script.py` (run by golden/make_walks.py, since it needs PyTorch; here its script and its recording
+`python trace/python/record_script.py` (run by golden/make_walks.py, since it needs PyTorch; here its script and its recording
 must exist). A block marked `python FILE` must stand in that file as it is, and every relative link must lead somewhere.
 Prints each failure and, last, "N passed, N failed".
 """
@@ -33,11 +33,11 @@ def shown_in(shown, printed):
 def check_command(command, output):
     """What is wrong, or nothing."""
     words = shlex.split(command)
-    if words[:2] == ["python", "trace/record_script.py"]:
+    if words[:2] == ["python", "trace/python/record_script.py"]:
         missing = [name for name in (words[-1], f"{words[words.index('--trace') + 1]}/trace.json") if not (ROOT / name).is_file()]
         return f"no such file: {', '.join(missing)}" if missing else ""
     if not words[0].startswith("build/"):
-        return "begins with neither build/ nor python trace/record_script.py"
+        return "begins with neither build/ nor python trace/python/record_script.py"
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     if run.returncode not in (0, 1):
         return f"exit {run.returncode}: {run.stderr}"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "golden/conformance"), str(ROOT / "trace")]
+sys.path[:0] = [str(ROOT / "golden/conformance"), str(ROOT / "trace" / "python")]
 sys.dont_write_bytecode = True
 
 import numpy as np

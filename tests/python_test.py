@@ -38,7 +38,7 @@ if __name__ == "__main__":
     ensure_packages()
 
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(ROOT / "trace"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "trace" / "python"), str(ROOT / "tests" / "trace")]
 import numpy as np  # noqa: E402
 from load_trace import load_trace  # noqa: E402
 from validate_trace import validate  # noqa: E402

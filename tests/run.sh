@@ -29,7 +29,7 @@ suite() {
     passed=$((passed + p)) failed=$((failed + f))
 }
 
-bash tests/fetch_llama_tokenizer.sh || true  # says why when it cannot; the tests that need it say so, too
+bash tests/reference/fetch_llama_tokenizer.sh || true  # says why when it cannot; the tests that need it say so, too
 export PICTOR_BUILD=build
 suite fast build/tests
 export PICTOR_BUILD=build/debug
@@ -39,11 +39,11 @@ suite debug build/debug/tests
 suite python "${PYTHON:-python3}" tests/python_test.py
 suite chapters "${PYTHON:-python3}" tests/chapters_test.py
 suite list-of-mutants "${PYTHON:-python3}" tests/mutants/list_test.py
-suite heatmaps-in-numpy "${PYTHON:-python3}" tests/heatmap_numpy_test.py
-suite markup "${PYTHON:-python3}" tests/markup_test.py
+suite heatmaps-in-numpy "${PYTHON:-python3}" tests/viz/heatmap_numpy_test.py
+suite markup "${PYTHON:-python3}" tests/viz/markup_test.py
 suite engine-table "${PYTHON:-python3}" tests/engine_table_test.py
 suite conformance "${PYTHON:-python3}" tests/conformance_test.py
-suite page-in-chromium "${PYTHON:-python3}" tests/page_test.py
+suite page-in-chromium "${PYTHON:-python3}" tests/viz/page_test.py
 
 echo
 echo "$passed passed, $failed failed"

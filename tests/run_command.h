@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "tests/catch.h"
-#include "tests/checkpoint_files.h"
+#include "tests/reference/checkpoint_files.h"
 
 extern char** environ;
 

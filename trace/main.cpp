@@ -8,12 +8,12 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "trace/compare.h"
-#include "trace/convert.h"
-#include "trace/explain/explain.h"
-#include "trace/output_file.h"
-#include "trace/page.h"
-#include "trace/show.h"
+#include "base/output_file.h"
+#include "trace/comparing/compare.h"
+#include "trace/comparing/page.h"
+#include "trace/converting/convert.h"
+#include "trace/explaining/explain.h"
+#include "trace/reading/show.h"
 
 namespace fs = std::filesystem;
 using namespace pictor;

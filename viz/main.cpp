@@ -8,12 +8,12 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "viz/architecture.h"
-#include "viz/heatmap_command.h"
-#include "viz/layer_graph.h"
-#include "viz/output.h"
-#include "viz/raster.h"
-#include "viz/report.h"
+#include "viz/drawing/output.h"
+#include "viz/drawing/raster.h"
+#include "viz/graphs/architecture.h"
+#include "viz/graphs/layer_graph.h"
+#include "viz/heatmaps/heatmap_command.h"
+#include "viz/report/report.h"
 
 namespace {
 

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "viz/svg.h"
+#include "viz/drawing/svg.h"
 
 namespace pictor {
 namespace {

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "trace/reader.h"
-#include "viz/patch_grid.h"
+#include "trace/reading/reader.h"
+#include "viz/heatmaps/patch_grid.h"
 
 namespace pictor {
 

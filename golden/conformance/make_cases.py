@@ -16,7 +16,7 @@ import numpy
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "trace"), str(HERE / "engines")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "trace" / "python"), str(HERE / "engines")]
 
 from checkpoint import write_safetensors
 from make_inputs import picture

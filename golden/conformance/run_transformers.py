@@ -2,7 +2,7 @@
 
     python golden/conformance/run_transformers.py RUN [--dtype float32|bfloat16|float16] [--trace]
 
-With --trace the cases are recorded by trace/record_transformers.py instead (tokens of decode steps are then its own).
+With --trace the cases are recorded by trace/python/record_transformers.py instead (tokens of decode steps are then its own).
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent.parent / "trace")]
+sys.path[:0] = [str(HERE), str(HERE.parent.parent / "trace" / "python")]
 from checkpoint import read_safetensors
 from make_cases import interval_mask
 from record_common import generated_mask_row, read_settings

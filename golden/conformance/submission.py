@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "trace"))
+sys.path.insert(0, str(HERE.parent.parent / "trace" / "python"))
 from checkpoint import load_checkpoint, read_safetensors
 from load_trace import load_trace
 

@@ -26,7 +26,7 @@ from measure import Answers, PatchGrid, Pointing, object_words, print_answers, p
 from scenes import question_kind
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "trace"))
+sys.path.insert(0, str(ROOT / "trace" / "python"))
 from load_trace import load_trace
 
 REFERENCES = ("meta", "transformers")

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "reference/checkpoint/json_file.h"
+#include "base/json_file.h"
 
 namespace pictor {
 
@@ -272,9 +272,9 @@ VisionConfig read_vision(const Section& section)
 }
 
 // The preprocessor's fields stand in a file of their own or, as newer releases write them, inside processor_config.json.
-PictureConfig read_picture(const std::filesystem::path& folder, const VisionConfig& vision)
+ImageConfig read_image_config(const std::filesystem::path& folder, const VisionConfig& vision)
 {
-    PictureConfig picture;
+    ImageConfig picture;
     picture.tile_size = vision.tile_size;
     picture.max_tiles = vision.max_tiles;
 
@@ -359,7 +359,7 @@ ModelConfig read_config(const std::filesystem::path& folder)
     const Section text = read_section(top, "text_config");
     config.text = read_text(text);
     config.vision = read_vision(read_section(top, "vision_config"));
-    config.picture = read_picture(folder, config.vision);
+    config.image = read_image_config(folder, config.vision);
     const std::string image_field = find_field(top, "image_token_index") == nullptr &&
                                     find_field(top, "image_token_id") != nullptr ? "image_token_id" : "image_token_index";
     // Saved files leave the field out when it has the released models' value.
@@ -396,9 +396,9 @@ json describe_config(const ModelConfig& config)
                     {"n_padded_patches", vision.n_padded_patches()}, {"kept_layers", vision.kept_layers},
                     {"d_output", vision.d_output()}, {"aspect_ratios", vision.aspect_ratios},
                     {"layer_norm_eps", shortest(vision.layer_norm_eps)}}},
-        {"picture", {{"mean", config.picture.mean}, {"std", config.picture.std},
-                     {"rescale_factor", config.picture.rescale_factor}, {"tile_size", config.picture.tile_size},
-                     {"max_tiles", config.picture.max_tiles}}},
+        {"picture", {{"mean", config.image.mean}, {"std", config.image.std},
+                     {"rescale_factor", config.image.rescale_factor}, {"tile_size", config.image.tile_size},
+                     {"max_tiles", config.image.max_tiles}}},
         {"image_token", config.image_token},
     };
 }

@@ -57,7 +57,7 @@ struct VisionConfig {
 };
 
 // How pictures become pixel values, from preprocessor_config.json.
-struct PictureConfig {
+struct ImageConfig {
     std::array<double, 3> mean{};
     std::array<double, 3> std{};
     double rescale_factor = 1.0 / 255.0;
@@ -68,7 +68,7 @@ struct PictureConfig {
 struct ModelConfig {
     TextConfig text;
     VisionConfig vision;
-    PictureConfig picture;
+    ImageConfig image;
     std::int64_t image_token = 0;                   // `<|image|>`
     std::int64_t bos_token = 0;
     std::vector<std::int64_t> end_tokens;           // any of them ends an answer

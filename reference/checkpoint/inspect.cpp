@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/safetensors.h"
 #include "reference/checkpoint/config.h"
-#include "reference/checkpoint/safetensors.h"
 #include "reference/checkpoint/weights.h"
 
 namespace pictor {
@@ -69,7 +69,7 @@ json count_memory(const FoundWeights& found, const ModelConfig& config)
     return {{"weight_bytes", bytes_of_dtype},
             {"file_bytes", file_bytes},
             {"kv_cache_bytes_per_token", (text.n_layers - n_cross) * bytes_per_key},
-            {"picture_cache_bytes", n_cross * config.vision.max_tiles * config.vision.n_patches() * bytes_per_key}};
+            {"image_cache_bytes", n_cross * config.vision.max_tiles * config.vision.n_patches() * bytes_per_key}};
 }
 
 std::string list_text(const json& inspection, const char* what)
@@ -128,7 +128,7 @@ std::string inspection_text(const json& inspection)
     out += fmt::format(" in files of {}\n", bytes_text(memory.at("file_bytes").get<std::uint64_t>()));
     out += fmt::format("cache        {} per token, {} per picture\n",
                        bytes_text(memory.at("kv_cache_bytes_per_token").get<std::uint64_t>()),
-                       bytes_text(memory.at("picture_cache_bytes").get<std::uint64_t>()));
+                       bytes_text(memory.at("image_cache_bytes").get<std::uint64_t>()));
     for (const char* what : {"missing", "wrong", "unexpected"})
         out += list_text(inspection, what);
     out.pop_back();  // the last line ends where the caller ends it

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "reference/checkpoint/safetensors.h"
+#include "reference/checkpoint/load_tensors.h"
 
 namespace pictor {
 

@@ -5,11 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "reference/math/tensor.h"
 
 namespace pictor {
-
-enum class DType { f32, bf16, f16 };
 
 // A weight matrix [out][in] where it lies: in a memory-mapped file, in the file's dtype. Row-major, no padding.
 struct Matrix {

@@ -3,7 +3,6 @@
 #include <stdexcept>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 namespace pictor {
 
@@ -39,11 +38,6 @@ void require_shape(std::string_view who, const Tensor& tensor, const Shape& want
         same = wanted[axis] < 0 || tensor.shape[axis] == wanted[axis];
     if (!same)
         throw std::runtime_error(fmt::format("{}: wanted a tensor of shape {}, got {}", who, shape_text(wanted), shape_text(tensor.shape)));
-}
-
-std::string shape_text(const Shape& shape)
-{
-    return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
 }  // namespace pictor

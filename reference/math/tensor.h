@@ -8,11 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "trace/recorder.h"
+#include "base/shape.h"
 
 namespace pictor {
-
-using Shape = std::vector<std::int64_t>;
 
 struct Tensor {
     Shape shape;
@@ -65,7 +63,5 @@ private:
 
 // Throws std::runtime_error "WHO: wanted [a, b], got [c, d]". A negative wanted extent matches any.
 void require_shape(std::string_view who, const Tensor& tensor, const Shape& wanted);
-
-std::string shape_text(const Shape& shape);  // "[2, 3]"
 
 }  // namespace pictor

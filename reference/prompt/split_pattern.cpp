@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "reference/prompt/utf8.h"
+#include "base/utf8.h"
 
 namespace pictor {
 namespace {

@@ -19,9 +19,9 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "reference/prompt/split_pattern.h"
 #include "reference/prompt/tokenizer_file.h"
-#include "reference/prompt/utf8.h"
 
 namespace pictor {
 namespace {

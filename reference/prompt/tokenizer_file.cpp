@@ -18,7 +18,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "reference/prompt/utf8.h"
+#include "base/utf8.h"
 
 namespace pictor {
 namespace {

@@ -59,12 +59,12 @@ void attend_one_token(const float* query, std::int64_t token, const KeysAndValue
 
 }  // namespace
 
-KeysAndValues picture_keys(const CrossAttentionWeights& weights, const TextConfig& config, const Tensor& pictures,
+KeysAndValues image_keys_and_values(const CrossAttentionWeights& weights, const TextConfig& config, const Tensor& images,
                            const Recorder& record)
 {
-    const std::int64_t n_keys = pictures.size() / config.d_model, n_kv_heads = config.n_kv_heads, d_head = config.d_head;
-    require_shape("picture_keys", pictures, {-1, -1, -1, config.d_model});
-    Tensor patches = pictures;
+    const std::int64_t n_keys = images.size() / config.d_model, n_kv_heads = config.n_kv_heads, d_head = config.d_head;
+    require_shape("image_keys_and_values", images, {-1, -1, -1, config.d_model});
+    Tensor patches = images;
     patches.shape = {n_keys, config.d_model};
 
     const Tensor key = linear(patches, weights.k_proj);

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "reference/checkpoint/rule.h"
+#include "reference/rule.h"
 
 namespace pictor {
 

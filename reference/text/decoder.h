@@ -2,11 +2,12 @@
 #pragma once
 
 #include "reference/checkpoint/config.h"
-#include "reference/checkpoint/rule.h"
 #include "reference/checkpoint/weights.h"
+#include "reference/rule.h"
 #include "reference/text/cross_attention_mask.h"
 #include "reference/text/kv_cache.h"
 #include "reference/text/rope.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 
@@ -14,7 +15,7 @@ namespace pictor {
 // what earlier tokens left behind, to which these add theirs. picture keys are made from `pictures` when there are none yet.
 Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
                        KeysAndValues& cache, const Recorder& record);
-Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& pictures,
+Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& images,
                         const CrossAttentionMask& mask, KeysAndValues& picture, Rule rule, const Recorder& record);
 
 // token_ids               the next tokens of the sentence: a whole prompt, or one generated token
@@ -25,6 +26,6 @@ Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config,
 // returns                 logits [n_tokens][n_vocabulary]
 // Throws std::runtime_error when the sentence outgrows max_positions or an id is outside the table.
 Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const std::vector<std::int64_t>& token_ids,
-                    const Tensor& pictures, const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record);
+                    const Tensor& images, const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record);
 
 }  // namespace pictor

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "reference/math/linear.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 

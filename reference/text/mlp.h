@@ -2,6 +2,7 @@
 #pragma once
 
 #include "reference/checkpoint/weights.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 

@@ -5,6 +5,7 @@
 #include "reference/checkpoint/weights.h"
 #include "reference/text/kv_cache.h"
 #include "reference/text/rope.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 

@@ -32,7 +32,7 @@ struct ScoreBlock {
     Tensor scores, masked_scores, probs;
 };
 
-void mask_and_soften(const Head& head, std::int64_t query, std::int64_t row, ScoreBlock& block)
+void mask_and_softmax(const Head& head, std::int64_t query, std::int64_t row, ScoreBlock& block)
 {
     // TRAP(padding_masks_padding_only): only where BOTH query and key are padding. Real patches do look at padding rows
     // and at absent tiles; it looks like a bug, and it is what the weights were trained with.
@@ -58,7 +58,7 @@ void mask_and_soften(const Head& head, std::int64_t query, std::int64_t row, Sco
                 sum += head.query[query * head.d_model + channel] * head.key[key * head.d_model + channel];
             block.scores(row, key) = sum * scale;
         }
-        mask_and_soften(head, query, row, block);
+        mask_and_softmax(head, query, row, block);
         for (std::int64_t key = 0; key < head.n_rows; ++key)
             for (std::int64_t channel = 0; channel < head.d_head; ++channel)
                 head.context[query * head.d_model + channel] += block.probs(row, key) * head.value[key * head.d_model + channel];
@@ -86,7 +86,7 @@ struct PackedHead {
         float* scores = block.scores.row(first_row + i);
         for (std::int64_t key = 0; key < head.n_rows; ++key)
             scores[key] *= scale;
-        mask_and_soften(head, first + i, first_row + i, block);
+        mask_and_softmax(head, first + i, first_row + i, block);
     }
     multiply_panels(block.probs.row(first_row), n_queries, head.n_rows, packed.values, head.context + first * head.d_model, head.d_model);
 }

@@ -6,6 +6,7 @@
 
 #include "reference/checkpoint/config.h"
 #include "reference/checkpoint/weights.h"
+#include "trace/recording/recorder.h"
 
 namespace pictor {
 

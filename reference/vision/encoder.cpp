@@ -20,33 +20,33 @@ namespace {
 constexpr const char* patch_axes = "image tile patch channel";
 constexpr float outer_eps = 1e-5f;  // of the two LayerNorms around the layers: norm_eps is only for those inside
 
-void require_sound(const TiledPictures& pictures, const VisionConfig& config)
+void check_inputs(const VisionInputs& images, const VisionConfig& config)
 {
-    const std::int64_t n_images = pictures.n_images(), n_ids = static_cast<std::int64_t>(config.aspect_ratios.size()) + 1;
-    require_shape("pixel_values", pictures.pixel_values, {n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
-    if (static_cast<std::int64_t>(pictures.aspect_ratio_mask.size()) != n_images * config.max_tiles)
-        throw std::runtime_error(fmt::format("aspect_ratio_mask: wanted [{}, {}], got {} numbers", n_images, config.max_tiles, pictures.aspect_ratio_mask.size()));
-    for (std::int64_t id : pictures.aspect_ratio_ids)
+    const std::int64_t n_images = images.n_images(), n_ids = static_cast<std::int64_t>(config.aspect_ratios.size()) + 1;
+    require_shape("pixel_values", images.pixel_values, {n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
+    if (static_cast<std::int64_t>(images.aspect_ratio_mask.size()) != n_images * config.max_tiles)
+        throw std::runtime_error(fmt::format("aspect_ratio_mask: wanted [{}, {}], got {} numbers", n_images, config.max_tiles, images.aspect_ratio_mask.size()));
+    for (std::int64_t id : images.aspect_ratio_ids)
         if (id < 0 || id >= n_ids)
             throw std::runtime_error(fmt::format("aspect_ratio_ids: {} is not one of 0 to {}", id, n_ids - 1));
 }
 
 // Zero rows behind each tile's patches, up to a multiple of 8.
-Tensor fill_up_rows(const Tensor& states, std::int64_t n_rows)
+Tensor pad_rows(const Tensor& states, std::int64_t n_rows)
 {
     const std::int64_t n_images = states.extent(0), n_tiles = states.extent(1), n_values = states.extent(2) * states.extent(3);
-    Tensor filled({n_images, n_tiles, n_rows, states.extent(3)});
+    Tensor padded({n_images, n_tiles, n_rows, states.extent(3)});
     for (std::int64_t image = 0; image < n_images; ++image)
         for (std::int64_t tile = 0; tile < n_tiles; ++tile)
-            std::copy_n(states.row(image, tile), n_values, filled.row(image, tile));
-    return filled;
+            std::copy_n(states.row(image, tile), n_values, padded.row(image, tile));
+    return padded;
 }
 
-// [image][tile][row]: 1 for filled-up rows and for every row of an absent tile.
-std::vector<std::uint8_t> find_padding(const TiledPictures& pictures, std::int64_t n_patches, std::int64_t n_rows)
+// [image][tile][row]: 1 for padded-up rows and for every row of an absent tile.
+std::vector<std::uint8_t> find_padding(const VisionInputs& images, std::int64_t n_patches, std::int64_t n_rows)
 {
     std::vector<std::uint8_t> padding;
-    for (std::int64_t exists : pictures.aspect_ratio_mask)
+    for (std::int64_t exists : images.aspect_ratio_mask)
         for (std::int64_t row = 0; row < n_rows; ++row)
             padding.push_back(exists == 0 || row >= n_patches ? 1 : 0);
     return padding;
@@ -114,35 +114,35 @@ Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config,
 {
     const Tensor normalised = layer_norm(hidden, layer.input_layernorm, config.layer_norm_eps);
     record("input_layernorm", patch_axes, normalised.view());
-    const Tensor attended = vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
-    const Tensor residual = add_branch(hidden, attended, layer.is_global, layer.gate_attn, "self_attn.gated", record);
+    const Tensor attention_output = vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
+    const Tensor residual = add_branch(hidden, attention_output, layer.is_global, layer.gate_attn, "self_attn.gated", record);
     record("residual", patch_axes, residual.view());
 
     const Tensor normalised_again = layer_norm(residual, layer.post_attention_layernorm, config.layer_norm_eps);
     record("post_attention_layernorm", patch_axes, normalised_again.view());
-    const Tensor moved = vision_mlp(layer, normalised_again, record);
-    return add_branch(residual, moved, layer.is_global, layer.gate_ffn, "mlp.gated", record);
+    const Tensor mlp_output = vision_mlp(layer, normalised_again, record);
+    return add_branch(residual, mlp_output, layer.is_global, layer.gate_ffn, "mlp.gated", record);
 }
 
-Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const TiledPictures& pictures, Rule rule,
+Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const VisionInputs& images, Rule rule,
                       const Recorder& record)
 {
-    require_sound(pictures, config);
-    const std::vector<std::int64_t>& ids = pictures.aspect_ratio_ids;
+    check_inputs(images, config);
+    const std::vector<std::int64_t>& ids = images.aspect_ratio_ids;
 
-    Tensor hidden = patch_embedding(weights, config, pictures.pixel_values);
+    Tensor hidden = patch_embedding(weights, config, images.pixel_values);
     record("patch_embedding", patch_axes, hidden.view());
     hidden = add_tile_embedding(hidden, ids, weights.pre_tile_embedding, weights.pre_tile_gate);
     record("pre_tile_positional_embedding", patch_axes, hidden.view());
-    hidden = add_class_token(hidden, weights.class_embedding);
+    hidden = with_class_token(hidden, weights.class_embedding);
     hidden = add_positions(hidden, ids, weights);
     record("gated_positional_embedding", patch_axes, hidden.view());
     hidden = layer_norm(hidden, weights.layernorm_pre, outer_eps);
     record("layernorm_pre", patch_axes, hidden.view());
 
     const std::int64_t n_patches = config.n_patches(), n_rows = config.n_padded_patches();
-    hidden = fill_up_rows(hidden, n_rows);
-    const std::vector<std::uint8_t> padding = find_padding(pictures, n_patches, n_rows);
+    hidden = pad_rows(hidden, n_rows);
+    const std::vector<std::uint8_t> padding = find_padding(images, n_patches, n_rows);
     std::vector<Tensor> kept;
     hidden = local_layers(weights, config, std::move(hidden), padding, rule, kept, record.scope("transformer"));
 

@@ -20,7 +20,7 @@ Tensor add_tile_embedding(const Tensor& states, const std::vector<std::int64_t>&
     return sum;
 }
 
-Tensor add_class_token(const Tensor& states, const Tensor& class_embedding)
+Tensor with_class_token(const Tensor& states, const Tensor& class_embedding)
 {
     const std::int64_t n_images = states.extent(0), n_tiles = states.extent(1), n_patches = states.extent(2), d = states.extent(3);
     require_shape("class embedding", class_embedding, {d});

@@ -14,7 +14,7 @@ namespace pictor {
 Tensor add_tile_embedding(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids, const Tensor& table, float gate);
 
 // The class token in front of each tile's patches: [..][n * n][d] -> [..][1 + n * n][d].
-Tensor add_class_token(const Tensor& states, const Tensor& class_embedding);
+Tensor with_class_token(const Tensor& states, const Tensor& class_embedding);
 
 // states + (1 - tanh(gate)) * position[patch] + tanh(gate) * tile_position[aspect id][tile][patch].
 Tensor add_positions(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids, const VisionWeights& weights);

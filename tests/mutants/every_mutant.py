@@ -1,12 +1,12 @@
 """All lists together, and where ports of this architecture are known to have gone wrong."""
 
 import checkpoint
-import picture
+import image
 import prompt
 import text
 import vision
 
-MUTANTS = prompt.MUTANTS + picture.MUTANTS + checkpoint.MUTANTS + vision.MUTANTS + text.MUTANTS
+MUTANTS = prompt.MUTANTS + image.MUTANTS + checkpoint.MUTANTS + vision.MUTANTS + text.MUTANTS
 
 # Mistakes that ports have made -> the mutant that makes the same.
 KNOWN_MISTAKES = {

@@ -29,17 +29,17 @@ def names_once():
 
 def applies_once():
     for mutant in MUTANTS:
-        path = ROOT / "reference" / mutant.file
+        path = ROOT / mutant.file
         count = path.read_text().count(mutant.before) if path.is_file() else 0
         if count != 1:
-            yield f"{mutant.name}: its piece of reference/{mutant.file} stands there {count} times; want once: {mutant.before}"
+            yield f"{mutant.name}: its piece of {mutant.file} appears there {count} times; want once: {mutant.before}"
         if mutant.before == mutant.after or "\n" in mutant.before + mutant.after:
             yield f"{mutant.name}: want another piece of one line"
 
 
 def says_what_shows_it():
     cases = {path.parent.name for path in (ROOT / "golden" / "cases").glob("*/case.json")}
-    tests = re.findall(r'TEST_CASE\("([^"]*)"', "".join(path.read_text() for path in (ROOT / "tests").glob("*_test.cpp")))
+    tests = re.findall(r'TEST_CASE\("([^"]*)"', "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cpp")))
     for mutant in MUTANTS:
         if not mutant.case and not mutant.test:
             yield f"{mutant.name}: names neither a golden case nor a test"
@@ -60,22 +60,22 @@ def known_mistakes_have_mutants():
 
 
 def traps_have_mutants():
-    sources = sorted((ROOT / "reference").rglob("*.cpp")) + sorted((ROOT / "reference").rglob("*.h"))
+    sources = [path for room in ("reference", "base") for path in sorted((ROOT / room).rglob("*")) if path.suffix in (".cpp", ".h")]
     marks = {mark for path in sources for mark in re.findall(r"// TRAP\(([a-z0-9_]+)\)", path.read_text())}
     covered = {trap for mutant in MUTANTS for trap in mutant.traps}
     yield from (f"TRAP({mark}) has no mutant, and WITHOUT_MUTANT does not say why" for mark in sorted(marks - covered - set(WITHOUT_MUTANT)))
-    yield from (f"no TRAP({mark}) in reference/" for mark in sorted((covered | set(WITHOUT_MUTANT)) - marks))
+    yield from (f"no TRAP({mark}) in reference/ or base/" for mark in sorted((covered | set(WITHOUT_MUTANT)) - marks))
     yield from (f"TRAP({mark}) has a mutant and a reason for none" for mark in sorted(covered & set(WITHOUT_MUTANT)))
 
 
 def causes_are_of_mutants_and_known():
     names = {mutant.name: mutant for mutant in MUTANTS}
-    sources = "".join(path.read_text() for path in sorted((ROOT / "trace" / "explain").glob("*.cpp")))
+    sources = "".join(path.read_text() for path in sorted((ROOT / "trace" / "explaining").glob("*.cpp")))
     for name, cause in CAUSES.items():
         if name not in names or not names[name].breaks:
             yield f"cause of '{name}': there is no such mutant, or no tensor shows it"
         if f'"{cause}"' not in sources:
-            yield f"{name}: trace/explain knows no cause '{cause}'"
+            yield f"{name}: trace/explaining knows no cause '{cause}'"
 
 
 def main():

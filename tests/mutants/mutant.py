@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Mutant:
     name: str
-    file: str            # below reference/
+    file: str            # from the root of the repository
     before: str          # a piece of one line that stands in the file exactly once ...
     after: str           # ... and what stands there instead
     breaks: str = ""     # the first tensor that must differ, said from reading the code; empty: no tensor can show it

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SCRATCH = ROOT / "build" / "mutants"
 CHEAP = "-O1 -g0"  # behind the Makefile's flags: a mutant runs for a second, so its compilation is what takes time
 MOST_KILOBYTES = 6_000_000
-COPIED = ["reference", "trace", "tests", "viz", "Makefile", "install_packages.sh", "build/packages-present"]
+COPIED = ["base", "reference", "trace", "tests", "viz", "Makefile", "install_packages.sh", "build/packages-present"]
 SEEN_AS_THEY_ARE = ["golden", "models", "build/trace", "build/viz", "build/llama-models"]
 
 
@@ -77,7 +77,7 @@ def set_aside(tree, source):
 
 def apply(tree, mutant):
     """Puts the fault in; returns the number of its line and what undo() needs. None when its piece is not there just once."""
-    source = f"reference/{mutant.file}"
+    source = mutant.file
     text = (tree / source).read_text()
     if text.count(mutant.before) != 1:
         return None

@@ -143,11 +143,11 @@ def named_right(mutant, named):
 
 def examine(tree, mutant):
     """Everything about one mutant, as the report has it."""
-    result = {"mutant": mutant.name, "file": f"reference/{mutant.file}", "before": mutant.before, "after": mutant.after,
+    result = {"mutant": mutant.name, "file": mutant.file, "before": mutant.before, "after": mutant.after,
               "traps": list(mutant.traps), "expected": expected_text(mutant), "named": None, "cause": "", "expected_cause": CAUSES.get(mutant.name, ""), "right": False, "caught": None}
     applied = apply(tree, mutant)
     if applied is None:
-        return {**result, "problem": f"does not apply: its piece does not stand in reference/{mutant.file} exactly once"}
+        return {**result, "problem": f"does not apply: its piece does not appear in {mutant.file} exactly once"}
     line, change = applied
     result["file"] += f":{line}"
     trace = tree / "build" / "broken"
@@ -213,7 +213,7 @@ def control(mutants):
     """The unbroken program, its sources to be broken compiled as the mutants will be: it must pass everything they are held against."""
     make_edited_models()
     tree = make_tree("tree-0", ROOT / "build" / "objects")
-    for source in sorted({f"reference/{mutant.file}" for mutant in mutants if mutant.file.endswith(".cpp")}):
+    for source in sorted({mutant.file for mutant in mutants if mutant.file.endswith(".cpp")}):
         for part in set_aside(tree, source):
             part.with_name(part.name + ".aside").unlink()
     message = build(tree, targets=("build/reference", "build/tests"))

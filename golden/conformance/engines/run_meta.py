@@ -1,6 +1,6 @@
 """Meta's own code (llama-models) through the conformance kit, on one CPU in float32.
 
-trace/meta_model.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they run as Meta's
+trace/python/meta_model.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they run as Meta's
 generation runs them: pictures once, then the prompt, then one given token at a time. Meta's create_vision_mask and
 _pad_masks make the cross-attention mask, for prompt and answer at once; where a case gives it, its rows of the prompt.
 """
@@ -13,7 +13,7 @@ import torch
 
 import adapter
 
-sys.path.insert(0, str(adapter.CONFORMANCE.parent.parent / "trace"))
+sys.path.insert(0, str(adapter.CONFORMANCE.parent.parent / "trace" / "python"))
 import meta_model
 import record_meta
 

@@ -1,0 +1,364 @@
+// The program `trace`: every command, every option, every exit code, and traces that are broken in every way.
+#include <algorithm>
+
+#include "base/safetensors.h"
+#include "tests/run_command.h"
+
+namespace fs = std::filesystem;
+using namespace pictor_test;
+using Json = nlohmann::json;
+
+namespace {
+
+const std::string golden = "golden/cases/1x1/meta";
+const std::string probs = "language_model.layers.1.cross_attn.probs";
+
+// A copy of a golden trace, to be changed.
+struct TraceCopy {
+    TempFolder folder;
+    fs::path path = folder.path / "trace";
+
+    TraceCopy() { fs::copy(golden, path, fs::copy_options::recursive); }
+    std::string text() const { return path.string(); }
+    fs::path index_file() const { return path / "trace.json"; }
+    fs::path tensor_file(const std::string& name) const { return path / "tensors" / ("000-" + name + ".json"); }
+
+    // Another number in the place of the first one.
+    void set_first_value(const std::string& name, const std::string& number) const
+    {
+        std::string bytes = read_file(tensor_file(name));
+        const std::size_t begin = bytes.find("[\n") + 2;
+        bytes.replace(begin, bytes.find(',', begin) - begin, number);
+        write_file(tensor_file(name), bytes);
+    }
+    template <typename Change> void change_index(Change change) const
+    {
+        Json index = read_json(index_file());
+        change(index);
+        write_file(index_file(), index.dump());
+    }
+    void forget(const std::string& name) const
+    {
+        change_index([&](Json& index) {
+            Json& tensors = index.at("tensors");
+            tensors.erase(std::find_if(tensors.begin(), tensors.end(), [&](const Json& entry) { return entry.at("name") == name; }));
+        });
+    }
+};
+
+void check_difference(const CommandResult& result, const std::vector<std::string>& words)
+{
+    INFO("stdout: " << result.out << "\nstderr: " << result.err << "\nsignal: " << result.signal);
+    CHECK(result.exit_code == 1);
+    CHECK(result.err.empty());
+    for (const std::string& word : words)
+        CHECK_THAT(result.out, ContainsSubstring(word));
+}
+
+void check_same(const CommandResult& result)
+{
+    check_fine(result);
+    CHECK(result.err.empty());
+    CHECK_THAT(result.out, ContainsSubstring(" 0 differ"));
+}
+
+}  // namespace
+
+TEST_CASE("trace: help says what there is, with an example", "[command_line]")
+{
+    for (const std::string command : {"show", "diff", "check", "convert"}) {
+        const CommandResult help = trace({command, "--help"});
+        check_fine(help);
+        CHECK(help.err.empty());
+        CHECK_THAT(help.out, ContainsSubstring("Example: trace " + command));
+    }
+    const CommandResult help = trace({"--help"});
+    check_fine(help);
+    for (const std::string word : {"show", "diff", "check", "convert", "Example: trace ", "Exit: 0"})
+        CHECK_THAT(help.out, ContainsSubstring(word));
+    const CommandResult diff_help = trace({"diff", "--help"});
+    for (const std::string option : {"--rtol", "--atol", "--policy", "--common", "--only", "--json", "--html", "--model", "--no-explanation"})
+        CHECK_THAT(diff_help.out, ContainsSubstring(option));
+}
+
+TEST_CASE("trace: bad usage is exit 2 and one line on stderr", "[command_line]")
+{
+    const struct {
+        Arguments arguments;
+        std::string word;
+    } cases[] = {
+        {{}, "command"},
+        {{"draw"}, "command"},
+        {{"--draw"}, "command"},
+        {{"show"}, "DIR"},
+        {{"show", golden, "--draw"}, "--draw"},
+        {{"show", golden, "lm_head", "more"}, "more"},
+        {{"show", golden, "--step", "first"}, "--step"},
+        {{"show", golden, "--step", "99"}, "99"},
+        {{"show", golden, "lm_head", "--step", "-1"}, "-1"},
+        {{"show", golden, "no_such_tensor"}, "no_such_tensor"},
+        {{"show", golden, "lm_head[11]"}, "11"},
+        {{"show", golden, "lm_head[0,0,0]"}, "shape [11, 96]"},
+        {{"show", golden, "lm_head[7:1]"}, "7:1"},
+        {{"show", golden, "lm_head[0"}, "lm_head"},
+        {{"show", golden, "lm_head[a]"}, "a"},
+        {{"diff", golden}, "B"},
+        {{"diff", golden, golden, "--rtol", "-1"}, "--rtol"},
+        {{"diff", golden, golden, "--atol", "nan"}, "--atol"},
+        {{"diff", golden, golden, "--atol", "much"}, "--atol"},
+        {{"diff", golden, golden, "--atol", "1", "--policy", "golden/tolerances.json"}, "--policy"},
+        {{"diff", golden, golden, "--policy", "no/such/policy.json"}, "no/such/policy.json"},
+        {{"diff", golden, golden, "--policy", "Makefile"}, "Makefile"},
+        {{"diff", golden, golden, "--only", "no_such_*"}, "no tensor in common"},
+        {{"diff", golden, golden, "--model", "no/such/model"}, "no/such/model"},
+        {{"diff", golden, golden, "--model", "golden/cases"}, "golden/cases"},
+        {{"diff", golden, golden, "--html", "no/such/folder/page.html"}, "no/such/folder/page.html"},
+        {{"diff", golden, "golden/cases"}, "golden/cases"},
+        {{"check", golden}, "GOLDEN"},
+        {{"check", golden, golden, "--atol", "1"}, "--atol"},
+        {{"convert", golden}, "OUT"},
+        {{"convert", "no/such/file", "unmade"}, "no/such/file"},
+        {{"convert", "Makefile", "unmade"}, "Makefile"},
+        {{"convert", golden, "unmade", "--to", "paper"}, "--to"},
+        {{"convert", golden, "unmade", "--only", "no_such_*"}, "--only"},
+    };
+    for (const auto& each : cases) {
+        CAPTURE(each.arguments);
+        check_refused(trace(each.arguments), "trace", {each.word});
+    }
+    CHECK_FALSE(fs::exists("unmade"));
+}
+
+TEST_CASE("trace show: the overview, a tensor, a slice", "[command_line]")
+{
+    const CommandResult overview = trace({"show", golden});
+    check_fine(overview);
+    for (const std::string word : {"llama-models", "step 0", "prefill", "step 1", "decode", "lm_head", "[token 11, vocabulary 96]"})
+        CHECK_THAT(overview.out, ContainsSubstring(word));
+    const CommandResult later = trace({"show", golden, "--step", "1"});
+    check_fine(later);
+    CHECK_THAT(later.out, ContainsSubstring("[token 1, vocabulary 96]"));
+    const CommandResult whole = trace({"show", golden, "lm_head"});
+    check_fine(whole);
+    CHECK_THAT(whole.out, ContainsSubstring("-0.8566691"));  // the first number of the file
+    const CommandResult slice = trace({"show", golden, "lm_head[0,1:3]"});
+    check_fine(slice);
+    CHECK_THAT(slice.out, ContainsSubstring("-2.9073417"));
+    CHECK_THAT(slice.out, ContainsSubstring("0.52373296"));
+    CHECK_THAT(slice.out, !ContainsSubstring("-0.8566691"));
+}
+
+TEST_CASE("trace diff: same, different, and what tolerances do", "[command_line]")
+{
+    check_same(trace({"diff", golden, golden, "--atol", "0", "--rtol", "0"}));
+    const TraceCopy copy;
+    copy.set_first_value(probs, "0.75");
+    check_difference(trace({"diff", copy.text(), golden}), {"First difference: step 0, " + probs, "at [0, 0, 0]", "a 0.75"});
+    check_difference(trace({"diff", golden, copy.text()}), {probs, "b 0.75"});
+    check_difference(trace({"diff", copy.text(), golden, "--policy", "golden/tolerances.json"}), {probs});
+    check_same(trace({"diff", copy.text(), golden, "--atol", "1"}));
+    check_same(trace({"diff", golden, copy.text(), "--rtol", "1", "--atol", "0"}));
+    check_same(trace({"diff", copy.text(), golden, "--only", "lm_head", "--only", "*.norm"}));
+
+    const CommandResult json = trace({"diff", copy.text(), golden, "--json"});
+    CHECK(json.exit_code == 1);
+    CHECK_THAT(Json::parse(json.out).dump(), ContainsSubstring(probs));
+    const CommandResult same_json = trace({"diff", golden, golden, "--json"});
+    CHECK(same_json.exit_code == 0);
+    CHECK(Json::parse(same_json.out).at("same") == true);
+
+    copy.set_first_value(probs, "\"NaN\"");
+    check_difference(trace({"diff", copy.text(), golden, "--atol", "1e30"}), {probs, "nan"});
+}
+
+TEST_CASE("trace diff: a tensor that one side lacks is a difference, unless it is told otherwise", "[command_line]")
+{
+    const TraceCopy copy;
+    copy.forget("lm_head");
+    check_difference(trace({"diff", copy.text(), golden}), {"lm_head"});
+    check_difference(trace({"diff", golden, copy.text()}), {"lm_head"});
+    const CommandResult common = trace({"diff", copy.text(), golden, "--common"});
+    check_same(common);
+    CHECK_THAT(common.out, ContainsSubstring("lm_head"));  // named all the same
+    const TraceCopy other_shape;
+    other_shape.change_index([](Json& index) {
+        for (Json& entry : index.at("tensors"))
+            if (entry.at("name") == "lm_head" && entry.at("step") == 0)
+                entry["shape"] = {96, 11};
+    });
+    CHECK(trace({"diff", other_shape.text(), golden}).exit_code != 0);
+}
+
+TEST_CASE("trace check: every golden tensor must be there, more may be", "[command_line]")
+{
+    check_same(trace({"check", golden, golden, "--policy", "golden/tolerances.json"}));
+    TraceCopy copy;
+    copy.forget("lm_head");
+    check_difference(trace({"check", copy.text(), golden}), {"lm_head"});
+    check_same(trace({"check", golden, copy.text()}));
+    const CommandResult json = trace({"check", copy.text(), golden, "--json"});
+    CHECK(json.exit_code == 1);
+    CHECK(Json::parse(json.out).at("same") == false);
+    check_same(trace({"check", copy.text(), golden, "--only", "*.probs"}));
+
+    const TraceCopy lenient;
+    lenient.set_first_value(probs, "0.75");
+    check_difference(trace({"check", golden, lenient.text()}), {probs});
+    write_file(lenient.path / "policy.json", R"({"*": {"atol": 1, "rtol": 0}})");
+    check_same(trace({"check", golden, lenient.text()}));
+    check_difference(trace({"check", golden, lenient.text(), "--policy", "golden/tolerances.json"}), {probs});
+
+    const TraceCopy other_words;
+    other_words.change_index([](Json& index) { index["generated"]["token_ids"][0] = 1; });
+    check_difference(trace({"check", other_words.text(), golden}), {"generated"});
+    check_same(trace({"diff", other_words.text(), golden}));
+}
+
+TEST_CASE("trace convert: to safetensors, to .npy, and back", "[command_line]")
+{
+    const TempFolder folder;
+    const std::string tensors = (folder.path / "t.safetensors").string(), arrays = (folder.path / "arrays").string(), back = (folder.path / "back").string();
+    check_fine(trace({"convert", golden, tensors}));
+    const pictor::SafetensorsFile file(tensors);
+    CHECK(file.tensors().size() == read_json(fs::path(golden) / "trace.json").at("tensors").size());
+    check_fine(trace({"convert", tensors, back}));
+    check_same(trace({"diff", back, golden, "--atol", "0", "--rtol", "0"}));
+
+    check_fine(trace({"convert", golden, arrays, "--only", "lm_head", "--only", "language_model.norm"}));
+    CHECK(entries_of(arrays).count("000-lm_head.npy") == 1);
+    check_refused(trace({"convert", arrays, back}), "trace", {back, "--force"});
+    check_fine(trace({"convert", arrays, back, "--force"}));
+    check_same(trace({"diff", back, golden, "--common", "--atol", "0", "--rtol", "0"}));
+    CHECK(read_json(fs::path(back) / "trace.json").at("tensors").size() == entries_of(arrays).size());
+
+    check_refused(trace({"convert", golden, tensors}), "trace", {tensors, "--force"});
+    check_fine(trace({"convert", golden, tensors, "--force", "--only", "lm_head"}));
+    CHECK(pictor::SafetensorsFile(tensors).tensors().size() < file.tensors().size());
+    check_fine(trace({"convert", golden, (folder.path / "named_oddly").string(), "--to", "safetensors", "--only", "lm_head"}));
+    CHECK(pictor::SafetensorsFile(folder.path / "named_oddly").tensors().size() == pictor::SafetensorsFile(tensors).tensors().size());
+
+    write_file(folder.path / "batch.safetensors", safetensors_bytes(RawTensors{{"lm_head", f32({1, 1, 2, 3}, {1, 2, 3, 4, 5, 6})}}));
+    const std::string squeezed = (folder.path / "squeezed").string();
+    check_fine(trace({"convert", (folder.path / "batch.safetensors").string(), squeezed, "--squeeze"}));
+    CHECK(read_json(fs::path(squeezed) / "trace.json").at("tensors")[0].at("shape") == Json{2, 3});
+
+    write_file(folder.path / "tree.json", R"json({"module_path": "MllamaForConditionalGeneration", "outputs": null, "children": [
+        {"module_path": "MllamaForConditionalGeneration.lm_head", "outputs": {"shape": "torch.Size([1, 2])", "dtype": "torch.float32", "value": [[1.5, -2.0]]}}]})json");
+    check_fine(trace({"convert", (folder.path / "tree.json").string(), (folder.path / "tree").string(), "--squeeze"}));
+    const CommandResult shown = trace({"show", (folder.path / "tree").string(), "lm_head"});
+    check_fine(shown);
+    CHECK_THAT(shown.out, ContainsSubstring("1.5"));
+    CHECK(entries_of(folder.path) == std::set<std::string>{"arrays", "back", "batch.safetensors", "named_oddly", "squeezed", "t.safetensors", "tree", "tree.json"});
+}
+
+TEST_CASE("trace: broken traces are refused by every command", "[command_line][hostile]")
+{
+    const auto refused = [](const TraceCopy& copy, const std::vector<std::string>& words, const Arguments& tensor = {}) {
+        CAPTURE(words);
+        Arguments show{"show", copy.text()};
+        show.insert(show.end(), tensor.begin(), tensor.end());
+        check_refused(trace(show), "trace", words);
+        check_refused(trace({"diff", copy.text(), golden}), "trace", words);
+        check_refused(trace({"check", golden, copy.text()}), "trace", words);
+        check_refused(trace({"convert", copy.text(), (copy.folder.path / "out.safetensors").string()}), "trace", words);
+        check_refused(trace({"convert", copy.text(), (copy.folder.path / "out").string()}), "trace", words);
+        CHECK(entries_of(copy.folder.path) == std::set<std::string>{"trace"});
+    };
+    for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string(200000, '[')}) {
+        const TraceCopy copy;
+        write_file(copy.index_file(), text);
+        refused(copy, {"trace.json"});
+    }
+    const struct {
+        std::string key;
+        Json value;
+    } entries[] = {{"file", "../../outside.json"}, {"file", "/etc/passwd"}, {"shape", {1, -3}}, {"shape", {4611686018427387904, 16}}, {"shape", "flat"},
+                   {"dtype", "F7"}, {"step", 1000000}, {"name", 5}};
+    for (const auto& each : entries) {
+        const TraceCopy copy;
+        copy.change_index([&](Json& index) { index.at("tensors")[3][each.key] = each.value; });
+        refused(copy, {"trace.json"});
+    }
+    const TraceCopy other_version;
+    other_version.change_index([](Json& index) { index["version"] = 99; });
+    refused(other_version, {"trace.json", "99"});
+    const TraceCopy no_file;
+    fs::remove(no_file.tensor_file("lm_head"));
+    refused(no_file, {"000-lm_head.json"}, {"lm_head"});
+    const TraceCopy truncated;
+    write_file(truncated.tensor_file("lm_head"), read_file(truncated.tensor_file("lm_head")).substr(0, 2000));
+    refused(truncated, {"000-lm_head.json"}, {"lm_head"});
+    const TraceCopy words;
+    words.set_first_value("lm_head", "much");
+    refused(words, {"000-lm_head.json"}, {"lm_head"});
+    const TraceCopy too_few;
+    too_few.set_first_value("lm_head", "");
+    refused(too_few, {"000-lm_head.json"}, {"lm_head"});
+}
+
+TEST_CASE("trace convert: broken files are refused, nothing is left behind", "[command_line][hostile]")
+{
+    const TempFolder folder;
+    const std::string tensors = safetensors_bytes(RawTensors{{"lm_head", f32({2, 3}, {1, 2, 3, 4, 5, 6})}});
+    write_file(folder.path / "short.safetensors", tensors.substr(0, tensors.size() - 4));
+    write_file(folder.path / "header.safetensors", std::string(8, '\xff') + tensors);
+    write_file(folder.path / "empty.safetensors", "");
+    write_file(folder.path / "name.safetensors", safetensors_bytes(RawTensors{{"../../outside", f32({1}, {1})}}));
+    write_file(folder.path / "text.json", "Not JSON.");
+    write_file(folder.path / "other.json", R"({"a": 1})");
+    fs::create_directory(folder.path / "nothing");
+    fs::create_directory(folder.path / "bad");
+    write_file(folder.path / "bad/lm_head.npy", "\x93NUMPY");
+    const std::set<std::string> before = entries_of(folder.path);
+    for (const std::string& name : before) {
+        check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out").string()}), "trace", {folder.path.string()});
+        check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out.safetensors").string()}), "trace", {folder.path.string()});
+    }
+    CHECK(entries_of(folder.path) == before);
+    check_refused(trace({"convert", golden, (folder.path / "text.json/out").string()}), "trace", {"text.json"});
+    check_refused(trace({"convert", golden, (folder.path / "nowhere/out.safetensors").string()}), "trace", {"nowhere"});
+    CHECK(entries_of(folder.path) == before);
+}
+
+TEST_CASE("trace: a full disk is a message, and leaves nothing behind", "[command_line][hostile]")
+{
+    const TempFolder folder;
+    const Surroundings small{.largest_file = 4096};
+    for (const std::string name : {"out", "out.safetensors"})
+        check_refused(trace({"convert", golden, (folder.path / name).string()}, small), "trace", {"cannot be written"});
+    check_refused(trace({"convert", golden, (folder.path / "out").string(), "--to", "trace"}, small), "trace", {"cannot be written"});
+    CHECK(entries_of(folder.path).empty());
+
+    if (!fs::exists("/dev/full")) {
+        WARN("no /dev/full on this system: standard output that cannot be written is not tested");
+        return;
+    }
+    for (const Arguments& arguments : {Arguments{"show", golden}, {"diff", golden, golden}, {"check", golden, golden, "--json"}, {"--help"}})
+        check_refused(trace(arguments, {.output = "/dev/full"}), "trace", {"standard output"});
+}
+
+TEST_CASE("trace diff: faults and causes in text, JSON and on a page", "[command_line]")
+{
+    const std::string other = "golden/cases/text_before/transformers", meta = "golden/cases/text_before/meta";
+    const TempFolder folder;
+    const fs::path page = folder.path / "page.html";
+    check_difference(trace({"diff", other, meta, "--policy", "golden/tolerances.json", "--html", page.string()}),
+                     {"likely cause: kept_states_off_by_one", "OUTPUT of layers 1, 2, 4", "How the error grew"});
+    const std::string html = read_file(page);
+    for (const char* part : {"<!DOCTYPE html>", ">kept_states_off_by_one</span>", "<svg", "</html>\n"})
+        CHECK_THAT(html, ContainsSubstring(part));
+    const CommandResult result = trace({"diff", other, meta, "--json"});
+    CHECK(result.exit_code == 1);
+    const Json json = Json::parse(result.out);
+    CHECK(json.at("first_different").at("name") == "vision_model");
+    CHECK(json.at("first_different").at("verdict") == "fault");
+    CHECK(json.at("causes").at(0).at("name") == "kept_states_off_by_one");
+    CHECK(json.at("causes").at(0).at("before") > 1);
+    CHECK(json.at("causes").at(0).at("after") < 1e-5);
+    CHECK(json.at("faults").at(0).at("tested").size() > 3);
+    CHECK(json.at("explained").at("faults") == 1);
+    const CommandResult bare = trace({"diff", other, meta, "--json", "--no-explanation"});
+    CHECK_FALSE(Json::parse(bare.out).contains("causes"));
+    check_fine(trace({"diff", meta, meta, "--html", page.string(), "--model", "golden/checkpoints/base"}));
+    CHECK_THAT(read_file(page), ContainsSubstring("No tensor differs"));
+}

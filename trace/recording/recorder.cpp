@@ -1,0 +1,433 @@
+// Writes a trace: see trace/README.md for the format. Numbers go straight from the caller to the disk; only the list of
+// tensors stays in memory until finish() writes trace.json.
+#include "trace/recording/recorder.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/npy.h"
+#include "base/output_file.h"
+#include "trace/reading/reader.h"
+#include "trace/recording/glob.h"
+#include "trace/recording/new_trace_folder.h"
+#include "trace/recording/statistics.h"
+
+namespace fs = std::filesystem;
+
+namespace pictor {
+namespace {
+
+constexpr std::int64_t sampled_values_per_line = 16;
+
+std::vector<std::string> split_words(std::string_view text)
+{
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find(' ', at), text.size());
+        if (end > at)
+            words.emplace_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return words;
+}
+
+// "reference/text/rope.cpp" from however the compiler was given the path.
+std::string path_in_repository(std::string_view file)
+{
+    const std::size_t room = file.rfind("/reference/");
+    if (room != std::string_view::npos)
+        file.remove_prefix(room + 1);
+    return fs::path(file).lexically_normal().generic_string();
+}
+
+// The word a chapter goes by: its source file's stem. Two rooms have an attention and an mlp, so these bear the room.
+std::string chapter_of(const std::string& source_file)
+{
+    const fs::path path(source_file);
+    std::string chapter = path.stem().string();
+    if (chapter == "attention" || chapter == "mlp")
+        chapter = path.parent_path().filename().string() + "-" + chapter;
+    std::replace(chapter.begin(), chapter.end(), '_', '-');
+    return chapter;
+}
+
+std::string statistics_json(const TensorStatistics& statistics)
+{
+    const auto number = [](double value) {
+        if (!std::isfinite(value))
+            return std::string("null");
+        char text[32];
+        return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+    };
+    return fmt::format(R"({{"min": {}, "max": {}, "mean": {}, "std": {}, "l2": {}, "zeros": {}, "nonfinite": {}}})",
+                       number(statistics.min), number(statistics.max), number(statistics.mean), number(statistics.std),
+                       number(statistics.l2), statistics.zeros, statistics.nonfinite);
+}
+
+std::string quoted(const std::string& text)
+{
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// The members that trace.json and the tensor file have in common.
+std::string head_json(const std::string& name, std::size_t step, const std::vector<std::string>& axes,
+                      const std::vector<std::int64_t>& shape, const std::string& dtype)
+{
+    std::vector<std::string> words;
+    for (const std::string& axis : axes)
+        words.push_back(quoted(axis));
+    return fmt::format(R"("name": {}, "step": {}, "axes": [{}], "shape": [{}], "dtype": "{}")", quoted(name), step,
+                       fmt::join(words, ", "), fmt::join(shape, ", "), dtype);
+}
+
+}  // namespace
+
+std::int64_t sample_stride(std::int64_t size, std::int64_t at_most)
+{
+    std::int64_t stride = (size + at_most - 1) / at_most;
+    while (std::gcd(stride, size) != 1)
+        ++stride;
+    return stride;
+}
+
+struct TraceWriter::State {
+    TraceOptions options;
+    NewTraceFolder folder;
+    std::map<std::string, std::string> description;  // key -> JSON text
+    std::vector<std::string> steps;                  // JSON text of each
+    std::vector<std::string> entries;                // JSON text of each, in the order of begin()
+    std::set<std::string> names_of_step;
+    std::vector<bool> matched;                       // per glob of options.only
+    std::int64_t open_tensors = 0;
+    std::string failure;                             // what went wrong where nothing could be thrown
+    bool finished = false;
+
+    explicit State(TraceOptions o) : options(std::move(o)), folder(options.folder, options.force), matched(options.only.size()) {}
+    bool wants(const std::string& name) const
+    {
+        return options.only.empty() || std::any_of(options.only.begin(), options.only.end(), [&](const std::string& glob) {
+                   return glob_matches(glob, name);
+               });
+    }
+    void note_matches(const std::string& name)
+    {
+        for (std::size_t glob = 0; glob < options.only.size(); ++glob)
+            if (glob_matches(options.only[glob], name))
+                matched[glob] = true;
+    }
+    void check_new_tensor(const std::string& name, const std::vector<std::string>& axes, const std::vector<std::int64_t>& shape);
+    void write_index() const;
+};
+
+// One tensor on its way to the disk.
+struct RecordedRows::State {
+    TraceWriter::State* writer = nullptr;
+    std::size_t entry = 0;
+    std::string name, dtype, entry_start, entry_end;
+    std::int64_t size = 0, position = 0;         // numbers of the tensor, and how many have come
+    std::int64_t stride = 1, next_kept = 0;      // every stride-th number goes into the file
+    std::int64_t per_line = 1, kept_so_far = 0;
+    StatisticsGatherer statistics;
+    std::optional<OutputFile> file, npy;
+
+    template <typename Number> void append(const Number* values, std::int64_t count);
+    template <typename Number> void write_number(Number value);
+    void finish();
+};
+
+template <typename Number> void RecordedRows::State::write_number(Number value)
+{
+    if (kept_so_far > 0)
+        file->write(kept_so_far % per_line == 0 ? std::string_view(",\n") : std::string_view(","));
+    ++kept_so_far;
+    if constexpr (std::is_floating_point_v<Number>) {
+        if (!std::isfinite(value)) {
+            file->write(std::isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+            return;
+        }
+    }
+    file->write_number(value);
+}
+
+template <typename Number> void RecordedRows::State::append(const Number* values, std::int64_t count)
+{
+    if (std::is_integral_v<Number> != (dtype == "I64"))
+        throw std::runtime_error(fmt::format("recorded tensor {}: is {}, got {}", name, dtype,
+                                             std::is_integral_v<Number> ? "whole numbers" : "floats"));
+    if (count < 0 || count > size - position)
+        throw std::runtime_error(fmt::format("recorded tensor {}: has {} numbers, got {} or more", name, size, position + count));
+    for (std::int64_t i = 0; i < count; ++i)
+        statistics.add(static_cast<double>(values[i]));
+    if (file)
+        for (; next_kept < position + count; next_kept += stride)
+            write_number(values[next_kept - position]);
+    if (npy)
+        npy->write({reinterpret_cast<const char*>(values), static_cast<std::size_t>(count) * sizeof(Number)});
+    position += count;
+}
+
+void RecordedRows::State::finish()
+{
+    if (position != size)
+        throw std::runtime_error(fmt::format("recorded tensor {}: has {} numbers, got only {}", name, size, position));
+    const std::string statistics_text = statistics_json(statistics.result());
+    if (file) {
+        file->write(fmt::format("\n], \"statistics\": {}}}\n", statistics_text));
+        file->close();
+    }
+    if (npy)
+        npy->close();
+    writer->entries[entry] = entry_start + "\"statistics\": " + statistics_text + entry_end;
+}
+
+RecordedRows::RecordedRows() = default;
+RecordedRows::RecordedRows(RecordedRows&&) noexcept = default;
+
+RecordedRows& RecordedRows::operator=(RecordedRows&& other) noexcept
+{
+    if (this != &other) {
+        RecordedRows completed(std::move(*this));  // its destructor completes the tensor
+        state_ = std::move(other.state_);
+    }
+    return *this;
+}
+
+RecordedRows::~RecordedRows()
+{
+    if (!state_)
+        return;
+    try {
+        finish();
+    } catch (const std::exception&) {
+        // A destructor cannot throw. The writer has kept the message and TraceWriter::finish throws it.
+    }
+}
+
+std::int64_t RecordedRows::size() const { return state_ ? state_->size : 0; }
+RecordedRows::operator bool() const { return state_ != nullptr; }
+
+void RecordedRows::append(const float* values, std::int64_t count)
+{
+    if (state_)
+        state_->append(values, count);
+}
+
+void RecordedRows::append(const std::int64_t* values, std::int64_t count)
+{
+    if (state_)
+        state_->append(values, count);
+}
+
+void RecordedRows::finish()
+{
+    if (!state_)
+        return;
+    const std::unique_ptr<State> state = std::move(state_);
+    --state->writer->open_tensors;
+    try {
+        state->finish();
+    } catch (const std::exception& error) {
+        if (state->writer->failure.empty())
+            state->writer->failure = error.what();
+        throw;
+    }
+}
+
+Recorder::Recorder(TraceWriter* writer, std::string prefix) : writer_(writer), prefix_(std::move(prefix)) {}
+
+Recorder Recorder::scope(std::string_view name) const
+{
+    return writer_ ? Recorder(writer_, fmt::format("{}{}.", prefix_, name)) : Recorder();
+}
+
+Recorder Recorder::scope(std::string_view name, std::int64_t index) const
+{
+    return writer_ ? Recorder(writer_, fmt::format("{}{}.{}.", prefix_, name, index)) : Recorder();
+}
+
+bool Recorder::wants(std::string_view name) const
+{
+    return writer_ && writer_->state_->wants(fmt::format("{}{}", prefix_, name));
+}
+
+void Recorder::operator()(std::string_view name, std::string_view axes, const TensorView& tensor, SourcePlace where) const
+{
+    RecordedRows rows = begin(name, axes, tensor.shape, where);
+    if (!rows)
+        return;
+    rows.append(tensor.values, rows.size());
+    rows.finish();
+}
+
+void Recorder::integers(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& values,
+                        const std::vector<std::int64_t>& shape, SourcePlace where) const
+{
+    if (!writer_)
+        return;
+    const std::string file = path_in_repository(where.file);
+    RecordedRows rows = writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "I64",
+                                       fmt::format("{}:{}", file, where.line), chapter_of(file));
+    rows.append(values.data(), static_cast<std::int64_t>(values.size()));
+    rows.finish();
+}
+
+RecordedRows Recorder::begin(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                             SourcePlace where) const
+{
+    if (!writer_)
+        return {};
+    const std::string file = path_in_repository(where.file);
+    return writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "F32", fmt::format("{}:{}", file, where.line),
+                          chapter_of(file));
+}
+
+TraceWriter::TraceWriter(TraceOptions options)
+{
+    if (options.sample_above < 1)
+        throw std::runtime_error(fmt::format("recorder: sample_above is {}; want at least 1", options.sample_above));
+    state_ = std::make_unique<State>(std::move(options));
+    state_->description["producer"] = "\"pictor\"";
+}
+
+TraceWriter::~TraceWriter() = default;
+
+void TraceWriter::describe(const std::string& key, const nlohmann::json& value)
+{
+    static const std::set<std::string> keys{"reference", "producer", "model", "prompt", "images", "generated"};
+    if (!keys.count(key))
+        throw std::runtime_error(fmt::format("recorder: '{}' is no field of trace.json; want one of {}", key, fmt::join(keys, ", ")));
+    state_->description[key] = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void TraceWriter::begin_step(std::string_view kind, std::int64_t first_token, std::int64_t token_count)
+{
+    if (kind != "prefill" && kind != "decode")
+        throw std::runtime_error(fmt::format("recorder: a step is \"prefill\" or \"decode\", got \"{}\"", kind));
+    state_->steps.push_back(fmt::format(R"({{"index": {}, "kind": "{}", "first_token": {}, "token_count": {}}})",
+                                        state_->steps.size(), kind, first_token, token_count));
+    state_->names_of_step.clear();
+}
+
+Recorder TraceWriter::recorder() { return Recorder(this, ""); }
+
+RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                                const std::string& dtype, const std::string& source, const std::string& chapter)
+{
+    State& writer = *state_;
+    writer.note_matches(name);
+    if (!writer.wants(name))
+        return {};
+    const std::vector<std::string> words = split_words(axes);
+    writer.check_new_tensor(name, words, shape);
+
+    auto state = std::make_unique<RecordedRows::State>();
+    RecordedRows::State& tensor = *state;
+    tensor.writer = &writer;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    tensor.size = checked_size("recorded tensor " + name, shape);
+    const bool none = writer.options.values == TraceValues::none;
+    const bool sampled = writer.options.values == TraceValues::sample && tensor.size > writer.options.sample_above;
+    tensor.stride = sampled ? sample_stride(tensor.size, writer.options.sample_above) : 1;
+    tensor.per_line = sampled ? sampled_values_per_line : shape.empty() ? 1 : std::max<std::int64_t>(1, shape.back());
+
+    const std::size_t step = writer.steps.size() - 1;
+    const std::string stem = fmt::format("tensors/{:03}-{}", step, name);
+    const std::string head = head_json(name, step, words, shape, dtype);
+    const std::string sample = sampled ? fmt::format(R"(, "sample": {{"start": 0, "stride": {}, "count": {}}})", tensor.stride,
+                                                     (tensor.size + tensor.stride - 1) / tensor.stride) : "";
+    if (!none) {
+        tensor.file.emplace(writer.folder.path() / (stem + ".json"));
+        tensor.file->write(fmt::format("{{{}{}, \"values\": [\n", head, sample));
+    }
+    if (writer.options.npy) {
+        tensor.npy.emplace(writer.folder.path() / (stem + ".npy"));
+        tensor.npy->write(npy_header(shape, dtype == "I64"));
+    }
+    tensor.entry_start = fmt::format(R"({{{}, {}"values": "{}"{}, )", head, none ? "" : fmt::format(R"("file": "{}.json", )", stem),
+                                     none ? "none" : sampled ? "sample" : "all", sample);
+    tensor.entry_end = (source.empty() ? "" : ", \"source\": " + quoted(source)) +
+                       (chapter.empty() ? "" : ", \"chapter\": " + quoted(chapter)) +
+                       (writer.options.npy ? fmt::format(", \"npy\": \"{}.npy\"", stem) : "") + "}";
+    tensor.entry = writer.entries.size();
+    writer.entries.emplace_back();
+    ++writer.open_tensors;
+    RecordedRows rows;
+    rows.state_ = std::move(state);  // only now: rows complete their tensor when an error destroys them
+    return rows;
+}
+
+void TraceWriter::only_statistics(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
+                                  const std::string& dtype, const TensorStatistics& statistics)
+{
+    const std::vector<std::string> words = split_words(axes);
+    checked_size("recorded tensor " + name, shape);
+    state_->check_new_tensor(name, words, shape);
+    state_->entries.push_back(fmt::format(R"({{{}, "values": "none", "statistics": {}}})",
+                                          head_json(name, state_->steps.size() - 1, words, shape, dtype), statistics_json(statistics)));
+}
+
+std::vector<std::string> TraceWriter::unmatched() const
+{
+    std::vector<std::string> globs;
+    for (std::size_t glob = 0; glob < state_->matched.size(); ++glob)
+        if (!state_->matched[glob])
+            globs.push_back(state_->options.only[glob]);
+    return globs;
+}
+
+void TraceWriter::State::check_new_tensor(const std::string& name, const std::vector<std::string>& axes,
+                                          const std::vector<std::int64_t>& shape)
+{
+    check_tensor_name("recorder", name);
+    if (axes.size() != shape.size())
+        throw std::runtime_error(fmt::format("recorded tensor {}: axes '{}' for shape [{}]; want one word per axis", name,
+                                             fmt::join(axes, " "), fmt::join(shape, ", ")));
+    if (steps.empty())
+        throw std::runtime_error(fmt::format("recorded tensor {}: comes before begin_step", name));
+    if (!names_of_step.insert(name).second)
+        throw std::runtime_error(fmt::format("recorded tensor {}: comes twice in step {}", name, steps.size() - 1));
+}
+
+void TraceWriter::State::write_index() const
+{
+    OutputFile file(folder.path() / "trace.json");
+    file.write("{\n\"format\": \"pictor-trace\",\n\"version\": 1,\n");
+    for (const char* key : {"reference", "producer", "model", "prompt", "images", "generated"})
+        if (const auto found = description.find(key); found != description.end())
+            file.write(fmt::format("\"{}\": {},\n", key, found->second));
+    file.write(fmt::format("\"steps\": [\n{}\n],\n\"tensors\": [", fmt::join(steps, ",\n")));
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        file.write(i == 0 ? "\n" : ",\n");
+        file.write(entries[i]);
+    }
+    file.write("\n]\n}\n");
+    file.close();
+}
+
+void TraceWriter::finish()
+{
+    State& writer = *state_;
+    if (writer.finished)
+        return;
+    if (!writer.failure.empty())
+        throw std::runtime_error(writer.failure);
+    if (writer.open_tensors != 0)
+        throw std::runtime_error(fmt::format("trace folder {}: finished while {} tensors are still being written",
+                                             writer.options.folder.string(), writer.open_tensors));
+    writer.write_index();
+    writer.folder.move_into_place();
+    writer.finished = true;
+}
+
+}  // namespace pictor
