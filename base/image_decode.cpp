@@ -19,7 +19,10 @@ namespace {
 // stb_image asks for memory through these two: a small file that claims to unpack to gigabytes gets none.
 constexpr std::size_t most_decoder_bytes = std::size_t{1} << 30;
 void* decoder_malloc(std::size_t size) { return size > most_decoder_bytes ? nullptr : std::malloc(size); }
-void* decoder_realloc(void* old, std::size_t size) { return size > most_decoder_bytes ? nullptr : std::realloc(old, size); }
+void* decoder_realloc(void* old, std::size_t size)
+{
+    return size > most_decoder_bytes ? nullptr : std::realloc(old, size);
+}
 
 }  // namespace
 
@@ -65,11 +68,15 @@ Pixels decode_bytes(const Path& file, const Bytes& bytes)
     const int size = static_cast<int>(bytes.size());
     Pixels pixels;
     if (!stbi_info_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels))
-        refuse_image(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
-    check_image_size(file, std::abs(std::int64_t{pixels.height}), pixels.width);  // negative in a BMP whose rows run downwards
-    pixels.values.reset(stbi_load_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels, 0));
+        refuse_image(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()),
+                     "a picture that other programs open");
+    check_image_size(file, std::abs(std::int64_t{pixels.height}),
+                     pixels.width);  // negative in a BMP whose rows run downwards
+    pixels.values.reset(
+        stbi_load_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels, 0));
     if (!pixels.values)
-        refuse_image(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()), "a picture that other programs open");
+        refuse_image(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()),
+                     "a picture that other programs open");
     check_image_size(file, pixels.height, pixels.width);
     return pixels;
 }
@@ -81,11 +88,12 @@ std::uint8_t on_white(std::uint32_t value, std::uint32_t alpha)
     return static_cast<std::uint8_t>((((sum >> 8) + sum) >> 8) >> 7);
 }
 
-// TRAP(transparent_pixels): whatever colour lies under a transparent pixel must not show. Meta's code drops alpha and
-// shows it; transformers composites on white, and so does Pictor under both rules.
+// TRAP(transparent_pixels): whatever colour lies under a transparent pixel must not show. Meta's code drops
+// alpha and shows it; transformers composites on white, and so does Pictor under both rules.
 Image to_rgb(const Pixels& pixels, bool use_alpha)
 {
-    Image picture{pixels.height, pixels.width, Bytes(std::size_t(pixels.height) * std::size_t(pixels.width) * 3)};
+    Image picture{pixels.height, pixels.width,
+                  Bytes(std::size_t(pixels.height) * std::size_t(pixels.width) * 3)};
     const int n_colours = pixels.n_channels < 3 ? 1 : 3;
     const bool has_alpha = pixels.n_channels == 2 || pixels.n_channels == 4;
     const std::uint8_t* source = pixels.values.get();
@@ -97,15 +105,18 @@ Image to_rgb(const Pixels& pixels, bool use_alpha)
     return picture;
 }
 
-// ---------------------------------------------------------------------------------------------------------------- PNG
+// ----------------------------------------------------------------------------------------------------------------
+// PNG
 
-// TRAP(gray_16_bit): Pillow turns 16-bit gray into 8 bits by clipping at 255, not by keeping the high byte, so nearly
-// every such picture comes out white. Both references read pictures with Pillow.
+// TRAP(gray_16_bit): Pillow turns 16-bit gray into 8 bits by clipping at 255, not by keeping the high byte,
+// so nearly every such picture comes out white. Both references read pictures with Pillow.
 Image decode_gray_16(const Path& file, const Png& png)
 {
     int width = 0, height = 0, n_channels = 0;
     const std::unique_ptr<std::uint16_t, decltype(&std::free)> values(
-        stbi_load_16_from_memory(png.essential.data(), static_cast<int>(png.essential.size()), &width, &height, &n_channels, 1), &std::free);
+        stbi_load_16_from_memory(png.essential.data(), static_cast<int>(png.essential.size()), &width,
+                                 &height, &n_channels, 1),
+        &std::free);
     if (!values)
         refuse_image(file, fmt::format("a damaged PNG ({})", stbi_failure_reason()), "an undamaged copy");
     Image picture{height, width, Bytes(std::size_t(height) * std::size_t(width) * 3)};
@@ -117,7 +128,8 @@ Image decode_gray_16(const Path& file, const Png& png)
 Image decode_png(const Path& file, const Bytes& bytes)
 {
     const Png png = read_png_chunks(file, bytes);
-    Image picture = png.colour == 0 && png.depth == 16 ? decode_gray_16(file, png) : to_rgb(decode_bytes(file, png.essential), true);
+    Image picture = png.colour == 0 && png.depth == 16 ? decode_gray_16(file, png)
+                                                       : to_rgb(decode_bytes(file, png.essential), true);
     if (const auto hidden = transparent_colour(png)) {
         for (std::size_t i = 0; i < picture.rgb.size(); i += 3)
             if (std::equal(hidden->begin(), hidden->end(), &picture.rgb[i]))
@@ -126,7 +138,8 @@ Image decode_png(const Path& file, const Bytes& bytes)
     return picture;
 }
 
-// --------------------------------------------------------------------------------------------------- JPEG, BMP and GIF
+// --------------------------------------------------------------------------------------------------- JPEG,
+// BMP and GIF
 
 // stb_image's tables hold 256 codes, and some of its versions write past them when a file declares more.
 void check_huffman_tables(const Path& file, const Bytes& bytes, std::size_t position, std::size_t end)
@@ -136,13 +149,16 @@ void check_huffman_tables(const Path& file, const Bytes& bytes, std::size_t posi
         for (std::size_t length = 1; length <= 16 && position + length < end; ++length)
             n_codes += bytes[position + length];
         if (n_codes > 256 || position + 17 + n_codes > end)
-            refuse_image(file, fmt::format("a damaged JPEG: the Huffman table at byte {} has {} codes", position, n_codes), "at most 256, and all of them there");
+            refuse_image(
+                file,
+                fmt::format("a damaged JPEG: the Huffman table at byte {} has {} codes", position, n_codes),
+                "at most 256, and all of them there");
         position += 17 + n_codes;
     }
 }
 
-// The same picture without comments and the notes of cameras. Follows the markers to the end mark: stb_image itself paints
-// what is missing gray without a word.
+// The same picture without comments and the notes of cameras. Follows the markers to the end mark: stb_image
+// itself paints what is missing gray without a word.
 Bytes read_jpeg_segments(const Path& file, const Bytes& bytes)
 {
     Bytes essential(bytes.begin(), bytes.begin() + 2);
@@ -150,7 +166,8 @@ Bytes read_jpeg_segments(const Path& file, const Bytes& bytes)
     std::size_t position = 2;
     while (position + 1 < bytes.size()) {
         const std::uint8_t marker = bytes[position + 1];
-        const bool stuffing = marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7);  // a pixel byte FF; a restart mark
+        const bool stuffing =
+            marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7);  // a pixel byte FF; a restart mark
         if (bytes[position] == 0xFF && marker == 0xFF) {
             ++position;  // fill byte
             continue;
@@ -170,14 +187,18 @@ Bytes read_jpeg_segments(const Path& file, const Bytes& bytes)
             break;
         const std::size_t size = std::size_t{bytes[position + 2]} << 8 | bytes[position + 3];
         if (size < 2)
-            refuse_image(file, fmt::format("a damaged JPEG: the segment at byte {} claims {} bytes", position, size), "at least 2");
+            refuse_image(
+                file, fmt::format("a damaged JPEG: the segment at byte {} claims {} bytes", position, size),
+                "at least 2");
         if (size > bytes.size() - position - 2)
             break;
         if (marker == 0xDA && ++n_scans > most_jpeg_scans)
-            refuse_image(file, fmt::format("a JPEG of more than {} scans", most_jpeg_scans), "a picture, which needs about ten");
+            refuse_image(file, fmt::format("a JPEG of more than {} scans", most_jpeg_scans),
+                         "a picture, which needs about ten");
         if (marker == 0xC4)
             check_huffman_tables(file, bytes, position + 4, position + 2 + size);
-        const bool note = (marker > 0xE0 && marker <= 0xEF && marker != 0xEE) || marker == 0xFE;  // EE tells how colours are coded
+        const bool note = (marker > 0xE0 && marker <= 0xEF && marker != 0xEE) ||
+                          marker == 0xFE;  // EE tells how colours are coded
         if (!note)
             essential.insert(essential.end(), bytes.begin() + static_cast<std::ptrdiff_t>(position),
                              bytes.begin() + static_cast<std::ptrdiff_t>(position + 2 + size));
@@ -200,8 +221,11 @@ Image decode_bmp(const Path& file, const Bytes& bytes)
     if (bytes.size() < 26 || (little_endian(bytes, 14, 4) != 12 && bytes.size() < 54))
         refuse_truncated(file, "BMP", "inside its header", bytes.size());
     const bool old_header = little_endian(bytes, 14, 4) == 12;
-    const std::int64_t width = old_header ? little_endian(bytes, 18, 2) : static_cast<std::int32_t>(little_endian(bytes, 18, 4));
-    const std::int64_t height = old_header ? little_endian(bytes, 20, 2) : std::abs(std::int64_t{static_cast<std::int32_t>(little_endian(bytes, 22, 4))});
+    const std::int64_t width =
+        old_header ? little_endian(bytes, 18, 2) : static_cast<std::int32_t>(little_endian(bytes, 18, 4));
+    const std::int64_t height =
+        old_header ? little_endian(bytes, 20, 2)
+                   : std::abs(std::int64_t{static_cast<std::int32_t>(little_endian(bytes, 22, 4))});
     const std::int64_t bits = little_endian(bytes, old_header ? 24 : 28, 2);
     const std::uint32_t compression = old_header ? 0 : little_endian(bytes, 30, 4);
     check_image_size(file, height, width);
@@ -225,7 +249,9 @@ GifFrame read_gif_frame(const Path& file, const Bytes& bytes)
             refuse_truncated(file, "GIF", "inside its first frame", bytes.size());
         return bytes[position];
     };
-    const auto palette_bytes = [](std::uint8_t flags) { return flags & 0x80 ? std::size_t{3} << ((flags & 7) + 1) : std::size_t{0}; };
+    const auto palette_bytes = [](std::uint8_t flags) {
+        return flags & 0x80 ? std::size_t{3} << ((flags & 7) + 1) : std::size_t{0};
+    };
     const auto skip_blocks = [&](std::size_t position) {
         while (byte_at(position) != 0)
             position += 1 + std::size_t{byte_at(position)};
@@ -241,16 +267,21 @@ GifFrame read_gif_frame(const Path& file, const Bytes& bytes)
         position = skip_blocks(position + 2);
     }
     if (byte_at(position) != 0x2C)
-        refuse_image(file, fmt::format("a damaged GIF: byte {} is {:#04x} where its first frame should start", position, bytes[position]),
-                       "a GIF with at least one frame");
+        refuse_image(file,
+                     fmt::format("a damaged GIF: byte {} is {:#04x} where its first frame should start",
+                                 position, bytes[position]),
+                     "a GIF with at least one frame");
     const std::size_t pixels = position + 10 + palette_bytes(byte_at(position + 9)) + 1;
     skip_blocks(pixels);
     if (palette_bytes(bytes[position + 9]))
         palette = position + 10;
 
     // Pillow paints the rest of the screen with the transparent colour, or else with the palette's first.
-    GifFrame frame{little_endian(bytes, position + 1, 2), little_endian(bytes, position + 3, 2),
-                   little_endian(bytes, position + 5, 2), little_endian(bytes, position + 7, 2), {}};
+    GifFrame frame{little_endian(bytes, position + 1, 2),
+                   little_endian(bytes, position + 3, 2),
+                   little_endian(bytes, position + 5, 2),
+                   little_endian(bytes, position + 7, 2),
+                   {}};
     if (transparent)
         frame.around.fill(255);
     else if (palette != 0)
@@ -267,7 +298,8 @@ Image decode_gif(const Path& file, const Bytes& bytes)
     Image picture = to_rgb(decode_bytes(file, no_background), true);
     for (std::int64_t row = 0; row < picture.height; ++row)
         for (std::int64_t column = 0; column < picture.width; ++column)
-            if (row < frame.top || row >= frame.top + frame.height || column < frame.left || column >= frame.left + frame.width)
+            if (row < frame.top || row >= frame.top + frame.height || column < frame.left ||
+                column >= frame.left + frame.width)
                 std::copy(frame.around.begin(), frame.around.end(), picture.pixel(row, column));
     return picture;
 }
@@ -292,7 +324,8 @@ Image decode_image(const std::filesystem::path& file)
     std::string start;
     for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i)
         start += fmt::format("{}{:02x}", i ? " " : "", bytes[i]);
-    refuse_image(file, "not a picture this program reads (it starts with the bytes " + start + ")", "PNG, JPEG, BMP or GIF");
+    refuse_image(file, "not a picture this program reads (it starts with the bytes " + start + ")",
+                 "PNG, JPEG, BMP or GIF");
 }
 
 }  // namespace pictor

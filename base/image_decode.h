@@ -16,13 +16,16 @@ struct Image {
     {
         return rgb.data() + (row * width + column) * 3;
     }
-    std::uint8_t* pixel(std::int64_t row, std::int64_t column) { return rgb.data() + (row * width + column) * 3; }
+    std::uint8_t* pixel(std::int64_t row, std::int64_t column)
+    {
+        return rgb.data() + (row * width + column) * 3;
+    }
 };
 
-// Reads PNG, JPEG, BMP and GIF (its first frame). Transparent pixels are composited on white; an EXIF orientation is
-// ignored; 16-bit channels keep their high byte (16-bit gray is clipped at 255 instead, as in the references).
-// Throws std::runtime_error naming the file, what was found and what would be right: not a picture, truncated, damaged,
-// a side over 65,500 pixels, over 100 million pixels.
+// Reads PNG, JPEG, BMP and GIF (its first frame). Transparent pixels are composited on white; an EXIF
+// orientation is ignored; 16-bit channels keep their high byte (16-bit gray is clipped at 255 instead, as in
+// the references). Throws std::runtime_error naming the file, what was found and what would be right: not a
+// picture, truncated, damaged, a side over 65,500 pixels, over 100 million pixels.
 Image decode_image(const std::filesystem::path& file);
 
 }  // namespace pictor

@@ -19,13 +19,16 @@ json read_json_object(const std::filesystem::path& path)
     constexpr int max_depth = 64;
     const MappedFile file(path);
     if (file.size() > max_bytes)
-        throw std::runtime_error(fmt::format("{}: {} bytes, wanted at most {}", path.string(), file.size(), max_bytes));
+        throw std::runtime_error(
+            fmt::format("{}: {} bytes, wanted at most {}", path.string(), file.size(), max_bytes));
 
-    // The library keeps the last of two equal keys and says nothing; a reader of the file may have meant the first.
+    // The library keeps the last of two equal keys and says nothing; a reader of the file may have meant the
+    // first.
     std::vector<std::set<std::string>> keys_of_open_objects;
     const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
         if (depth > max_depth)
-            throw std::runtime_error(fmt::format("{}: nests deeper than {} levels", path.string(), max_depth));
+            throw std::runtime_error(
+                fmt::format("{}: nests deeper than {} levels", path.string(), max_depth));
         if (event == json::parse_event_t::object_start)
             keys_of_open_objects.emplace_back();
         else if (event == json::parse_event_t::object_end)
@@ -47,7 +50,8 @@ json read_json_object(const std::filesystem::path& path)
         throw std::runtime_error(fmt::format("{}: is not JSON: {}", path.string(), error.what()));
     }
     if (!value.is_object())
-        throw std::runtime_error(fmt::format("{}: holds {}, wanted an object", path.string(), brief_json(value)));
+        throw std::runtime_error(
+            fmt::format("{}: holds {}, wanted an object", path.string(), brief_json(value)));
     return value;
 }
 
@@ -60,7 +64,8 @@ std::string brief_json(const json& value)
     if (value.is_array()) {
         std::string items;
         for (const json& item : value)
-            items += (items.empty() ? "" : ", ") + (item.is_structured() ? std::string("...") : brief_json(item));
+            items +=
+                (items.empty() ? "" : ", ") + (item.is_structured() ? std::string("...") : brief_json(item));
         return "[" + items + "]";
     }
     std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);  // ASCII only

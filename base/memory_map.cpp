@@ -17,7 +17,8 @@ MappedFile::MappedFile(const std::filesystem::path& path)
     // Not to be stopped by a pipe that nobody writes to: O_NONBLOCK, then only regular files pass.
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
-        throw std::runtime_error(fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
+        throw std::runtime_error(
+            fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
 
     struct stat status {};
     if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -31,7 +32,8 @@ MappedFile::MappedFile(const std::filesystem::path& path)
     const int mmap_error = errno;
     ::close(file);  // the mapping outlives the descriptor, so many shards need no many open files
     if (memory == MAP_FAILED)
-        throw std::runtime_error(fmt::format("{}: cannot be mapped: {}", path.string(), std::strerror(mmap_error)));
+        throw std::runtime_error(
+            fmt::format("{}: cannot be mapped: {}", path.string(), std::strerror(mmap_error)));
     data_ = static_cast<const std::byte*>(memory);
 }
 

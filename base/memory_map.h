@@ -8,8 +8,8 @@
 
 namespace pictor {
 
-// Pages are read when first touched, so opening a file of many gigabytes costs nothing. The file must not shrink while
-// it is mapped.
+// Pages are read when first touched, so opening a file of many gigabytes costs nothing. The file must not
+// shrink while it is mapped.
 class MappedFile {
 public:
     // Throws std::runtime_error when the path is missing, unreadable or not a regular file.
@@ -20,7 +20,10 @@ public:
 
     const std::byte* data() const { return data_; }
     std::uint64_t size() const { return size_; }
-    std::string_view text() const { return {reinterpret_cast<const char*>(data_), static_cast<std::size_t>(size_)}; }
+    std::string_view text() const
+    {
+        return {reinterpret_cast<const char*>(data_), static_cast<std::size_t>(size_)};
+    }
 
 private:
     const std::byte* data_ = nullptr;  // null for an empty file

@@ -14,8 +14,8 @@ std::string npy_header(const std::vector<std::int64_t>& shape, bool integers);
 
 class NpyFile {
 public:
-    // Reads and checks the header: row-major, little-endian, f2, f4, f8, i4, i8, u1, i1 or b1, and as many bytes as the
-    // shape says. Throws std::runtime_error.
+    // Reads and checks the header: row-major, little-endian, f2, f4, f8, i4, i8, u1, i1 or b1, and as many
+    // bytes as the shape says. Throws std::runtime_error.
     explicit NpyFile(std::filesystem::path path);
 
     const std::vector<std::int64_t>& shape() const { return shape_; }

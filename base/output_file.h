@@ -49,7 +49,8 @@ public:
         constexpr std::size_t longest = 32;
         if (capacity - used_ < longest)
             flush();
-        used_ = static_cast<std::size_t>(std::to_chars(buffer_.get() + used_, buffer_.get() + capacity, value).ptr - buffer_.get());
+        used_ = static_cast<std::size_t>(
+            std::to_chars(buffer_.get() + used_, buffer_.get() + capacity, value).ptr - buffer_.get());
     }
 
     void close()

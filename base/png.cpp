@@ -12,7 +12,8 @@ using Path = std::filesystem::path;
 
 std::uint32_t big_endian_32(const std::uint8_t* bytes)
 {
-    return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
+    return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 |
+           bytes[3];
 }
 
 // The checksum that ends every chunk of a PNG file (ISO 3309, as in zlib and Ethernet).
@@ -43,11 +44,13 @@ void append_chunk(Bytes& png, const char* type, const std::uint8_t* data, std::s
     png.insert(png.end(), 4, 0);  // stb_image does not read the checksum; read_png_chunks has checked it
 }
 
-void keep_png_chunk(const Path& file, const std::string& type, const std::uint8_t* data, std::size_t size, Png& png)
+void keep_png_chunk(const Path& file, const std::string& type, const std::uint8_t* data, std::size_t size,
+                    Png& png)
 {
     if (type == "IHDR") {
         if (size != 13)
-            refuse_image(file, fmt::format("a damaged PNG whose header has {} bytes", size), "a header of 13 bytes");
+            refuse_image(file, fmt::format("a damaged PNG whose header has {} bytes", size),
+                         "a header of 13 bytes");
         png.width = big_endian_32(data);
         png.height = big_endian_32(data + 4);
         png.depth = data[8];
@@ -58,7 +61,8 @@ void keep_png_chunk(const Path& file, const std::string& type, const std::uint8_
         if (png.colour != 3)
             return;  // a suggestion for displays with few colours
         if (size == 0 || size % 3 != 0 || size > 768)
-            refuse_image(file, fmt::format("a damaged PNG whose palette has {} bytes", size), "1 to 256 colours of 3 bytes");
+            refuse_image(file, fmt::format("a damaged PNG whose palette has {} bytes", size),
+                         "1 to 256 colours of 3 bytes");
         // Pixels beyond a short palette are black, not whatever the decoder's memory holds.
         Bytes palette(data, data + size);
         palette.resize(768, 0);
@@ -88,15 +92,22 @@ Png read_png_chunks(const Path& file, const Bytes& bytes)
         const std::size_t size = big_endian_32(&bytes[position]);
         const std::string type(bytes.begin() + static_cast<std::ptrdiff_t>(position) + 4,
                                bytes.begin() + static_cast<std::ptrdiff_t>(position) + 8);
-        const bool essential = type == "IHDR" || type == "PLTE" || type == "tRNS" || type == "IDAT" || type == "IEND";
+        const bool essential =
+            type == "IHDR" || type == "PLTE" || type == "tRNS" || type == "IDAT" || type == "IEND";
         if (first != (type == "IHDR"))
-            refuse_image(file, "a damaged PNG whose chunks are out of order", "the header IHDR first, and once");
+            refuse_image(file, "a damaged PNG whose chunks are out of order",
+                         "the header IHDR first, and once");
         if (size > bytes.size() - position - 12)
-            refuse_truncated(file, "PNG", fmt::format("inside the {} chunk at byte {}", essential ? type : "unknown", position), bytes.size());
+            refuse_truncated(
+                file, "PNG",
+                fmt::format("inside the {} chunk at byte {}", essential ? type : "unknown", position),
+                bytes.size());
         const std::uint8_t* data = &bytes[position + 8];
         if (essential && crc32(data - 4, size + 4) != big_endian_32(data + size))
-            refuse_image(file, fmt::format("a damaged PNG: the checksum of the {} chunk at byte {} is wrong", type, position),
-                           "an undamaged copy");
+            refuse_image(file,
+                         fmt::format("a damaged PNG: the checksum of the {} chunk at byte {} is wrong", type,
+                                     position),
+                         "an undamaged copy");
         keep_png_chunk(file, type, data, size, png);
         if (type == "IEND")
             return png;
@@ -104,8 +115,9 @@ Png read_png_chunks(const Path& file, const Bytes& bytes)
     }
 }
 
-// TRAP(png_transparent_colour): Pillow compares the 8-bit pixels it made (1, 2 and 4 bits widened, 16 bits narrowed) with
-// the low byte of the number in the file, which it widens only for 1 bit. Only depths 1 and 8 mean what the file says.
+// TRAP(png_transparent_colour): Pillow compares the 8-bit pixels it made (1, 2 and 4 bits widened, 16 bits
+// narrowed) with the low byte of the number in the file, which it widens only for 1 bit. Only depths 1 and 8
+// mean what the file says.
 std::optional<std::array<std::uint8_t, 3>> transparent_colour(const Png& png)
 {
     const std::size_t n_colours = png.colour == 0 ? 1 : png.colour == 2 ? 3 : 0;

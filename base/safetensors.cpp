@@ -18,7 +18,8 @@
 
 namespace pictor {
 
-static_assert(std::endian::native == std::endian::little, "tensors are used as they lie in the file: little-endian");
+static_assert(std::endian::native == std::endian::little,
+              "tensors are used as they lie in the file: little-endian");
 
 namespace {
 
@@ -27,9 +28,10 @@ constexpr std::size_t max_axes = 32;
 
 // Bits of one number. Only F32, BF16, F16 and I64 are ever read; the others may stand in a file beside them.
 constexpr std::array<std::pair<std::string_view, std::uint64_t>, 21> dtype_bits{{
-    {"F32", 32}, {"BF16", 16}, {"F16", 16}, {"I64", 64}, {"F64", 64}, {"U64", 64}, {"I32", 32}, {"U32", 32},
-    {"I16", 16}, {"U16", 16}, {"I8", 8}, {"U8", 8}, {"BOOL", 8}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-    {"F8_E4M3FNUZ", 8}, {"C64", 64}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
+    {"F32", 32},    {"BF16", 16},   {"F16", 16},    {"I64", 64},    {"F64", 64},        {"U64", 64},
+    {"I32", 32},    {"U32", 32},    {"I16", 16},    {"U16", 16},    {"I8", 8},          {"U8", 8},
+    {"BOOL", 8},    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"C64", 64},
+    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
 }};
 
 struct HeaderEntry {
@@ -48,8 +50,8 @@ struct HeaderEntry {
 // Names come from the file: an error message shows at most this much of one.
 std::string shown(const std::string& name) { return brief_json(nlohmann::json(name)); }
 
-// Reads the header event by event and accepts exactly the format's two levels. A DOM would take many times the
-// header's size and would silently keep the last of two equal names.
+// Reads the header event by event and accepts exactly the format's two levels. A DOM would take many times
+// the header's size and would silently keep the last of two equal names.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 public:
     explicit HeaderReader(const std::filesystem::path& path) : path_(path) {}
@@ -86,10 +88,12 @@ public:
                 refuse(path_, fmt::format("__metadata__: {} stands twice, wanted once", shown(name)));
         } else {
             if (name != "dtype" && name != "shape" && name != "data_offsets")
-                refuse(path_, fmt::format("tensor {}: field {} is unknown, wanted dtype, shape and data_offsets",
-                                          shown(entries.back().name), shown(name)));
+                refuse(path_,
+                       fmt::format("tensor {}: field {} is unknown, wanted dtype, shape and data_offsets",
+                                   shown(entries.back().name), shown(name)));
             if (!entries.back().fields_seen.insert(name).second)
-                refuse(path_, fmt::format("tensor {}: {} stands twice, wanted once", shown(entries.back().name), name));
+                refuse(path_, fmt::format("tensor {}: {} stands twice, wanted once",
+                                          shown(entries.back().name), name));
             field_ = name;
         }
         return true;
@@ -120,8 +124,8 @@ public:
             unexpected(fmt::to_string(value));
         std::vector<std::uint64_t>& list = field_ == "shape" ? entries.back().shape : entries.back().offsets;
         if (list.size() == max_axes)
-            refuse(path_, fmt::format("tensor {}: {} has more than {} numbers", shown(entries.back().name), field_,
-                                      max_axes));
+            refuse(path_, fmt::format("tensor {}: {} has more than {} numbers", shown(entries.back().name),
+                                      field_, max_axes));
         list.push_back(value);
         return true;
     }
@@ -159,18 +163,20 @@ std::uint64_t read_header_length(const std::filesystem::path& path, const Mapped
 {
     std::uint64_t length = 0;
     if (file.size() < sizeof length)
-        refuse(path, fmt::format("{} bytes, wanted at least 8: not a safetensors file, or cut short", file.size()));
+        refuse(path,
+               fmt::format("{} bytes, wanted at least 8: not a safetensors file, or cut short", file.size()));
     std::memcpy(&length, file.data(), sizeof length);
     if (length > max_header_bytes)
-        refuse(path, fmt::format("the header claims {} bytes, wanted at most {}: not a safetensors file?", length,
-                                 max_header_bytes));
+        refuse(path, fmt::format("the header claims {} bytes, wanted at most {}: not a safetensors file?",
+                                 length, max_header_bytes));
     if (length > file.size() - sizeof length)
-        refuse(path, fmt::format("the header claims {} bytes, but only {} follow: the file is cut short", length,
-                                 file.size() - sizeof length));
+        refuse(path, fmt::format("the header claims {} bytes, but only {} follow: the file is cut short",
+                                 length, file.size() - sizeof length));
     return length;
 }
 
-// Turns a header entry into a TensorInfo, checked by itself: dtype, size without overflow, offsets inside the buffer.
+// Turns a header entry into a TensorInfo, checked by itself: dtype, size without overflow, offsets inside the
+// buffer.
 TensorInfo check_entry(const std::filesystem::path& path, const HeaderEntry& entry, const std::byte* buffer,
                        std::uint64_t buffer_bytes)
 {
@@ -193,8 +199,8 @@ TensorInfo check_entry(const std::filesystem::path& path, const HeaderEntry& ent
         refuse(path, fmt::format("{}: data_offsets has {} numbers, wanted 2", tensor, entry.offsets.size()));
     const std::uint64_t begin = entry.offsets[0], end = entry.offsets[1];
     if (begin > end || end > buffer_bytes)
-        refuse(path, fmt::format("{}: data_offsets [{}, {}] leave the file, which holds {} bytes of tensors", tensor,
-                                 begin, end, buffer_bytes));
+        refuse(path, fmt::format("{}: data_offsets [{}, {}] leave the file, which holds {} bytes of tensors",
+                                 tensor, begin, end, buffer_bytes));
     const std::uint64_t bits = count * known->second;
     if (bits % 8 != 0 || end - begin != bits / 8)
         refuse(path, fmt::format("{}: data_offsets span {} bytes, wanted {} for {} [{}]", tensor, end - begin,
@@ -225,8 +231,8 @@ SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(p
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
         const std::uint64_t begin = static_cast<std::uint64_t>(tensors_[i].data - buffer);
         if (begin < filled)
-            refuse(path_, fmt::format("tensors {} and {} overlap at byte {} of the data", shown(tensors_[i - 1].name),
-                                      shown(tensors_[i].name), begin));
+            refuse(path_, fmt::format("tensors {} and {} overlap at byte {} of the data",
+                                      shown(tensors_[i - 1].name), shown(tensors_[i].name), begin));
         if (begin > filled)
             refuse(path_, fmt::format("a hole of {} bytes before tensor {}, wanted none", begin - filled,
                                       shown(tensors_[i].name)));
@@ -256,7 +262,8 @@ namespace {
 // Shard names are file names inside the folder, never paths.
 bool is_plain_file_name(const std::string& name)
 {
-    return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
+    return !name.empty() && name != "." && name != ".." &&
+           name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
 }
 
 // weight_map, turned round: the tensors that each shard should hold.
@@ -266,12 +273,15 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
     const auto map = index.find("weight_map");
     if (map == index.end() || !map->is_object() || map->empty())
         refuse(path, fmt::format("weight_map is {}, wanted an object: tensor name to file name",
-                                 map == index.end() ? "missing" : map->empty() ? "empty" : brief_json(*map)));
+                                 map == index.end() ? "missing"
+                                 : map->empty()     ? "empty"
+                                                    : brief_json(*map)));
     std::map<std::string, std::vector<std::string>> tensors_of_shard;
     for (const auto& [tensor, shard] : map->items()) {
         if (!shard.is_string() || !is_plain_file_name(shard.get_ref<const std::string&>()))
-            refuse(path, fmt::format("tensor {}: the shard is {}, wanted the name of a file in the same folder",
-                                     shown(tensor), brief_json(shard)));
+            refuse(path,
+                   fmt::format("tensor {}: the shard is {}, wanted the name of a file in the same folder",
+                               shown(tensor), brief_json(shard)));
         tensors_of_shard[shard.get<std::string>()].push_back(tensor);
     }
     return tensors_of_shard;
@@ -292,17 +302,18 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_checkpoint(const std::f
     std::unordered_map<std::string, std::string> shard_of_tensor;
     for (const auto& [shard, promised] : read_index(index)) {
         if (!std::filesystem::exists(folder / shard))
-            refuse(index, fmt::format("shard {} is missing from the folder ({} tensors should be in it)", shown(shard),
-                                      promised.size()));
+            refuse(index, fmt::format("shard {} is missing from the folder ({} tensors should be in it)",
+                                      shown(shard), promised.size()));
         files.push_back(std::make_shared<SafetensorsFile>(folder / shard));
         for (const std::string& tensor : promised)
             if (files.back()->find(tensor) == nullptr)
-                refuse(index, fmt::format("tensor {} should be in shard {}, which lacks it", shown(tensor), shown(shard)));
+                refuse(index, fmt::format("tensor {} should be in shard {}, which lacks it", shown(tensor),
+                                          shown(shard)));
         for (const TensorInfo& info : files.back()->tensors()) {
             const auto [other, is_new] = shard_of_tensor.emplace(info.name, shard);
             if (!is_new)
-                refuse(index, fmt::format("tensor {} stands in shards {} and {}, wanted one", shown(info.name),
-                                          shown(other->second), shown(shard)));
+                refuse(index, fmt::format("tensor {} stands in shards {} and {}, wanted one",
+                                          shown(info.name), shown(other->second), shown(shard)));
         }
     }
     return files;

@@ -12,7 +12,8 @@
 
 namespace pictor {
 
-static_assert(std::endian::native == std::endian::little, "numbers are written as they lie in memory: little-endian");
+static_assert(std::endian::native == std::endian::little,
+              "numbers are written as they lie in memory: little-endian");
 
 namespace {
 
@@ -33,7 +34,8 @@ OutputBytes bytes_of(const OutputTensor& tensor)
         count *= static_cast<std::uint64_t>(extent);
     if (const auto* floats = std::get_if<const float*>(&tensor.values))
         return {reinterpret_cast<const char*>(*floats), count * sizeof(float)};
-    return {reinterpret_cast<const char*>(std::get<const std::int64_t*>(tensor.values)), count * sizeof(std::int64_t)};
+    return {reinterpret_cast<const char*>(std::get<const std::int64_t*>(tensor.values)),
+            count * sizeof(std::int64_t)};
 }
 
 std::string make_header(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors)

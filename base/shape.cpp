@@ -5,9 +5,6 @@
 
 namespace pictor {
 
-std::string shape_text(const Shape& shape)
-{
-    return fmt::format("[{}]", fmt::join(shape, ", "));
-}
+std::string shape_text(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 }  // namespace pictor

@@ -18,7 +18,7 @@ inline float float_from_f16(std::uint16_t bits)
     const std::uint32_t mantissa = bits & 0x3ff;
     if (exponent == 0x1f)  // infinity or NaN
         return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-    if (exponent == 0) {   // zero or subnormal: mantissa x 2^-24, exact in float32
+    if (exponent == 0) {  // zero or subnormal: mantissa x 2^-24, exact in float32
         const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
         return sign ? -magnitude : magnitude;
     }

@@ -24,8 +24,8 @@ char32_t code_point(std::string_view character);
 // Throws std::runtime_error with the byte and its offset.
 void require_utf8(std::string_view text);
 
-// `bytes` with every maximal run that cannot be UTF-8 replaced by U+FFFD, for JSON and the terminal. Follows the
-// Unicode standard's "substitution of maximal subparts", as Python and Rust do.
+// `bytes` with every maximal run that cannot be UTF-8 replaced by U+FFFD, for JSON and the terminal. Follows
+// the Unicode standard's "substitution of maximal subparts", as Python and Rust do.
 std::string valid_utf8(std::string_view bytes);
 
 }  // namespace pictor

@@ -1,5 +1,5 @@
-// Times of single layers at the real model's dimensions, with synthetic weights, and of the shipped model inside the
-// process. Prints one JSON; bench/compare.py runs it beside PyTorch and prints the ratios.
+// Times of single layers at the real model's dimensions, with synthetic weights, and of the shipped model
+// inside the process. Prints one JSON; bench/compare.py runs it beside PyTorch and prints the ratios.
 //
 //   bench layer vision|cross|self REPEAT [TRACE-DIR]
 //   bench model DIR INPUTS.safetensors STEPS REPEAT      prefill, then greedy steps
@@ -31,7 +31,8 @@ double seconds()
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// The most memory that this process ever held. getrusage would count what the parent held before it started us.
+// The most memory that this process ever held. getrusage would count what the parent held before it started
+// us.
 double peak_memory_gb()
 {
     std::ifstream status("/proc/self/status");
@@ -57,7 +58,8 @@ struct SyntheticWeights {
 
     Matrix matrix(std::int64_t n_out, std::int64_t n_in)
     {
-        // Random rows are drawn once and shifted: hundreds of millions of draws would take longer than the layer.
+        // Random rows are drawn once and shifted: hundreds of millions of draws would take longer than the
+        // layer.
         const Tensor drawn = vector(8191, 0.0f);
         Tensor& tensor = storage.emplace_back(Shape{n_out, n_in});
         for (std::int64_t i = 0; i < tensor.size(); ++i)
@@ -90,7 +92,8 @@ TextConfig text_11b()
 
 TextMlpWeights text_mlp_weights(SyntheticWeights& make, const TextConfig& config)
 {
-    return {make.matrix(config.d_mlp, config.d_model), make.matrix(config.d_mlp, config.d_model), make.matrix(config.d_model, config.d_mlp)};
+    return {make.matrix(config.d_mlp, config.d_model), make.matrix(config.d_mlp, config.d_model),
+            make.matrix(config.d_model, config.d_mlp)};
 }
 
 std::function<void(const Recorder&)> vision_layer_at_real_size(SyntheticWeights& make)
@@ -122,8 +125,8 @@ std::function<void(const Recorder&)> cross_layer_at_real_size(SyntheticWeights& 
     TextLayerWeights layer;
     layer.is_cross = true;
     layer.input_layernorm = layer.post_attention_layernorm = make.vector(4096, 1);
-    layer.cross_attention = {make.matrix(4096, 4096), make.matrix(1024, 4096), make.matrix(1024, 4096), make.matrix(4096, 4096),
-                             make.vector(128, 1), make.vector(128, 1)};
+    layer.cross_attention = {make.matrix(4096, 4096), make.matrix(1024, 4096), make.matrix(1024, 4096),
+                             make.matrix(4096, 4096), make.vector(128, 1),     make.vector(128, 1)};
     layer.attention_gate = layer.mlp_gate = 0.5f;
     layer.mlp = text_mlp_weights(make, config);
     const Tensor hidden = random_states({64, 4096}), images = random_states({1, 4, 1601, 4096});
@@ -139,7 +142,8 @@ std::function<void(const Recorder&)> self_layer_at_real_size(SyntheticWeights& m
     const TextConfig config = text_11b();
     TextLayerWeights layer;
     layer.input_layernorm = layer.post_attention_layernorm = make.vector(4096, 1);
-    layer.self_attention = {make.matrix(4096, 4096), make.matrix(1024, 4096), make.matrix(1024, 4096), make.matrix(4096, 4096)};
+    layer.self_attention = {make.matrix(4096, 4096), make.matrix(1024, 4096), make.matrix(1024, 4096),
+                            make.matrix(4096, 4096)};
     layer.mlp = text_mlp_weights(make, config);
     const Tensor hidden = random_states({64, 4096});
     const RopeAngles angles = rope_angles(config.rope, config.d_head, 0, 64);
@@ -152,10 +156,12 @@ std::function<void(const Recorder&)> self_layer_at_real_size(SyntheticWeights& m
 nlohmann::json time_layer(const std::string& kind, int repeat, const std::string& trace)
 {
     SyntheticWeights make;
-    const auto layer = kind == "vision"  ? vision_layer_at_real_size(make)
-                       : kind == "cross" ? cross_layer_at_real_size(make)
-                       : kind == "self"  ? self_layer_at_real_size(make)
-                                         : throw std::runtime_error(fmt::format("layer {}: wanted vision, cross or self", kind));
+    const auto layer =
+        kind == "vision"  ? vision_layer_at_real_size(make)
+        : kind == "cross" ? cross_layer_at_real_size(make)
+        : kind == "self"
+            ? self_layer_at_real_size(make)
+            : throw std::runtime_error(fmt::format("layer {}: wanted vision, cross or self", kind));
     std::optional<TraceWriter> writer;
     if (!trace.empty()) {
         TraceOptions options;
@@ -175,7 +181,8 @@ nlohmann::json time_layer(const std::string& kind, int repeat, const std::string
     return {{"seconds", times}, {"peak_memory_gb", peak_memory_gb()}};
 }
 
-nlohmann::json time_model(const std::string& folder, const std::string& inputs_file, std::int64_t n_steps, int repeat)
+nlohmann::json time_model(const std::string& folder, const std::string& inputs_file, std::int64_t n_steps,
+                          int repeat)
 {
     const Model model = load_model(folder, Rule::meta);
     const SafetensorsFile file(inputs_file);
@@ -196,7 +203,8 @@ nlohmann::json time_model(const std::string& folder, const std::string& inputs_f
         prefill_times.push_back(seconds() - start);
         start = seconds();
         for (std::int64_t step = 0; step < n_steps; ++step)
-            logits = decode(model, {sample(logits.row(logits.extent(0) - 1), logits.extent(1), {}, random)}, sequence, {});
+            logits = decode(model, {sample(logits.row(logits.extent(0) - 1), logits.extent(1), {}, random)},
+                            sequence, {});
         decode_times.push_back(seconds() - start);
     }
     return {{"prefill", prefill_times}, {"decode", decode_times}};
@@ -213,11 +221,14 @@ int main(int argc, char** argv)
     try {
         nlohmann::json result;
         if (words.size() >= 3 && words[0] == "layer")
-            result = pictor::time_layer(words[1], std::atoi(words[2].c_str()), words.size() > 3 ? words[3] : "");
+            result =
+                pictor::time_layer(words[1], std::atoi(words[2].c_str()), words.size() > 3 ? words[3] : "");
         else if (words.size() == 5 && words[0] == "model")
-            result = pictor::time_model(words[1], words[2], std::atoi(words[3].c_str()), std::atoi(words[4].c_str()));
+            result = pictor::time_model(words[1], words[2], std::atoi(words[3].c_str()),
+                                        std::atoi(words[4].c_str()));
         else
-            throw std::runtime_error("usage: bench layer vision|cross|self REPEAT [TRACE-DIR], or bench model DIR INPUTS STEPS REPEAT");
+            throw std::runtime_error(
+                "usage: bench layer vision|cross|self REPEAT [TRACE-DIR], or bench model DIR INPUTS STEPS REPEAT");
         fmt::print("{}\n", result.dump());
         return 0;
     } catch (const std::exception& error) {

@@ -12,10 +12,10 @@
 #include <nlohmann/json.hpp>
 #include <omp.h>
 
-#include "reference/checkpoint/load_tensors.h"
 #include "base/safetensors_writer.h"
 #include "base/utf8.h"
 #include "reference/checkpoint/inspect.h"
+#include "reference/checkpoint/load_tensors.h"
 #include "reference/generate.h"
 #include "reference/image/tiles.h"
 #include "reference/options.h"
@@ -57,7 +57,8 @@ PreparedImages prepare_images(const std::vector<std::filesystem::path>& files, c
         std::copy(picture.pixel_values.values.begin(), picture.pixel_values.values.end(),
                   prepared.tiled.pixel_values.row(static_cast<std::int64_t>(image)));
         prepared.tiled.aspect_ratio_ids.push_back(picture.aspect_ratio_id);
-        prepared.tiled.aspect_ratio_mask.insert(prepared.tiled.aspect_ratio_mask.end(), picture.tile_mask.begin(), picture.tile_mask.end());
+        prepared.tiled.aspect_ratio_mask.insert(prepared.tiled.aspect_ratio_mask.end(),
+                                                picture.tile_mask.begin(), picture.tile_mask.end());
         prepared.tiles_present.push_back(picture.tiles_high * picture.tiles_wide);
         prepared.descriptions.push_back(describe_image(picture, files[image], config.vision));
     }
@@ -68,7 +69,8 @@ void finish_trace(TraceWriter& writer, const Options& options)
 {
     writer.finish();
     for (const std::string& glob : writer.unmatched())
-        fmt::print(stderr, "reference: --trace-only '{}' matched no tensor; trace show {} lists names\n", glob, options.trace->folder.string());
+        fmt::print(stderr, "reference: --trace-only '{}' matched no tensor; trace show {} lists names\n",
+                   glob, options.trace->folder.string());
     fmt::print(stderr, "trace: {}\n", options.trace->folder.string());
 }
 
@@ -86,7 +88,8 @@ std::string answer(const Model& model, const Tokenizer& tokenizer, const std::ve
                    const PreparedImages& images, const Options& options, TraceWriter* writer)
 {
     GenerateInputs inputs{token_ids, images.tiled, {}};
-    inputs.mask = make_cross_attention_mask(token_ids, model.config.image_token, images.tiles_present, model.config.vision.max_tiles);
+    inputs.mask = make_cross_attention_mask(token_ids, model.config.image_token, images.tiles_present,
+                                            model.config.vision.max_tiles);
     if (writer != nullptr)
         describe_run(*writer, model,
                      {{"text", prompt_text(tokenizer, token_ids, model.config.image_token)},
@@ -95,7 +98,8 @@ std::string answer(const Model& model, const Tokenizer& tokenizer, const std::ve
                      images.descriptions);
 
     GenerateOptions generate_options{options.sampling, options.max_new_tokens, true};
-    std::optional<Progress> progress(images.tiled.n_images() > 0 ? "looking at the picture" : "reading the prompt");
+    std::optional<Progress> progress(images.tiled.n_images() > 0 ? "looking at the picture"
+                                                                 : "reading the prompt");
     TextStream stream(tokenizer);
     std::string text;
     const auto print = [&](const std::string& piece) {
@@ -103,26 +107,29 @@ std::string answer(const Model& model, const Tokenizer& tokenizer, const std::ve
         fmt::print("{}", piece);
         std::fflush(stdout);
     };
-    const std::vector<std::int64_t> generated = generate(model, inputs, generate_options, writer, [&](std::int64_t id) {
-        progress.reset();
-        print(stream.push(id));
-    });
+    const std::vector<std::int64_t> generated =
+        generate(model, inputs, generate_options, writer, [&](std::int64_t id) {
+            progress.reset();
+            print(stream.push(id));
+        });
     print(stream.flush() + "\n");
     if (std::ferror(stdout) != 0)
         throw std::runtime_error("standard output: it could not be written");
     text.pop_back();
     if (writer != nullptr) {
-        writer->describe("generated", {{"token_ids", generated},
-                                       {"token_texts", token_texts(tokenizer, generated, model.config.image_token)},
-                                       {"text", text}});
+        writer->describe("generated",
+                         {{"token_ids", generated},
+                          {"token_texts", token_texts(tokenizer, generated, model.config.image_token)},
+                          {"text", text}});
         finish_trace(*writer, options);
     }
     return text;
 }
 
-// Every turn is read from the beginning again, as both references do, so that an answer depends on nothing but what
-// was said.
-void chat(const Model& model, const Tokenizer& tokenizer, const PreparedImages& images, const Options& options)
+// Every turn is read from the beginning again, as both references do, so that an answer depends on nothing
+// but what was said.
+void chat(const Model& model, const Tokenizer& tokenizer, const PreparedImages& images,
+          const Options& options)
 {
     std::vector<Turn> turns;
     std::string line = options.prompt;
@@ -158,7 +165,8 @@ int run(const Options& options)
     }
     const std::vector<std::int64_t> token_ids =
         options.raw ? encode_raw(tokenizer, options.prompt, model.config.image_token)
-                    : encode_chat(tokenizer, {{"user", options.prompt, images.tiled.n_images()}}, model.config.image_token);
+                    : encode_chat(tokenizer, {{"user", options.prompt, images.tiled.n_images()}},
+                                  model.config.image_token);
     answer(model, tokenizer, token_ids, images, options, writer ? &*writer : nullptr);
     return 0;
 }
@@ -167,15 +175,18 @@ void require_finite_pixels(const Tensor& pixels, const std::filesystem::path& fi
 {
     for (float value : pixels.values)
         if (!std::isfinite(value))
-            throw std::runtime_error(fmt::format("{}: pixel_values: holds NaN or infinity; every pixel must be finite", file.string()));
+            throw std::runtime_error(fmt::format(
+                "{}: pixel_values: holds NaN or infinity; every pixel must be finite", file.string()));
 }
 
-std::vector<std::int64_t> load_zeros_and_ones(const SafetensorsFile& file, const std::string& name, const Shape& wanted)
+std::vector<std::int64_t> load_zeros_and_ones(const SafetensorsFile& file, const std::string& name,
+                                              const Shape& wanted)
 {
     std::vector<std::int64_t> values = load_integers(file, name, wanted);
     for (std::int64_t value : values)
         if (value != 0 && value != 1)
-            throw std::runtime_error(fmt::format("{}: {}: holds {}; want 0 or 1", file.path().string(), name, value));
+            throw std::runtime_error(
+                fmt::format("{}: {}: holds {}; want 0 or 1", file.path().string(), name, value));
     return values;
 }
 
@@ -185,10 +196,12 @@ VisionInputs read_vision_inputs(const SafetensorsFile& file, const VisionConfig&
     if (file.find("pixel_values") == nullptr) {
         for (const char* name : {"aspect_ratio_ids", "aspect_ratio_mask", "cross_attention_mask"})
             if (file.find(name) != nullptr)
-                throw std::runtime_error(fmt::format("{}: it has {} but no pixel_values", file.path().string(), name));
+                throw std::runtime_error(
+                    fmt::format("{}: it has {} but no pixel_values", file.path().string(), name));
         return images;
     }
-    images.pixel_values = load_floats(file, "pixel_values", {-1, config.max_tiles, 3, config.tile_size, config.tile_size});
+    images.pixel_values =
+        load_floats(file, "pixel_values", {-1, config.max_tiles, 3, config.tile_size, config.tile_size});
     require_finite_pixels(images.pixel_values, file.path());
     const std::int64_t n_images = images.pixel_values.extent(0);
     images.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {n_images});
@@ -197,12 +210,14 @@ VisionInputs read_vision_inputs(const SafetensorsFile& file, const VisionConfig&
 }
 
 // The mask of the inputs file, or when it has none the one that the place of the `<|image|>` tokens asks for.
-CrossAttentionMask read_mask(const SafetensorsFile& file, const std::vector<std::int64_t>& token_ids, const VisionInputs& images,
-                             const ModelConfig& config)
+CrossAttentionMask read_mask(const SafetensorsFile& file, const std::vector<std::int64_t>& token_ids,
+                             const VisionInputs& images, const ModelConfig& config)
 {
-    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size()), n_images = images.n_images(), n_tiles = config.vision.max_tiles;
+    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size()), n_images = images.n_images(),
+                       n_tiles = config.vision.max_tiles;
     if (file.find("cross_attention_mask") != nullptr)
-        return {n_tokens, n_images, n_tiles, load_zeros_and_ones(file, "cross_attention_mask", {n_tokens, n_images, n_tiles})};
+        return {n_tokens, n_images, n_tiles,
+                load_zeros_and_ones(file, "cross_attention_mask", {n_tokens, n_images, n_tiles})};
     std::vector<std::int64_t> tiles_present(static_cast<std::size_t>(n_images));
     for (std::size_t i = 0; i < images.aspect_ratio_mask.size(); ++i)
         tiles_present[i / static_cast<std::size_t>(n_tiles)] += images.aspect_ratio_mask[i];
@@ -219,7 +234,8 @@ int forward(const Options& options)
     GenerateInputs inputs;
     inputs.token_ids = load_integers(file, "input_ids", {-1});
     if (inputs.token_ids.empty())
-        throw std::runtime_error(fmt::format("{}: input_ids: holds no tokens; want at least one", file.path().string()));
+        throw std::runtime_error(
+            fmt::format("{}: input_ids: holds no tokens; want at least one", file.path().string()));
     inputs.images = read_vision_inputs(file, model.config.vision);
     if (inputs.images.n_images() > 0)
         inputs.mask = read_mask(file, inputs.token_ids, inputs.images, model.config);
@@ -242,7 +258,8 @@ int forward(const Options& options)
     std::vector<std::int64_t> generated;
     {
         const Progress progress("running");
-        generated = generate(model, inputs, generate_options, writer ? &*writer : nullptr, [](std::int64_t) {});
+        generated =
+            generate(model, inputs, generate_options, writer ? &*writer : nullptr, [](std::int64_t) {});
     }
     if (writer) {
         writer->describe("generated", {{"token_ids", generated}});
@@ -263,7 +280,8 @@ void print_tokens(const Tokenizer& tokenizer, const std::string& text, bool spec
 
 int tokenize(const Options& options)
 {
-    const Tokenizer tokenizer = Tokenizer::load(options.tokenizer.empty() ? options.model : options.tokenizer);
+    const Tokenizer tokenizer =
+        Tokenizer::load(options.tokenizer.empty() ? options.model : options.tokenizer);
     if (options.file.empty()) {
         print_tokens(tokenizer, options.text, options.special);
         return 0;
@@ -272,7 +290,8 @@ int tokenize(const Options& options)
     if (options.file != "-") {
         opened.open(options.file);
         if (!opened || std::filesystem::is_directory(options.file))
-            throw std::runtime_error(fmt::format("{}: cannot be read; give a text file, or - for standard input", options.file));
+            throw std::runtime_error(
+                fmt::format("{}: cannot be read; give a text file, or - for standard input", options.file));
     }
     std::istream& lines = options.file == "-" ? std::cin : opened;
     for (std::string line; std::getline(lines, line);)
@@ -285,9 +304,12 @@ int preprocess(const Options& options)
     const ModelConfig config = read_config(options.model);
     const TiledImage picture = cut_into_tiles(decode_image(options.image), config.image);
     if (!options.output.empty())
-        write_safetensors(options.output, {{"pixel_values", picture.pixel_values.shape, picture.pixel_values.data()},
-                                           {"aspect_ratio_ids", {1}, &picture.aspect_ratio_id},
-                                           {"aspect_ratio_mask", {static_cast<std::int64_t>(picture.tile_mask.size())}, picture.tile_mask.data()}});
+        write_safetensors(options.output,
+                          {{"pixel_values", picture.pixel_values.shape, picture.pixel_values.data()},
+                           {"aspect_ratio_ids", {1}, &picture.aspect_ratio_id},
+                           {"aspect_ratio_mask",
+                            {static_cast<std::int64_t>(picture.tile_mask.size())},
+                            picture.tile_mask.data()}});
     Json description = describe_image(picture, options.image, config.vision);
     description.erase("file");
     fmt::print("{}\n", description.dump());
@@ -301,8 +323,9 @@ int inspect(const Options& options)
     if (inspection.at("complete").get<bool>())
         return 0;
     std::fflush(stdout);
-    throw std::runtime_error(fmt::format("{}: cannot run: {} tensors are missing and {} are wrong; the report lists them", options.model.string(),
-                                         inspection.at("missing").size(), inspection.at("wrong").size()));
+    throw std::runtime_error(
+        fmt::format("{}: cannot run: {} tensors are missing and {} are wrong; the report lists them",
+                    options.model.string(), inspection.at("missing").size(), inspection.at("wrong").size()));
 }
 
 int execute(const Options& options)

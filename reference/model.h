@@ -30,13 +30,14 @@ struct Sequence {
     CrossAttentionMask last_mask;  // of the tokens run last; continue_mask() makes the next rows from it
 };
 
-// First step. token_ids [n_tokens]; pictures may hold none; mask: rows of these tokens, ignored without pictures.
-// Records step "prefill". Returns logits [n_tokens][n_vocabulary].
+// First step. token_ids [n_tokens]; pictures may hold none; mask: rows of these tokens, ignored without
+// pictures. Records step "prefill". Returns logits [n_tokens][n_vocabulary].
 Tensor prefill(const Model& model, const std::vector<std::int64_t>& token_ids, const VisionInputs& images,
                const CrossAttentionMask& mask, Sequence& sequence, const Recorder& record);
 
-// Later steps: the next tokens of the same sentence, which bring no picture of their own: one generated word, or a
-// later turn of a conversation. Returns logits [n_tokens][n_vocabulary].
-Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sequence& sequence, const Recorder& record);
+// Later steps: the next tokens of the same sentence, which bring no picture of their own: one generated word,
+// or a later turn of a conversation. Returns logits [n_tokens][n_vocabulary].
+Tensor decode(const Model& model, const std::vector<std::int64_t>& token_ids, Sequence& sequence,
+              const Recorder& record);
 
 }  // namespace pictor

@@ -16,19 +16,28 @@ namespace {
 constexpr std::int64_t most_tokens = 1 << 20;
 
 // CLI::Range lets NaN through: it is neither below nor above.
-const CLI::Validator finite([](std::string& text) { return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "want a finite number, got " + text; }, "");
+const CLI::Validator finite(
+    [](std::string& text) {
+        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "want a finite number, got " + text;
+    },
+    "");
 
 // CLI11 reads -1 as the largest of all numbers, and what is too large as that one too.
-const CLI::Validator whole_64_bits([](std::string& text) {
-    std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    return error == std::errc() && end == text.data() + text.size() ? "" : "want a whole number of 0 to 2^64 - 1, got " + text;
-}, "");
+const CLI::Validator whole_64_bits(
+    [](std::string& text) {
+        std::uint64_t number = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        return error == std::errc() && end == text.data() + text.size()
+                   ? ""
+                   : "want a whole number of 0 to 2^64 - 1, got " + text;
+    },
+    "");
 
 // $PICTOR_MODEL, else the shipped model: beside the program or in a folder above it.
 std::filesystem::path default_model()
 {
-    if (const char* from_environment = std::getenv("PICTOR_MODEL"); from_environment != nullptr && *from_environment != '\0')
+    if (const char* from_environment = std::getenv("PICTOR_MODEL");
+        from_environment != nullptr && *from_environment != '\0')
         return from_environment;
     for (std::filesystem::path folder = program_folder(); !folder.empty(); folder = folder.parent_path()) {
         for (const char* place : {"models/pictor", "share/pictor/models/pictor"})
@@ -48,23 +57,37 @@ struct TraceArguments {
 
 void add_model(CLI::App& app, Options& options)
 {
-    app.add_option("--model", options.model, "checkpoint folder (default: $PICTOR_MODEL, else the shipped model)")->type_name("DIR");
+    app.add_option("--model", options.model,
+                   "checkpoint folder (default: $PICTOR_MODEL, else the shipped model)")
+        ->type_name("DIR");
 }
 
 void add_execution(CLI::App& app, Options& options)
 {
-    app.add_option_function<std::string>("--reference", [&options](const std::string& name) { options.rule = name == "meta" ? Rule::meta : Rule::transformers; },
-                                         "whose rules to follow where the two references disagree (default: meta)")
-        ->check(CLI::IsMember({"meta", "transformers"}))->type_name("meta|transformers");
-    app.add_option("--threads", options.threads, "threads (default: all processors)")->check(CLI::Range(1, 1024))->type_name("N");
+    app.add_option_function<std::string>(
+           "--reference",
+           [&options](const std::string& name) {
+               options.rule = name == "meta" ? Rule::meta : Rule::transformers;
+           },
+           "whose rules to follow where the two references disagree (default: meta)")
+        ->check(CLI::IsMember({"meta", "transformers"}))
+        ->type_name("meta|transformers");
+    app.add_option("--threads", options.threads, "threads (default: all processors)")
+        ->check(CLI::Range(1, 1024))
+        ->type_name("N");
 }
 
 void add_trace(CLI::App& app, TraceArguments& trace)
 {
-    app.add_option("--trace", trace.folder, "write every intermediate tensor into this new folder")->type_name("DIR");
-    app.add_option("--trace-only", trace.only, "only tensors whose name matches, such as '*.probs'; may be repeated")->type_name("GLOB");
-    app.add_option("--trace-values", trace.values, "sample keeps a fixed stride of tensors over 262,144 values (default)")
-        ->check(CLI::IsMember({"all", "sample", "none"}))->type_name("all|sample|none");
+    app.add_option("--trace", trace.folder, "write every intermediate tensor into this new folder")
+        ->type_name("DIR");
+    app.add_option("--trace-only", trace.only,
+                   "only tensors whose name matches, such as '*.probs'; may be repeated")
+        ->type_name("GLOB");
+    app.add_option("--trace-values", trace.values,
+                   "sample keeps a fixed stride of tensors over 262,144 values (default)")
+        ->check(CLI::IsMember({"all", "sample", "none"}))
+        ->type_name("all|sample|none");
     app.add_flag("--trace-npy", trace.npy, "each tensor whole as .npy, too");
     app.add_flag("--force", trace.force, "replace the folder of an earlier trace");
 }
@@ -72,17 +95,34 @@ void add_trace(CLI::App& app, TraceArguments& trace)
 CLI::App* add_run(CLI::App& app, Options& options, TraceArguments& trace)
 {
     CLI::App* run = app.add_subcommand("run", "ask about pictures, or just talk");
-    run->footer("Example: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
+    run->footer(
+        "Example: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
     add_model(*run, options);
-    run->add_option("--image", options.images, "a picture; may be repeated, in the order the prompt speaks of them")->type_name("FILE");
+    run->add_option("--image", options.images,
+                    "a picture; may be repeated, in the order the prompt speaks of them")
+        ->type_name("FILE");
     run->add_option("--prompt", options.prompt, "the question")->type_name("TEXT");
-    run->add_flag("--raw", options.raw, "the prompt as it is, without the chat template; its special tokens are honoured");
+    run->add_flag("--raw", options.raw,
+                  "the prompt as it is, without the chat template; its special tokens are honoured");
     run->add_flag("--chat", options.chat, "keep asking: one line of standard input is one turn");
-    run->add_option("--max-new-tokens", options.max_new_tokens, "stop after so many (default: 128)")->check(CLI::Range(std::int64_t{0}, most_tokens))->type_name("N");
-    run->add_option("--temperature", options.sampling.temperature, "0: always the likeliest word (default)")->check(finite)->check(CLI::Range(0.0, 1000.0))->type_name("T");
-    run->add_option("--top-p", options.sampling.top_p, "sample among the likeliest words that together reach P")->check(finite)->check(CLI::Range(0.0, 1.0))->type_name("P");
-    run->add_option("--top-k", options.sampling.top_k, "sample among the K likeliest words")->check(CLI::Range(std::int64_t{0}, most_tokens))->type_name("K");
-    run->add_option("--seed", options.sampling.seed, "of the random numbers")->check(whole_64_bits)->type_name("N");
+    run->add_option("--max-new-tokens", options.max_new_tokens, "stop after so many (default: 128)")
+        ->check(CLI::Range(std::int64_t{0}, most_tokens))
+        ->type_name("N");
+    run->add_option("--temperature", options.sampling.temperature, "0: always the likeliest word (default)")
+        ->check(finite)
+        ->check(CLI::Range(0.0, 1000.0))
+        ->type_name("T");
+    run->add_option("--top-p", options.sampling.top_p,
+                    "sample among the likeliest words that together reach P")
+        ->check(finite)
+        ->check(CLI::Range(0.0, 1.0))
+        ->type_name("P");
+    run->add_option("--top-k", options.sampling.top_k, "sample among the K likeliest words")
+        ->check(CLI::Range(std::int64_t{0}, most_tokens))
+        ->type_name("K");
+    run->add_option("--seed", options.sampling.seed, "of the random numbers")
+        ->check(whole_64_bits)
+        ->type_name("N");
     add_execution(*run, options);
     add_trace(*run, trace);
     return run;
@@ -90,12 +130,20 @@ CLI::App* add_run(CLI::App& app, Options& options, TraceArguments& trace)
 
 CLI::App* add_forward(CLI::App& app, Options& options, TraceArguments& trace)
 {
-    CLI::App* forward = app.add_subcommand("forward", "run exact tensors, to compare with another implementation");
-    forward->footer("Example: reference forward --model DIR --inputs inputs.safetensors --greedy 4 --trace run");
+    CLI::App* forward =
+        app.add_subcommand("forward", "run exact tensors, to compare with another implementation");
+    forward->footer(
+        "Example: reference forward --model DIR --inputs inputs.safetensors --greedy 4 --trace run");
     add_model(*forward, options);
-    forward->add_option("--inputs", options.inputs, "input_ids; optional pixel_values, aspect_ratio_ids, aspect_ratio_mask, cross_attention_mask")
-        ->required()->type_name("FILE.safetensors");
-    forward->add_option("--greedy", options.greedy, "go on for exactly so many tokens")->check(CLI::Range(std::int64_t{0}, most_tokens))->type_name("N");
+    forward
+        ->add_option(
+            "--inputs", options.inputs,
+            "input_ids; optional pixel_values, aspect_ratio_ids, aspect_ratio_mask, cross_attention_mask")
+        ->required()
+        ->type_name("FILE.safetensors");
+    forward->add_option("--greedy", options.greedy, "go on for exactly so many tokens")
+        ->check(CLI::Range(std::int64_t{0}, most_tokens))
+        ->type_name("N");
     add_execution(*forward, options);
     add_trace(*forward, trace);
     return forward;
@@ -106,9 +154,15 @@ void add_tokenize(CLI::App& app, Options& options)
     CLI::App* tokenize = app.add_subcommand("tokenize", "text to token ids, as JSON");
     tokenize->footer("Example: reference tokenize \"What is in this image?\"");
     add_model(*tokenize, options);
-    tokenize->add_option("--tokenizer", options.tokenizer, "tokenizer.json, or Meta's tokenizer.model (default: the model's)")->type_name("FILE");
+    tokenize
+        ->add_option("--tokenizer", options.tokenizer,
+                     "tokenizer.json, or Meta's tokenizer.model (default: the model's)")
+        ->type_name("FILE");
     tokenize->add_flag("--special", options.special, "honour special tokens in the text");
-    CLI::Option* file = tokenize->add_option("--file", options.file, "one text per line, one JSON per line; - is standard input")->type_name("FILE");
+    CLI::Option* file =
+        tokenize
+            ->add_option("--file", options.file, "one text per line, one JSON per line; - is standard input")
+            ->type_name("FILE");
     tokenize->add_option("text", options.text, "the text")->excludes(file)->type_name("TEXT");
 }
 
@@ -118,7 +172,8 @@ void add_preprocess(CLI::App& app, Options& options)
     preprocess->footer("Example: reference preprocess photo.png --output tiles.safetensors");
     add_model(*preprocess, options);
     preprocess->add_option("file", options.image, "the picture")->required()->type_name("FILE");
-    preprocess->add_option("--output", options.output, "pixel_values, aspect_ratio_ids and aspect_ratio_mask")->type_name("FILE.safetensors");
+    preprocess->add_option("--output", options.output, "pixel_values, aspect_ratio_ids and aspect_ratio_mask")
+        ->type_name("FILE.safetensors");
 }
 
 void add_inspect(CLI::App& app, Options& options)
@@ -132,7 +187,8 @@ void add_inspect(CLI::App& app, Options& options)
 std::optional<TraceOptions> trace_options(const TraceArguments& arguments, const CLI::App& command)
 {
     if (command.count("--trace") == 0) {
-        if (!arguments.only.empty() || arguments.npy || arguments.force || command.count("--trace-values") > 0)
+        if (!arguments.only.empty() || arguments.npy || arguments.force ||
+            command.count("--trace-values") > 0)
             throw CLI::ValidationError("--trace", "the options of a trace need --trace DIR beside them");
         return std::nullopt;
     }
@@ -141,7 +197,9 @@ std::optional<TraceOptions> trace_options(const TraceArguments& arguments, const
     TraceOptions trace;
     trace.folder = arguments.folder;
     trace.only = arguments.only;
-    trace.values = arguments.values == "all" ? TraceValues::all : arguments.values == "none" ? TraceValues::none : TraceValues::sample;
+    trace.values = arguments.values == "all"    ? TraceValues::all
+                   : arguments.values == "none" ? TraceValues::none
+                                                : TraceValues::sample;
     trace.npy = arguments.npy;
     trace.force = arguments.force;
     return trace;
@@ -149,7 +207,8 @@ std::optional<TraceOptions> trace_options(const TraceArguments& arguments, const
 
 void require_sense(const Options& options, const CLI::App& run)
 {
-    if (options.command == "tokenize" && options.text.empty() && options.file.empty() && run.get_parent()->get_subcommand("tokenize")->count("text") == 0)
+    if (options.command == "tokenize" && options.text.empty() && options.file.empty() &&
+        run.get_parent()->get_subcommand("tokenize")->count("text") == 0)
         throw CLI::ValidationError("TEXT", "give a text, or --file FILE");
     if (options.command != "run")
         return;
@@ -169,7 +228,8 @@ Options read_options(int argc, char** argv)
     TraceArguments trace;
     CLI::App app("Llama 3.2-Vision in plain C++, showing its work.", "reference");
     app.require_subcommand(1);
-    app.footer("Example: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
+    app.footer(
+        "Example: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
     CLI::App* run = add_run(app, options, trace);
     add_forward(app, options, trace);
     add_tokenize(app, options);

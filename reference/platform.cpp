@@ -1,8 +1,8 @@
 #include "reference/platform.h"
 
 #include <chrono>
-#include <csignal>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 
 #include <fmt/format.h>

@@ -10,8 +10,8 @@ namespace pictor {
 // The folder of the running program; empty when the system does not say.
 std::filesystem::path program_folder();
 
-// A file that grows past the limit of the shell ends a program by a signal, its half-written files still there. After
-// this the write fails like one on a full disk, and the program says so and cleans up.
+// A file that grows past the limit of the shell ends a program by a signal, its half-written files still
+// there. After this the write fails like one on a full disk, and the program says so and cleans up.
 void refuse_too_large_files_with_an_error();
 
 bool stdin_is_terminal();

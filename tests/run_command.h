@@ -34,13 +34,13 @@ struct Surroundings {
     std::string input{};                               // standard input
     std::map<std::string, std::string> environment{};  // beside what the tests themselves have
     std::filesystem::path folder = ".";                // working directory
-    std::filesystem::path output{};                    // where standard output goes; empty: into CommandResult::out
-    std::uint64_t largest_file = 0;                    // bytes, as `ulimit -f` says it; 0: no limit
-    int seconds = 120;                                 // then it is ended, and the result says so
+    std::filesystem::path output{};  // where standard output goes; empty: into CommandResult::out
+    std::uint64_t largest_file = 0;  // bytes, as `ulimit -f` says it; 0: no limit
+    int seconds = 120;               // then it is ended, and the result says so
 };
 
 struct CommandResult {
-    int exit_code = -1;      // -1 when a signal ended it
+    int exit_code = -1;  // -1 when a signal ended it
     int signal = 0;
     bool timed_out = false;
     std::string out, err;
@@ -49,7 +49,8 @@ struct CommandResult {
 inline std::filesystem::path program(const std::string& name)
 {
     const char* const folder = std::getenv("PICTOR_BUILD");
-    return std::filesystem::absolute(std::filesystem::path(folder != nullptr && *folder != '\0' ? folder : "build") / name);
+    return std::filesystem::absolute(
+        std::filesystem::path(folder != nullptr && *folder != '\0' ? folder : "build") / name);
 }
 
 inline std::string read_file(const std::filesystem::path& path)
@@ -81,9 +82,11 @@ struct PreparedCommand {
     const int input = open(command.input.c_str(), O_RDONLY);
     const int output = open(command.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int errors = open(command.errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    const bool ready = dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(errors, 2) == 2 && chdir(command.folder.c_str()) == 0;
+    const bool ready = dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(errors, 2) == 2 &&
+                       chdir(command.folder.c_str()) == 0;
     if (ready && command.largest_file > 0) {
-        const rlimit limit{static_cast<rlim_t>(command.largest_file), static_cast<rlim_t>(command.largest_file)};
+        const rlimit limit{static_cast<rlim_t>(command.largest_file),
+                           static_cast<rlim_t>(command.largest_file)};
         setrlimit(RLIMIT_FSIZE, &limit);
     }
     if (ready)
@@ -124,7 +127,8 @@ inline std::vector<std::string> child_environment(const Surroundings& surroundin
     return variables;
 }
 
-inline CommandResult run_command(const std::string& name, const Arguments& arguments, const Surroundings& surroundings = {})
+inline CommandResult run_command(const std::string& name, const Arguments& arguments,
+                                 const Surroundings& surroundings = {})
 {
     const TempFolder streams;
     const std::string path = program(name).string();
@@ -132,7 +136,8 @@ inline CommandResult run_command(const std::string& name, const Arguments& argum
     PreparedCommand command;
     command.folder = surroundings.folder.string();
     command.input = (streams.path / "in").string();
-    command.output = surroundings.output.empty() ? (streams.path / "out").string() : surroundings.output.string();
+    command.output =
+        surroundings.output.empty() ? (streams.path / "out").string() : surroundings.output.string();
     command.errors = (streams.path / "err").string();
     command.largest_file = surroundings.largest_file;
     command.arguments.push_back(const_cast<char*>(path.c_str()));
@@ -145,7 +150,8 @@ inline CommandResult run_command(const std::string& name, const Arguments& argum
     command.environment.push_back(nullptr);
 
     if (!std::filesystem::exists(path))
-        throw std::runtime_error(path + ": is not built; `make test` builds it, and PICTOR_BUILD names the folder");
+        throw std::runtime_error(path +
+                                 ": is not built; `make test` builds it, and PICTOR_BUILD names the folder");
     const pid_t child = fork();
     if (child < 0)
         throw std::runtime_error("fork: no more processes");
@@ -158,20 +164,30 @@ inline CommandResult run_command(const std::string& name, const Arguments& argum
     return result;
 }
 
-inline CommandResult reference(const Arguments& arguments, const Surroundings& surroundings = {}) { return run_command("reference", arguments, surroundings); }
-inline CommandResult trace(const Arguments& arguments, const Surroundings& surroundings = {}) { return run_command("trace", arguments, surroundings); }
+inline CommandResult reference(const Arguments& arguments, const Surroundings& surroundings = {})
+{
+    return run_command("reference", arguments, surroundings);
+}
+inline CommandResult trace(const Arguments& arguments, const Surroundings& surroundings = {})
+{
+    return run_command("trace", arguments, surroundings);
+}
 
 // The command did what it was asked.
 inline void check_fine(const CommandResult& result)
 {
-    INFO("stdout: " << result.out << "\nstderr: " << result.err << "\nsignal: " << result.signal << " timed out: " << result.timed_out);
+    INFO("stdout: " << result.out << "\nstderr: " << result.err << "\nsignal: " << result.signal
+                    << " timed out: " << result.timed_out);
     CHECK(result.exit_code == 0);
 }
 
-// The command refused: exit 2, nothing on stdout, one message that begins with the program and says these words.
-inline void check_refused(const CommandResult& result, const std::string& name, const std::vector<std::string>& words)
+// The command refused: exit 2, nothing on stdout, one message that begins with the program and says these
+// words.
+inline void check_refused(const CommandResult& result, const std::string& name,
+                          const std::vector<std::string>& words)
 {
-    INFO("stdout: " << result.out << "\nstderr: " << result.err << "\nsignal: " << result.signal << " timed out: " << result.timed_out);
+    INFO("stdout: " << result.out << "\nstderr: " << result.err << "\nsignal: " << result.signal
+                    << " timed out: " << result.timed_out);
     CHECK(result.exit_code == 2);
     CHECK(result.out.empty());
     CHECK(result.err.starts_with(name + ": "));

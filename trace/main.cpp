@@ -49,14 +49,17 @@ int compare(const Arguments& arguments)
     const Trace a(arguments.a), b(arguments.b);
     Comparison comparison = compare_traces(a, b, arguments.compare);
     if (!arguments.no_explanation)
-        comparison.explanation = std::make_shared<const Explanation>(explain(comparison, a, b, arguments.explain));
+        comparison.explanation =
+            std::make_shared<const Explanation>(explain(comparison, a, b, arguments.explain));
     if (!arguments.html.empty()) {
         OutputFile file{fs::path(arguments.html)};
         file.write(comparison_page(comparison, a, b, arguments.compare));
         file.close();
     }
     if (arguments.json)
-        std::cout << comparison_json(comparison, a, b).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+        std::cout
+            << comparison_json(comparison, a, b).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
+            << "\n";
     else
         print_comparison(std::cout, comparison, a, b, arguments.compare);
     return comparison.same ? same : different;
@@ -97,7 +100,8 @@ int run(int argc, char** argv)
 {
     CLI::App app("Looks into traces, finds the first tensor where two part, converts them.", "trace");
     app.require_subcommand(1);
-    app.footer("Exit: 0 fine, 1 a difference was found, 2 bad usage or bad input.\nExample: trace diff mine/ theirs/");
+    app.footer(
+        "Exit: 0 fine, 1 a difference was found, 2 bad usage or bad input.\nExample: trace diff mine/ theirs/");
     Arguments arguments;
 
     CLI::App* const show_command = app.add_subcommand("show", "an overview, or one tensor");
@@ -106,37 +110,74 @@ int run(int argc, char** argv)
     show_command->add_option("--step", arguments.step, "0 is the prefill");
     show_command->footer("Example: trace show run/ 'language_model.layers.3.cross_attn.probs[0,3,:8]'");
 
-    CLI::App* const diff_command = app.add_subcommand("diff", "the first tensor that differs, in the order of computation");
+    CLI::App* const diff_command =
+        app.add_subcommand("diff", "the first tensor that differs, in the order of computation");
     diff_command->add_option("A", arguments.a, "trace folder")->required();
     diff_command->add_option("B", arguments.b, "trace folder; ok = |a - b| <= atol + rtol x |b|")->required();
-    CLI::Option* const rtol = diff_command->add_option("--rtol", arguments.rtol, "relative tolerance")->capture_default_str();
-    CLI::Option* const atol = diff_command->add_option("--atol", arguments.atol, "absolute tolerance")->capture_default_str();
-    diff_command->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}")->excludes(rtol)->excludes(atol);
-    diff_command->add_flag("--common", arguments.compare.common, "ignore tensors that one side lacks (they are named)");
-    diff_command->add_flag("--flat", arguments.compare.flat, "compare other shapes of as many numbers in row-major order");
-    diff_command->add_option("--only", arguments.compare.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
-    diff_command->add_option("--model", arguments.explain.model, "checkpoint folder: linear layers are computed again with its weights");
-    diff_command->add_flag("--no-explanation", arguments.no_explanation, "compare only: do not compute steps again to tell faults from what follows");
+    CLI::Option* const rtol =
+        diff_command->add_option("--rtol", arguments.rtol, "relative tolerance")->capture_default_str();
+    CLI::Option* const atol =
+        diff_command->add_option("--atol", arguments.atol, "absolute tolerance")->capture_default_str();
+    diff_command
+        ->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}")
+        ->excludes(rtol)
+        ->excludes(atol);
+    diff_command->add_flag("--common", arguments.compare.common,
+                           "ignore tensors that one side lacks (they are named)");
+    diff_command->add_flag("--flat", arguments.compare.flat,
+                           "compare other shapes of as many numbers in row-major order");
+    diff_command
+        ->add_option("--only", arguments.compare.only,
+                     "only tensors whose names match this glob; may be repeated")
+        ->expected(1)
+        ->take_all();
+    diff_command->add_option("--model", arguments.explain.model,
+                             "checkpoint folder: linear layers are computed again with its weights");
+    diff_command->add_flag("--no-explanation", arguments.no_explanation,
+                           "compare only: do not compute steps again to tell faults from what follows");
     diff_command->add_flag("--json", arguments.json, "the result as JSON");
-    diff_command->add_option("--html", arguments.html, "the result as one page, into this file (beside what is printed)");
-    diff_command->footer("Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*' --model checkpoint/");
+    diff_command->add_option("--html", arguments.html,
+                             "the result as one page, into this file (beside what is printed)");
+    diff_command->footer(
+        "Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*' --model checkpoint/");
 
-    CLI::App* const check_command = app.add_subcommand("check", "whether a run has every tensor of a golden trace, and agrees");
+    CLI::App* const check_command =
+        app.add_subcommand("check", "whether a run has every tensor of a golden trace, and agrees");
     check_command->add_option("RUN", arguments.a, "trace folder")->required();
-    check_command->add_option("GOLDEN", arguments.b, "trace folder; its policy.json, if any, holds the tolerances")->required();
-    check_command->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}");
-    check_command->add_option("--only", arguments.compare.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
+    check_command
+        ->add_option("GOLDEN", arguments.b, "trace folder; its policy.json, if any, holds the tolerances")
+        ->required();
+    check_command->add_option("--policy", arguments.policy,
+                              "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}");
+    check_command
+        ->add_option("--only", arguments.compare.only,
+                     "only tensors whose names match this glob; may be repeated")
+        ->expected(1)
+        ->take_all();
     check_command->add_flag("--json", arguments.json, "the result as JSON");
     check_command->footer("Example: trace check run/ golden/");
 
     CLI::App* const convert_command = app.add_subcommand("convert", "from and to other programs' files");
-    convert_command->add_option("IN", arguments.a, "FILE.safetensors, folder of .npy files, transformers' debugger JSON, or trace")->required();
-    convert_command->add_option("OUT", arguments.b, "FILE.safetensors; else a trace, or from a trace a folder of .npy files")->required();
-    convert_command->add_option("--to", arguments.convert.to, "trace, safetensors or npy, whatever the names")->check(CLI::IsMember({"trace", "safetensors", "npy"}));
-    convert_command->add_option("--only", arguments.convert.only, "only tensors whose names match this glob; may be repeated")->expected(1)->take_all();
-    convert_command->add_flag("--squeeze", arguments.convert.squeeze, "drop leading axes of extent 1, such as a batch");
+    convert_command
+        ->add_option("IN", arguments.a,
+                     "FILE.safetensors, folder of .npy files, transformers' debugger JSON, or trace")
+        ->required();
+    convert_command
+        ->add_option("OUT", arguments.b,
+                     "FILE.safetensors; else a trace, or from a trace a folder of .npy files")
+        ->required();
+    convert_command->add_option("--to", arguments.convert.to, "trace, safetensors or npy, whatever the names")
+        ->check(CLI::IsMember({"trace", "safetensors", "npy"}));
+    convert_command
+        ->add_option("--only", arguments.convert.only,
+                     "only tensors whose names match this glob; may be repeated")
+        ->expected(1)
+        ->take_all();
+    convert_command->add_flag("--squeeze", arguments.convert.squeeze,
+                              "drop leading axes of extent 1, such as a batch");
     convert_command->add_flag("--force", arguments.convert.force, "replace OUT once the new one is complete");
-    convert_command->footer("Example: trace convert debug/Model_debug_tree_FULL_TENSORS.json theirs/ --squeeze");
+    convert_command->footer(
+        "Example: trace convert debug/Model_debug_tree_FULL_TENSORS.json theirs/ --squeeze");
 
     try {
         app.parse(argc, argv);
@@ -146,9 +187,12 @@ int run(int argc, char** argv)
         std::cerr << "trace: " << error.what() << "; `trace --help` lists the commands and options\n";
         return bad_input;
     }
-    if (show_command->parsed()) return show(arguments);
-    if (diff_command->parsed()) return diff(arguments, rtol->count() + atol->count() > 0);
-    if (check_command->parsed()) return check(arguments);
+    if (show_command->parsed())
+        return show(arguments);
+    if (diff_command->parsed())
+        return diff(arguments, rtol->count() + atol->count() > 0);
+    if (check_command->parsed())
+        return check(arguments);
     return convert(arguments);
 }
 
@@ -156,7 +200,9 @@ int run(int argc, char** argv)
 
 int main(int argc, char** argv)
 {
-    std::signal(SIGXFSZ, SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
+    std::signal(
+        SIGXFSZ,
+        SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
     try {
         const int result = run(argc, argv);
         std::cout.flush();

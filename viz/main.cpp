@@ -26,20 +26,29 @@ void print_files(const std::vector<std::filesystem::path>& files)
 
 void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
 {
-    CLI::App* command = app.add_subcommand("heatmap", "where cross-attention looked before a word, over the picture");
+    CLI::App* command =
+        app.add_subcommand("heatmap", "where cross-attention looked before a word, over the picture");
     command->add_option("trace", options.trace, "trace folder")->required();
-    command->add_option("--layer", options.layer, "cross-attention layer (default: the last), or vision.N or global.N with --patch");
+    command->add_option("--layer", options.layer,
+                        "cross-attention layer (default: the last), or vision.N or global.N with --patch");
     command->add_option("--head", options.head, "a number, mean, max, or entropy (default: mean)");
-    command->add_option("--token", options.token, "a word, or its index in prompt and answer together (default: the answer's most pointed word)");
-    command->add_option("--image", options.image, "which picture, from 0 (default: the one read most)")->check(CLI::NonNegativeNumber);
+    command->add_option(
+        "--token", options.token,
+        "a word, or its index in prompt and answer together (default: the answer's most pointed word)");
+    command->add_option("--image", options.image, "which picture, from 0 (default: the one read most)")
+        ->check(CLI::NonNegativeNumber);
     command->add_option("--picture", options.picture, "picture file, when it is not where the trace says");
-    command->add_option("--weight", options.weight, "attention, or values: times the norm of the value it moves and |tanh(gate)|");
+    command->add_option("--weight", options.weight,
+                        "attention, or values: times the norm of the value it moves and |tanh(gate)|");
     command->add_option("--minus", options.minus, "another trace: draw the difference");
-    command->add_option("--patch", options.patch, "ROW,COLUMN: the patch that looks, inside the vision encoder");
-    command->add_flag("--all", options.all, "three contact sheets: words x heads, layers x words, the whole answer");
+    command->add_option("--patch", options.patch,
+                        "ROW,COLUMN: the patch that looks, inside the vision encoder");
+    command->add_flag("--all", options.all,
+                      "three contact sheets: words x heads, layers x words, the whole answer");
     command->add_option("--sheet", options.sheet, "one of them: heads, layers or answer");
     command->add_flag("--smooth", options.smooth, "smooth between patch centres");
-    command->add_option("--output", options.output, "file ending in .png, .svg, .pdf or .json (the numbers); default: beside the trace");
+    command->add_option("--output", options.output,
+                        "file ending in .png, .svg, .pdf or .json (the numbers); default: beside the trace");
     command->footer("Example: viz heatmap traces/demo --layer 8 --token star --output star.png");
     command->callback([&options] { print_files(pictor::run_heatmap(options)); });
 }
@@ -61,22 +70,30 @@ pictor::ModelSizes chosen_sizes(const ArchitectureCommand& command)
         const char* const from_environment = std::getenv("PICTOR_MODEL");
         model = from_environment ? from_environment : "models/pictor";
     }
-    const std::string name = std::filesystem::absolute(model / "config.json").parent_path().filename().string();
+    const std::string name =
+        std::filesystem::absolute(model / "config.json").parent_path().filename().string();
     return pictor::read_model_sizes(model / "config.json", name == "pictor" ? "Pictor" : name);
 }
 
 void add_architecture(CLI::App& app, ArchitectureCommand& command)
 {
-    CLI::App* sub = app.add_subcommand("architecture", "the diagram of a model: both pipelines with their true sizes");
-    auto* model = sub->add_option("--model", command.model, "checkpoint folder (default: $PICTOR_MODEL, else models/pictor)");
+    CLI::App* sub =
+        app.add_subcommand("architecture", "the diagram of a model: both pipelines with their true sizes");
+    auto* model = sub->add_option("--model", command.model,
+                                  "checkpoint folder (default: $PICTOR_MODEL, else models/pictor)");
     auto* config = sub->add_option("--config", command.config, "a config.json")->excludes(model);
-    sub->add_option("--preset", command.preset, "11b or 90b: the released Llama 3.2-Vision models")->excludes(model)->excludes(config);
-    sub->add_option("--style", command.style, "slide (16:9, large type) or article")->check(CLI::IsMember({"slide", "article"}));
+    sub->add_option("--preset", command.preset, "11b or 90b: the released Llama 3.2-Vision models")
+        ->excludes(model)
+        ->excludes(config);
+    sub->add_option("--style", command.style, "slide (16:9, large type) or article")
+        ->check(CLI::IsMember({"slide", "article"}));
     sub->add_flag("--unfold", command.unfold, "every layer a box of its own");
     sub->add_option("--output", command.output, "file ending in .svg, .png or .pdf")->capture_default_str();
     sub->footer("Example: viz architecture --preset 11b --style slide --output mllama.pdf");
     sub->callback([&command] {
-        const pictor::ArchitectureOptions options{command.style == "slide" ? pictor::DiagramStyle::slide : pictor::DiagramStyle::article, command.unfold, command.output};
+        const pictor::ArchitectureOptions options{command.style == "slide" ? pictor::DiagramStyle::slide
+                                                                           : pictor::DiagramStyle::article,
+                                                  command.unfold, command.output};
         pictor::write_drawing(pictor::architecture_drawing(chosen_sizes(command), options), command.output);
         print_files({command.output});
     });
@@ -94,12 +111,15 @@ void add_layer(CLI::App& app, LayerCommand& command)
     sub->add_option("trace", command.trace, "trace folder")->required();
     sub->add_option("--layer", command.layer, "a text layer's number, vision.N or global.N")->required();
     sub->add_option("--step", command.step, "0 is the prefill, then each decode step (default: 0)");
-    sub->add_option("--output", command.output, "file ending in .svg, .png or .pdf (default: beside the trace, .svg)");
+    sub->add_option("--output", command.output,
+                    "file ending in .svg, .png or .pdf (default: beside the trace, .svg)");
     sub->footer("Example: viz layer traces/demo --layer 8 --output layer8.svg");
     sub->callback([&command] {
         const pictor::Trace trace(command.trace);
         const pictor::LayerChoice layer = pictor::choose_layer_graph(trace, command.layer);
-        const auto output = command.output.empty() ? pictor::beside_trace(command.trace, "layer-" + command.layer + ".svg") : command.output;
+        const auto output = command.output.empty()
+                                ? pictor::beside_trace(command.trace, "layer-" + command.layer + ".svg")
+                                : command.output;
         pictor::write_drawing(pictor::layer_drawing(trace, layer, command.step, output), output);
         print_files({output});
     });
@@ -115,14 +135,19 @@ void add_report(CLI::App& app, ReportCommand& command)
     CLI::App* sub = app.add_subcommand("report", "one HTML file that shows the whole run, offline");
     sub->add_option("trace", command.trace, "trace folder")->required();
     sub->add_option("--output", command.options.output, "file ending in .html (default: beside the trace)");
-    sub->add_option("--picture", command.options.picture, "picture file, when it is not where the trace says");
-    sub->add_option("--tokenizer", command.options.tokenizer, "tokenizer.json, for next words that the run did not use (default: of $PICTOR_MODEL, else of models/pictor)");
+    sub->add_option("--picture", command.options.picture,
+                    "picture file, when it is not where the trace says");
+    sub->add_option(
+        "--tokenizer", command.options.tokenizer,
+        "tokenizer.json, for next words that the run did not use (default: of $PICTOR_MODEL, else of models/pictor)");
     sub->footer("Example: viz report traces/demo --output demo.html");
     sub->callback([&command] {
         pictor::ReportOptions& options = command.options;
-        if (!options.picture.empty()) pictor::load_picture(options.picture);   // what is asked for by name must be there
+        if (!options.picture.empty())
+            pictor::load_picture(options.picture);  // what is asked for by name must be there
         if (!options.tokenizer.empty() && pictor::read_vocabulary(options.tokenizer).empty())
-            throw std::runtime_error(options.tokenizer.string() + ": is no tokenizer.json with a byte-level vocabulary");
+            throw std::runtime_error(options.tokenizer.string() +
+                                     ": is no tokenizer.json with a byte-level vocabulary");
         if (options.tokenizer.empty()) {
             const char* const model = std::getenv("PICTOR_MODEL");
             options.tokenizer = std::filesystem::path(model ? model : "models/pictor") / "tokenizer.json";
@@ -138,7 +163,9 @@ void add_report(CLI::App& app, ReportCommand& command)
 
 int main(int argc, char** argv)
 {
-    std::signal(SIGXFSZ, SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
+    std::signal(
+        SIGXFSZ,
+        SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
     CLI::App app{"viz: pictures of a recorded run and of a model's architecture", "viz"};
     app.require_subcommand(1);
     pictor::HeatmapOptions heatmap;

@@ -32,10 +32,12 @@ bool continues_word(const std::string& token)
     return std::isalnum(c) || c >= 0x80;
 }
 
-std::pair<std::int64_t, std::int64_t> read_pair(const nlohmann::json& object, const char* key, const std::string& where)
+std::pair<std::int64_t, std::int64_t> read_pair(const nlohmann::json& object, const char* key,
+                                                const std::string& where)
 {
     const auto found = object.find(key);
-    if (found == object.end() || !found->is_array() || found->size() != 2 || !(*found)[0].is_number_integer() || !(*found)[1].is_number_integer())
+    if (found == object.end() || !found->is_array() || found->size() != 2 ||
+        !(*found)[0].is_number_integer() || !(*found)[1].is_number_integer())
         throw std::runtime_error(fmt::format("{}: {} is not a pair [h, w] of whole numbers", where, key));
     return {(*found)[0].get<std::int64_t>(), (*found)[1].get<std::int64_t>()};
 }
@@ -64,13 +66,15 @@ Run::Run(const std::filesystem::path& folder) : trace_(folder)
     read_pictures();
     const std::string prefix = "language_model.layers.", suffix = ".cross_attn.probs";
     for (const TraceEntry& entry : trace_.entries()) {
-        if (!entry.name.starts_with(prefix) || !entry.name.ends_with(suffix) || entry.name.size() <= prefix.size() + suffix.size())
+        if (!entry.name.starts_with(prefix) || !entry.name.ends_with(suffix) ||
+            entry.name.size() <= prefix.size() + suffix.size())
             continue;
         std::int64_t layer = 0;
         const char* const first = entry.name.data() + prefix.size();
         const char* const last = entry.name.data() + entry.name.size() - suffix.size();
         const auto [end, problem] = std::from_chars(first, last, layer);
-        if (problem == std::errc() && end == last && std::find(cross_layers_.begin(), cross_layers_.end(), layer) == cross_layers_.end())
+        if (problem == std::errc() && end == last &&
+            std::find(cross_layers_.begin(), cross_layers_.end(), layer) == cross_layers_.end())
             cross_layers_.push_back(layer);
     }
     std::sort(cross_layers_.begin(), cross_layers_.end());
@@ -86,8 +90,10 @@ void Run::read_tokens()
             const auto texts = section->find("token_texts");
             const std::size_t count = ids != section->end() && ids->is_array() ? ids->size() : 0;
             for (std::size_t i = 0; i < count; ++i) {
-                const bool has_text = texts != section->end() && texts->is_array() && i < texts->size() && (*texts)[i].is_string();
-                tokens_.push_back(has_text ? (*texts)[i].get<std::string>() : fmt::format("<{}>", (*ids)[i].dump()));
+                const bool has_text = texts != section->end() && texts->is_array() && i < texts->size() &&
+                                      (*texts)[i].is_string();
+                tokens_.push_back(has_text ? (*texts)[i].get<std::string>()
+                                           : fmt::format("<{}>", (*ids)[i].dump()));
             }
         }
         if (std::string(part) == "prompt")
@@ -116,8 +122,10 @@ void Run::read_pictures()
         g.tile_size = read_integer(image, "tile_size", where);
         g.patch_size = read_integer(image, "patch_size", where);
         check_geometry(g, where);
-        if (!pictures_.empty() && (g.tile_size != pictures_[0].geometry.tile_size || g.patch_size != pictures_[0].geometry.patch_size))
-            throw std::runtime_error(where + ": another tile_size or patch_size than images[0]; a model has one of each");
+        if (!pictures_.empty() && (g.tile_size != pictures_[0].geometry.tile_size ||
+                                   g.patch_size != pictures_[0].geometry.patch_size))
+            throw std::runtime_error(
+                where + ": another tile_size or patch_size than images[0]; a model has one of each");
         pictures_.push_back(std::move(picture));
     }
 }
@@ -144,19 +152,22 @@ bool Run::row_sees(const RowPlace& row, std::int64_t picture) const
         const TraceTensor& tensor = this->tensor(mask->name, row.step);
         const auto n_pictures = static_cast<std::int64_t>(pictures_.size());
         if (tensor.shape.size() != 3 || tensor.shape[0] != row.rows || tensor.shape[1] != n_pictures)
-            throw std::runtime_error(fmt::format("{}: cross_attention_mask of step {} is not [{} tokens, {} pictures, tiles]",
-                                                 trace_.folder().string(), row.step, row.rows, n_pictures));
+            throw std::runtime_error(
+                fmt::format("{}: cross_attention_mask of step {} is not [{} tokens, {} pictures, tiles]",
+                            trace_.folder().string(), row.step, row.rows, n_pictures));
         for (std::int64_t p = picture < 0 ? 0 : picture; p < (picture < 0 ? n_pictures : picture + 1); ++p)
             for (std::int64_t tile = 0; tile < tensor.shape[2]; ++tile)
-                if (tensor.values[static_cast<std::size_t>((row.row * n_pictures + p) * tensor.shape[2] + tile)] != 0)
+                if (tensor.values[static_cast<std::size_t>((row.row * n_pictures + p) * tensor.shape[2] +
+                                                           tile)] != 0)
                     return true;
         return false;
     }
     if (trace_.find("full_text_row_masked_out_mask", row.step)) {
         const TraceTensor& tensor = this->tensor("full_text_row_masked_out_mask", row.step);
         if (static_cast<std::int64_t>(tensor.values.size()) != row.rows)
-            throw std::runtime_error(fmt::format("{}: full_text_row_masked_out_mask of step {} does not have {} rows",
-                                                 trace_.folder().string(), row.step, row.rows));
+            throw std::runtime_error(
+                fmt::format("{}: full_text_row_masked_out_mask of step {} does not have {} rows",
+                            trace_.folder().string(), row.step, row.rows));
         return tensor.values[static_cast<std::size_t>(row.row)] != 0;
     }
     return true;
@@ -168,7 +179,8 @@ std::int64_t Run::keys_seen(const RowPlace& row, std::int64_t n_keys) const
         return 0;
     if (!trace_.find("cross_attention_mask", row.step))
         return n_keys;
-    const TraceTensor& mask = tensor("cross_attention_mask", row.step);   // [tokens, pictures, tiles]; row_sees has checked it
+    const TraceTensor& mask =
+        tensor("cross_attention_mask", row.step);  // [tokens, pictures, tiles]; row_sees has checked it
     const std::int64_t tiles = mask.shape[1] * mask.shape[2], per_tile = tiles > 0 ? n_keys / tiles : 0;
     std::int64_t seen = 0;
     for (std::int64_t tile = 0; tile < tiles; ++tile)
@@ -179,13 +191,19 @@ std::int64_t Run::keys_seen(const RowPlace& row, std::int64_t n_keys) const
 
 std::string Run::word_at(std::int64_t token) const
 {
-    const auto text = [&](std::int64_t i) -> const std::string& { return tokens_[static_cast<std::size_t>(i)]; };
+    const auto text = [&](std::int64_t i) -> const std::string& {
+        return tokens_[static_cast<std::size_t>(i)];
+    };
     std::int64_t first = token, last = token;
     const auto same_part = [&](std::int64_t i) { return (i < n_prompt_) == (token < n_prompt_); };
-    const auto ends_open = [&](std::int64_t i) { return !is_special(text(i)) && !text(i).empty() && continues_word(text(i).substr(text(i).size() - 1)); };
-    while (first > 0 && token - first < 32 && same_part(first - 1) && continues_word(text(first)) && ends_open(first - 1))
+    const auto ends_open = [&](std::int64_t i) {
+        return !is_special(text(i)) && !text(i).empty() && continues_word(text(i).substr(text(i).size() - 1));
+    };
+    while (first > 0 && token - first < 32 && same_part(first - 1) && continues_word(text(first)) &&
+           ends_open(first - 1))
         --first;
-    while (last + 1 < n_tokens() && last - token < 32 && same_part(last + 1) && continues_word(text(last + 1)) && ends_open(last))
+    while (last + 1 < n_tokens() && last - token < 32 && same_part(last + 1) &&
+           continues_word(text(last + 1)) && ends_open(last))
         ++last;
     std::string word;
     for (std::int64_t i = first; i <= last; ++i)
@@ -200,26 +218,33 @@ std::int64_t Run::find_token(const std::string& wanted) const
     const auto [end, problem] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
     if (!wanted.empty() && problem == std::errc() && end == wanted.data() + wanted.size()) {
         if (index < 0 || index >= n_tokens())
-            throw std::runtime_error(fmt::format("--token {}: the run has tokens 0 to {} (the answer begins at {})", index, n_tokens() - 1, n_prompt_));
+            throw std::runtime_error(
+                fmt::format("--token {}: the run has tokens 0 to {} (the answer begins at {})", index,
+                            n_tokens() - 1, n_prompt_));
         return index;
     }
     std::vector<std::int64_t> order;
-    for (std::int64_t i = n_prompt_; i < n_tokens(); ++i) order.push_back(i);
-    for (std::int64_t i = 0; i < n_prompt_; ++i) order.push_back(i);
+    for (std::int64_t i = n_prompt_; i < n_tokens(); ++i)
+        order.push_back(i);
+    for (std::int64_t i = 0; i < n_prompt_; ++i)
+        order.push_back(i);
     const std::string bare = trimmed(wanted).empty() ? wanted : trimmed(wanted);
     for (const bool exact : {true, false})
         for (const bool whole_token : {true, false})
             for (const std::int64_t i : order) {
                 const std::string& token = tokens_[static_cast<std::size_t>(i)];
-                const std::string found = whole_token ? (trimmed(token).empty() ? token : trimmed(token)) : word_at(i);
+                const std::string found =
+                    whole_token ? (trimmed(token).empty() ? token : trimmed(token)) : word_at(i);
                 if (found == bare || (!exact && lower(found) == lower(bare)))
                     return i;
             }
     std::string words;
     for (std::int64_t i = n_prompt_; i < n_tokens() && words.size() < 600; ++i)
-        words += fmt::format("{}{} {}", words.empty() ? "" : ", ", i, visible_text(trimmed(tokens_[static_cast<std::size_t>(i)]), 24));
-    throw std::runtime_error(fmt::format("--token {}: neither answer nor prompt has this word; the answer's tokens are {}",
-                                         visible_text(wanted), words.empty() ? "none" : words));
+        words += fmt::format("{}{} {}", words.empty() ? "" : ", ", i,
+                             visible_text(trimmed(tokens_[static_cast<std::size_t>(i)]), 24));
+    throw std::runtime_error(
+        fmt::format("--token {}: neither answer nor prompt has this word; the answer's tokens are {}",
+                    visible_text(wanted), words.empty() ? "none" : words));
 }
 
 std::filesystem::path Run::picture_file(std::size_t picture) const
@@ -231,8 +256,10 @@ std::filesystem::path Run::picture_file(std::size_t picture) const
         return name;
     if (!name.empty() && std::filesystem::is_regular_file(beside, ignored))
         return beside;
-    throw std::runtime_error(fmt::format("{}: the picture \"{}\" of images[{}] is gone: neither there nor at {}; put it back, or give its new place with --picture",
-                                         (trace_.folder() / "trace.json").string(), visible_text(name), picture, visible_text(beside.string(), 300)));
+    throw std::runtime_error(fmt::format(
+        "{}: the picture \"{}\" of images[{}] is gone: neither there nor at {}; put it back, or give its new place with --picture",
+        (trace_.folder() / "trace.json").string(), visible_text(name), picture,
+        visible_text(beside.string(), 300)));
 }
 
 const TraceTensor& Run::tensor(const std::string& name, std::int64_t step) const
@@ -241,10 +268,13 @@ const TraceTensor& Run::tensor(const std::string& name, std::int64_t step) const
     if (!kept) {
         const TraceEntry* entry = trace_.find(name, step);
         if (!entry)
-            throw std::runtime_error(fmt::format("{}: has no tensor {} at step {}; record it with --trace-only '{}'", trace_.folder().string(), name, step, name));
+            throw std::runtime_error(
+                fmt::format("{}: has no tensor {} at step {}; record it with --trace-only '{}'",
+                            trace_.folder().string(), name, step, name));
         if (!entry->whole())
-            throw std::runtime_error(fmt::format("{}: {} at step {} holds values \"{}\", not all {} numbers; record again with --trace-values all or --trace-npy",
-                                                 trace_.folder().string(), name, step, trace_values_text(entry->values), entry->size()));
+            throw std::runtime_error(fmt::format(
+                "{}: {} at step {} holds values \"{}\", not all {} numbers; record again with --trace-values all or --trace-npy",
+                trace_.folder().string(), name, step, trace_values_text(entry->values), entry->size()));
         kept = std::make_unique<TraceTensor>(trace_.load(*entry));
     }
     return *kept;
@@ -264,7 +294,8 @@ std::vector<std::vector<double>> Run::cross_probs(std::int64_t layer, const RowP
         heads.emplace_back(first, first + probs.shape[2]);
         for (const double p : heads.back())
             if (!std::isfinite(p) || p < 0)
-                throw std::runtime_error(fmt::format("{}: head {} row {} holds {}, which is no probability", where, head, row.row, p));
+                throw std::runtime_error(fmt::format("{}: head {} row {} holds {}, which is no probability",
+                                                     where, head, row.row, p));
     }
     return heads;
 }
@@ -281,15 +312,20 @@ std::int64_t Run::max_tiles(std::int64_t n_keys) const
 {
     const auto n_pictures = static_cast<std::int64_t>(pictures_.size());
     if (n_pictures == 0)
-        throw std::runtime_error(fmt::format("{}: no picture went into this run, so there is no cross-attention to draw", trace_.folder().string()));
+        throw std::runtime_error(
+            fmt::format("{}: no picture went into this run, so there is no cross-attention to draw",
+                        trace_.folder().string()));
     const std::int64_t per_tile = pictures_[0].geometry.patches_per_tile();
     const std::int64_t tiles = n_keys / per_tile / n_pictures;
     if (tiles < 1 || tiles * per_tile * n_pictures != n_keys)
-        throw std::runtime_error(fmt::format("{}: {} cross-attention keys are not {} pictures x tiles x {} patches", trace_.folder().string(), n_keys, n_pictures, per_tile));
+        throw std::runtime_error(
+            fmt::format("{}: {} cross-attention keys are not {} pictures x tiles x {} patches",
+                        trace_.folder().string(), n_keys, n_pictures, per_tile));
     for (const RunPicture& picture : pictures_)
         if (picture.geometry.tile_rows * picture.geometry.tile_columns > tiles)
-            throw std::runtime_error(fmt::format("{}: a picture of {} x {} tiles, but keys for {} tiles", trace_.folder().string(),
-                                                 picture.geometry.tile_rows, picture.geometry.tile_columns, tiles));
+            throw std::runtime_error(fmt::format("{}: a picture of {} x {} tiles, but keys for {} tiles",
+                                                 trace_.folder().string(), picture.geometry.tile_rows,
+                                                 picture.geometry.tile_columns, tiles));
     return tiles;
 }
 

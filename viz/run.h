@@ -1,4 +1,5 @@
-// One recorded run as the drawings see it: words, pictures, which row predicts which word, what a row may see.
+// One recorded run as the drawings see it: words, pictures, which row predicts which word, what a row may
+// see.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,9 @@ struct RunPicture {
 struct RowPlace {
     std::int64_t position = 0;  // in prompt and answer together
     std::int64_t step = 0;
-    std::int64_t row = 0;       // within the step
-    std::int64_t rows = 0;      // of the step
-    std::string kind;           // "prefill" or "decode"
+    std::int64_t row = 0;   // within the step
+    std::int64_t rows = 0;  // of the step
+    std::string kind;       // "prefill" or "decode"
 };
 
 class Run {
@@ -38,13 +39,18 @@ public:
     std::int64_t n_prompt() const { return n_prompt_; }
     std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
     const std::vector<RunPicture>& pictures() const { return pictures_; }
-    const std::vector<std::int64_t>& cross_layers() const { return cross_layers_; }  // that recorded their probabilities
+    const std::vector<std::int64_t>& cross_layers() const
+    {
+        return cross_layers_;
+    }  // that recorded their probabilities
     std::string reference() const;
 
-    // The row that predicts this token is the one before it. None: the first token, or a row no step recorded.
+    // The row that predicts this token is the one before it. None: the first token, or a row no step
+    // recorded.
     std::optional<RowPlace> row_predicting(std::int64_t token) const;
 
-    // Whether the row may see a picture: picture -1 means any. Throws when the recorded mask has a wrong shape.
+    // Whether the row may see a picture: picture -1 means any. Throws when the recorded mask has a wrong
+    // shape.
     bool row_sees(const RowPlace& row, std::int64_t picture = -1) const;
     // How many cross-attention keys it may see, of n_keys; all of them where the trace has no mask of tiles.
     std::int64_t keys_seen(const RowPlace& row, std::int64_t n_keys) const;
@@ -52,14 +58,16 @@ public:
     // The word a token begins or belongs to, without blanks at its ends: " pict" + "ure" -> "picture".
     std::string word_at(std::int64_t token) const;
 
-    // TEXT or INDEX as the command line gives it -> a token. Whole tokens first, then words of several tokens; the
-    // answer before the prompt; capital letters count only when some match exactly. Throws with the list of words.
+    // TEXT or INDEX as the command line gives it -> a token. Whole tokens first, then words of several
+    // tokens; the answer before the prompt; capital letters count only when some match exactly. Throws with
+    // the list of words.
     std::int64_t find_token(const std::string& wanted) const;
 
     // The file as named, else relative to the trace folder. Throws a clear error when it is gone.
     std::filesystem::path picture_file(std::size_t picture) const;
 
-    // A whole tensor, kept in memory. Throws with a hint how to record it when the trace lacks it or its numbers.
+    // A whole tensor, kept in memory. Throws with a hint how to record it when the trace lacks it or its
+    // numbers.
     const TraceTensor& tensor(const std::string& name, std::int64_t step) const;
 
     // Cross-attention probabilities of one layer and row, [head][key].

@@ -47,14 +47,16 @@ const json* find_field(const Section& section, const std::string& field)
 
 bool whole_number_between(const json& value, std::int64_t low, std::int64_t high)
 {
-    if (!value.is_number_integer())  // true for negative and for unsigned integers, false for 1.0, "1" and true
+    if (!value.is_number_integer())  // true for negative and for unsigned integers, false for 1.0, "1" and
+                                     // true
         return false;
     if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(high))
         return false;
     return value.get<std::int64_t>() >= low && value.get<std::int64_t>() <= high;
 }
 
-std::int64_t read_integer(const Section& section, const std::string& field, std::int64_t low, std::int64_t high)
+std::int64_t read_integer(const Section& section, const std::string& field, std::int64_t low,
+                          std::int64_t high)
 {
     const std::string wanted = fmt::format("a whole number from {} to {}", low, high);
     const json* value = find_field(section, field);
@@ -65,8 +67,8 @@ std::int64_t read_integer(const Section& section, const std::string& field, std:
     return value->get<std::int64_t>();
 }
 
-std::int64_t read_integer_or(const Section& section, const std::string& field, std::int64_t fallback, std::int64_t low,
-                             std::int64_t high)
+std::int64_t read_integer_or(const Section& section, const std::string& field, std::int64_t fallback,
+                             std::int64_t low, std::int64_t high)
 {
     return find_field(section, field) == nullptr ? fallback : read_integer(section, field, low, high);
 }
@@ -82,7 +84,8 @@ double read_number(const Section& section, const std::string& field, double low,
     return value->get<double>();
 }
 
-double read_number_or(const Section& section, const std::string& field, double fallback, double low, double high)
+double read_number_or(const Section& section, const std::string& field, double fallback, double low,
+                      double high)
 {
     return find_field(section, field) == nullptr ? fallback : read_number(section, field, low, high);
 }
@@ -90,7 +93,8 @@ double read_number_or(const Section& section, const std::string& field, double f
 // Layer numbers in strictly ascending order, each below n_layers.
 std::vector<std::int64_t> read_layers(const Section& section, const std::string& field, std::int64_t n_layers)
 {
-    const std::string wanted = fmt::format("layer numbers from 0 to {} in ascending order, none twice", n_layers - 1);
+    const std::string wanted =
+        fmt::format("layer numbers from 0 to {} in ascending order, none twice", n_layers - 1);
     const json* value = find_field(section, field);
     if (value == nullptr)
         refuse(section, field, "missing", wanted);
@@ -140,15 +144,15 @@ Section read_section(const Section& parent, const std::string& field)
     return {parent.file, parent.name + field + ".", *value};
 }
 
-void require_multiple(const Section& section, const std::string& field, std::int64_t value, const std::string& of,
-                      std::int64_t divisor)
+void require_multiple(const Section& section, const std::string& field, std::int64_t value,
+                      const std::string& of, std::int64_t divisor)
 {
     if (value % divisor != 0)
         refuse(section, field, fmt::to_string(value), fmt::format("a multiple of {} ({})", of, divisor));
 }
 
-// Newer files keep everything in `rope_parameters`; older ones have `rope_theta` beside `rope_scaling`, whose kind is
-// called `rope_type` or, older still, `type`.
+// Newer files keep everything in `rope_parameters`; older ones have `rope_theta` beside `rope_scaling`, whose
+// kind is called `rope_type` or, older still, `type`.
 RopeConfig read_rope(const Section& text)
 {
     RopeConfig rope;
@@ -221,8 +225,10 @@ std::int64_t read_side(const Section& section, const std::string& field)
     const json* value = find_field(section, field);
     if (value == nullptr || !value->is_array())
         return read_integer(section, field, 1, max_tile_size);
-    if (value->size() != 2 || (*value)[0] != (*value)[1] || !whole_number_between((*value)[0], 1, max_tile_size))
-        refuse(section, field, brief_json(*value), fmt::format("one side from 1 to {}, tiles are square", max_tile_size));
+    if (value->size() != 2 || (*value)[0] != (*value)[1] ||
+        !whole_number_between((*value)[0], 1, max_tile_size))
+        refuse(section, field, brief_json(*value),
+               fmt::format("one side from 1 to {}, tiles are square", max_tile_size));
     return (*value)[0].get<std::int64_t>();
 }
 
@@ -230,8 +236,9 @@ VisionConfig read_vision(const Section& section)
 {
     VisionConfig vision;
     const std::string heads_field = find_field(section, "attention_heads") == nullptr &&
-                                    find_field(section, "num_attention_heads") != nullptr
-                                        ? "num_attention_heads" : "attention_heads";
+                                            find_field(section, "num_attention_heads") != nullptr
+                                        ? "num_attention_heads"
+                                        : "attention_heads";
     vision.d_model = read_integer(section, "hidden_size", 1, max_size);
     vision.n_layers = read_integer(section, "num_hidden_layers", 1, max_layers);
     vision.n_global_layers = read_integer(section, "num_global_layers", 0, max_layers);
@@ -247,15 +254,16 @@ VisionConfig read_vision(const Section& section)
     require_multiple(section, "image_size", vision.tile_size, "patch_size", vision.patch_size);
     vision.d_head = vision.d_model / vision.n_heads;
     if (vision.n_patches() > max_patches)
-        refuse(section, "image_size", fmt::format("{} with patches of {}", vision.tile_size, vision.patch_size),
+        refuse(section, "image_size",
+               fmt::format("{} with patches of {}", vision.tile_size, vision.patch_size),
                fmt::format("at most {} patches", max_patches));
     if (vision.kept_layers.empty())
         refuse(section, "intermediate_layers_indices", "[]", "at least one layer");
     const std::int64_t d_output = read_integer(section, "vision_output_dim", 1, max_size);
     if (d_output != vision.d_output())
         refuse(section, "vision_output_dim", fmt::to_string(d_output),
-               fmt::format("{}: hidden_size {} x (1 final + {} kept states)", vision.d_output(), vision.d_model,
-                           vision.kept_layers.size()));
+               fmt::format("{}: hidden_size {} x (1 final + {} kept states)", vision.d_output(),
+                           vision.d_model, vision.kept_layers.size()));
 
     vision.aspect_ratios = all_aspect_ratios(vision.max_tiles);
     const json* ratios = find_field(section, "supported_aspect_ratios");
@@ -271,7 +279,8 @@ VisionConfig read_vision(const Section& section)
     return vision;
 }
 
-// The preprocessor's fields stand in a file of their own or, as newer releases write them, inside processor_config.json.
+// The preprocessor's fields stand in a file of their own or, as newer releases write them, inside
+// processor_config.json.
 ImageConfig read_image_config(const std::filesystem::path& folder, const VisionConfig& vision)
 {
     ImageConfig picture;
@@ -317,7 +326,8 @@ void read_tokens(const std::filesystem::path& folder, const Section& text, Model
     const Section generation{path.string(), "", generation_file};
     const std::int64_t last = config.text.n_vocabulary - 1;
 
-    const bool bos_only_there = find_field(text, "bos_token_id") == nullptr && find_field(generation, "bos_token_id") != nullptr;
+    const bool bos_only_there =
+        find_field(text, "bos_token_id") == nullptr && find_field(generation, "bos_token_id") != nullptr;
     config.bos_token = read_integer(bos_only_there ? generation : text, "bos_token_id", 0, last);
 
     const Section& eos = find_field(generation, "eos_token_id") == nullptr ? text : generation;
@@ -360,13 +370,15 @@ ModelConfig read_config(const std::filesystem::path& folder)
     config.text = read_text(text);
     config.vision = read_vision(read_section(top, "vision_config"));
     config.image = read_image_config(folder, config.vision);
-    const std::string image_field = find_field(top, "image_token_index") == nullptr &&
-                                    find_field(top, "image_token_id") != nullptr ? "image_token_id" : "image_token_index";
+    const std::string image_field =
+        find_field(top, "image_token_index") == nullptr && find_field(top, "image_token_id") != nullptr
+            ? "image_token_id"
+            : "image_token_index";
     // Saved files leave the field out when it has the released models' value.
     config.image_token = read_integer_or(top, image_field, 128256, 0, config.text.n_vocabulary + 7);
     if (config.image_token >= config.text.n_vocabulary + 8)
-        refuse(top, image_field, "missing", fmt::format("a row of the embedding table, at most {}",
-                                                        config.text.n_vocabulary + 7));
+        refuse(top, image_field, "missing",
+               fmt::format("a row of the embedding table, at most {}", config.text.n_vocabulary + 7));
     read_tokens(folder, text, config);
     return config;
 }
@@ -383,22 +395,41 @@ json describe_config(const ModelConfig& config)
         rope["original_length"] = text.rope.original_length;
     }
     return {
-        {"text", {{"n_vocabulary", text.n_vocabulary}, {"d_model", text.d_model}, {"n_layers", text.n_layers},
-                  {"n_heads", text.n_heads}, {"n_kv_heads", text.n_kv_heads}, {"d_head", text.d_head},
-                  {"d_mlp", text.d_mlp}, {"cross_attention_layers", text.cross_attention_layers},
-                  {"rms_norm_eps", shortest(text.rms_norm_eps)}, {"rope", rope},
-                  {"max_positions", text.max_positions}}},
-        {"vision", {{"d_model", vision.d_model}, {"n_layers", vision.n_layers},
-                    {"n_global_layers", vision.n_global_layers}, {"n_heads", vision.n_heads},
-                    {"d_head", vision.d_head}, {"d_mlp", vision.d_mlp}, {"tile_size", vision.tile_size},
-                    {"patch_size", vision.patch_size}, {"max_tiles", vision.max_tiles},
-                    {"patches_per_side", vision.patches_per_side()}, {"n_patches", vision.n_patches()},
-                    {"n_padded_patches", vision.n_padded_patches()}, {"kept_layers", vision.kept_layers},
-                    {"d_output", vision.d_output()}, {"aspect_ratios", vision.aspect_ratios},
-                    {"layer_norm_eps", shortest(vision.layer_norm_eps)}}},
-        {"picture", {{"mean", config.image.mean}, {"std", config.image.std},
-                     {"rescale_factor", config.image.rescale_factor}, {"tile_size", config.image.tile_size},
-                     {"max_tiles", config.image.max_tiles}}},
+        {"text",
+         {{"n_vocabulary", text.n_vocabulary},
+          {"d_model", text.d_model},
+          {"n_layers", text.n_layers},
+          {"n_heads", text.n_heads},
+          {"n_kv_heads", text.n_kv_heads},
+          {"d_head", text.d_head},
+          {"d_mlp", text.d_mlp},
+          {"cross_attention_layers", text.cross_attention_layers},
+          {"rms_norm_eps", shortest(text.rms_norm_eps)},
+          {"rope", rope},
+          {"max_positions", text.max_positions}}},
+        {"vision",
+         {{"d_model", vision.d_model},
+          {"n_layers", vision.n_layers},
+          {"n_global_layers", vision.n_global_layers},
+          {"n_heads", vision.n_heads},
+          {"d_head", vision.d_head},
+          {"d_mlp", vision.d_mlp},
+          {"tile_size", vision.tile_size},
+          {"patch_size", vision.patch_size},
+          {"max_tiles", vision.max_tiles},
+          {"patches_per_side", vision.patches_per_side()},
+          {"n_patches", vision.n_patches()},
+          {"n_padded_patches", vision.n_padded_patches()},
+          {"kept_layers", vision.kept_layers},
+          {"d_output", vision.d_output()},
+          {"aspect_ratios", vision.aspect_ratios},
+          {"layer_norm_eps", shortest(vision.layer_norm_eps)}}},
+        {"picture",
+         {{"mean", config.image.mean},
+          {"std", config.image.std},
+          {"rescale_factor", config.image.rescale_factor},
+          {"tile_size", config.image.tile_size},
+          {"max_tiles", config.image.max_tiles}}},
         {"image_token", config.image_token},
     };
 }

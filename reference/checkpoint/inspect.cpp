@@ -42,7 +42,8 @@ std::string bytes_text(std::uint64_t bytes)
 
 json count_parameters(const FoundWeights& found)
 {
-    std::map<std::string, std::int64_t> parts{{"vision", 0}, {"projector", 0}, {"text", 0}, {"embeddings", 0}};
+    std::map<std::string, std::int64_t> parts{
+        {"vision", 0}, {"projector", 0}, {"text", 0}, {"embeddings", 0}};
     std::int64_t total = 0;
     for (const TensorInfo* info : found.used) {
         parts[part_of(info->name)] += info->count;
@@ -65,17 +66,20 @@ json count_memory(const FoundWeights& found, const ModelConfig& config)
     const TextConfig& text = config.text;
     const auto n_cross = static_cast<std::int64_t>(text.cross_attention_layers.size());
     const std::int64_t d_key = text.n_kv_heads * text.d_head;
-    const std::int64_t bytes_per_key = 2 * d_key * static_cast<std::int64_t>(sizeof(float));  // key and value, one layer
-    return {{"weight_bytes", bytes_of_dtype},
-            {"file_bytes", file_bytes},
-            {"kv_cache_bytes_per_token", (text.n_layers - n_cross) * bytes_per_key},
-            {"image_cache_bytes", n_cross * config.vision.max_tiles * config.vision.n_patches() * bytes_per_key}};
+    const std::int64_t bytes_per_key =
+        2 * d_key * static_cast<std::int64_t>(sizeof(float));  // key and value, one layer
+    return {
+        {"weight_bytes", bytes_of_dtype},
+        {"file_bytes", file_bytes},
+        {"kv_cache_bytes_per_token", (text.n_layers - n_cross) * bytes_per_key},
+        {"image_cache_bytes", n_cross * config.vision.max_tiles * config.vision.n_patches() * bytes_per_key}};
 }
 
 std::string list_text(const json& inspection, const char* what)
 {
     const json& items = inspection.at(what);
-    std::string text = fmt::format("{:<12} {}\n", what, items.empty() ? "none" : fmt::format("{} tensors", items.size()));
+    std::string text =
+        fmt::format("{:<12} {}\n", what, items.empty() ? "none" : fmt::format("{} tensors", items.size()));
     for (const json& item : items)
         text += "  " + item.get<std::string>() + "\n";
     return text;
@@ -107,20 +111,24 @@ std::string inspection_text(const json& inspection)
     const json& memory = inspection.at("memory");
 
     std::string out = inspection.at("folder").get<std::string>() + "\n";
-    out += fmt::format("text         {} layers, cross-attention at {}; d_model {}, {} heads of {}, {} kv heads, MLP {}, "
-                       "vocabulary {} + 8\n",
-                       text.at("n_layers").dump(), text.at("cross_attention_layers").dump(), text.at("d_model").dump(),
-                       text.at("n_heads").dump(), text.at("d_head").dump(), text.at("n_kv_heads").dump(),
-                       text.at("d_mlp").dump(), text.at("n_vocabulary").dump());
-    out += fmt::format("vision       {} local + {} global layers, kept {}; d_model {}, {} heads of {}, MLP {}\n",
-                       vision.at("n_layers").dump(), vision.at("n_global_layers").dump(), vision.at("kept_layers").dump(),
-                       vision.at("d_model").dump(), vision.at("n_heads").dump(), vision.at("d_head").dump(),
-                       vision.at("d_mlp").dump());
-    out += fmt::format("pictures     at most {} tiles of {} pixels, patches of {}: {} per tile with the class token\n",
-                       vision.at("max_tiles").dump(), vision.at("tile_size").dump(), vision.at("patch_size").dump(),
-                       vision.at("n_patches").dump());
-    out += fmt::format("parameters   {}: vision {}, projector {}, text {}, embeddings {}\n", parameters.at("total").dump(),
-                       parameters.at("vision").dump(), parameters.at("projector").dump(), parameters.at("text").dump(),
+    out += fmt::format(
+        "text         {} layers, cross-attention at {}; d_model {}, {} heads of {}, {} kv heads, MLP {}, "
+        "vocabulary {} + 8\n",
+        text.at("n_layers").dump(), text.at("cross_attention_layers").dump(), text.at("d_model").dump(),
+        text.at("n_heads").dump(), text.at("d_head").dump(), text.at("n_kv_heads").dump(),
+        text.at("d_mlp").dump(), text.at("n_vocabulary").dump());
+    out +=
+        fmt::format("vision       {} local + {} global layers, kept {}; d_model {}, {} heads of {}, MLP {}\n",
+                    vision.at("n_layers").dump(), vision.at("n_global_layers").dump(),
+                    vision.at("kept_layers").dump(), vision.at("d_model").dump(), vision.at("n_heads").dump(),
+                    vision.at("d_head").dump(), vision.at("d_mlp").dump());
+    out += fmt::format(
+        "pictures     at most {} tiles of {} pixels, patches of {}: {} per tile with the class token\n",
+        vision.at("max_tiles").dump(), vision.at("tile_size").dump(), vision.at("patch_size").dump(),
+        vision.at("n_patches").dump());
+    out += fmt::format("parameters   {}: vision {}, projector {}, text {}, embeddings {}\n",
+                       parameters.at("total").dump(), parameters.at("vision").dump(),
+                       parameters.at("projector").dump(), parameters.at("text").dump(),
                        parameters.at("embeddings").dump());
     out += "weights     ";
     for (const auto& [dtype, bytes] : memory.at("weight_bytes").items())

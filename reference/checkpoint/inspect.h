@@ -8,10 +8,12 @@
 
 namespace pictor {
 
-// Looks at a checkpoint folder without running it, and lists what is missing or wrong instead of stopping at it:
+// Looks at a checkpoint folder without running it, and lists what is missing or wrong instead of stopping at
+// it:
 //   model         the sizes, as describe_config gives them, and end_tokens
 //   parameters    vision, projector, text (layers and norms), embeddings (table and LM head), total
-//   memory        weight_bytes by dtype, file_bytes, kv_cache_bytes_per_token, image_cache_bytes (keys and values
+//   memory        weight_bytes by dtype, file_bytes, kv_cache_bytes_per_token, image_cache_bytes (keys and
+//   values
 //                 of one picture in the cross layers)
 //   missing, wrong, unexpected    lists of text
 //   complete      whether the model can run: nothing missing, nothing wrong

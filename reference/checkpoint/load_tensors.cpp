@@ -18,10 +18,13 @@ const TensorInfo& require_tensor(const SafetensorsFile& file, const std::string&
 {
     const TensorInfo* info = file.find(name);
     if (info == nullptr)
-        throw std::runtime_error(file.path().string() + ": " + fmt::format("tensor {} is missing, wanted shape {}", shown(name), shape_text(wanted)));
+        throw std::runtime_error(
+            file.path().string() + ": " +
+            fmt::format("tensor {} is missing, wanted shape {}", shown(name), shape_text(wanted)));
     if (!shape_matches(info->shape, wanted))
-        throw std::runtime_error(file.path().string() + ": " + fmt::format("tensor {} has shape {}, wanted {} (-1: any)", shown(name),
-                                        shape_text(info->shape), shape_text(wanted)));
+        throw std::runtime_error(file.path().string() + ": " +
+                                 fmt::format("tensor {} has shape {}, wanted {} (-1: any)", shown(name),
+                                             shape_text(info->shape), shape_text(wanted)));
     return *info;
 }
 
@@ -34,7 +37,8 @@ Tensor widen(const TensorInfo& info)
         return tensor;
     Matrix one_row{info.data, DType::f32, 1, info.count, info.name};
     if (!parse_dtype(info.dtype, one_row.dtype))
-        throw std::runtime_error(fmt::format("tensor {} has dtype {}, wanted F32, BF16 or F16", shown(info.name), info.dtype));
+        throw std::runtime_error(
+            fmt::format("tensor {} has dtype {}, wanted F32, BF16 or F16", shown(info.name), info.dtype));
     std::vector<float> aligned;
     if (!is_aligned(info)) {
         aligned = aligned_copy(info);
@@ -49,15 +53,19 @@ Tensor load_floats(const SafetensorsFile& file, const std::string& name, const S
     const TensorInfo& info = require_tensor(file, name, wanted);
     DType dtype{};
     if (!parse_dtype(info.dtype, dtype))
-        throw std::runtime_error(file.path().string() + ": " + fmt::format("tensor {} has dtype {}, wanted F32, BF16 or F16", shown(name), info.dtype));
+        throw std::runtime_error(
+            file.path().string() + ": " +
+            fmt::format("tensor {} has dtype {}, wanted F32, BF16 or F16", shown(name), info.dtype));
     return widen(info);
 }
 
-std::vector<std::int64_t> load_integers(const SafetensorsFile& file, const std::string& name, const Shape& wanted)
+std::vector<std::int64_t> load_integers(const SafetensorsFile& file, const std::string& name,
+                                        const Shape& wanted)
 {
     const TensorInfo& info = require_tensor(file, name, wanted);
     if (info.dtype != "I64")
-        throw std::runtime_error(file.path().string() + ": " + fmt::format("tensor {} has dtype {}, wanted I64", shown(name), info.dtype));
+        throw std::runtime_error(file.path().string() + ": " +
+                                 fmt::format("tensor {} has dtype {}, wanted I64", shown(name), info.dtype));
     std::vector<std::int64_t> values(static_cast<std::size_t>(info.count));
     if (info.count > 0)
         std::memcpy(values.data(), info.data, info.bytes);

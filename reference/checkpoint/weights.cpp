@@ -15,8 +15,8 @@ namespace pictor {
 
 namespace {
 
-// What comes before the names of each part. The hub's files, and transformers up to 4.51, write the first set; newer
-// transformers write either, depending on how the model was loaded.
+// What comes before the names of each part. The hub's files, and transformers up to 4.51, write the first
+// set; newer transformers write either, depending on how the model was loaded.
 struct NamingScheme {
     std::string vision, projector, text, lm_head;
 };
@@ -26,8 +26,7 @@ const NamingScheme new_scheme{"model.vision_model.", "model.multi_modal_projecto
                               "lm_head."};
 
 // A number is NaN or infinite exactly when all bits of its exponent are ones, so nothing needs widening.
-template <typename Bits>
-bool all_finite(const TensorInfo& info, Bits exponent)
+template <typename Bits> bool all_finite(const TensorInfo& info, Bits exponent)
 {
     Bits bits = 0;
     for (std::uint64_t offset = 0; offset < info.bytes; offset += sizeof bits) {
@@ -57,8 +56,10 @@ public:
             bytes += file->size();
             for (const TensorInfo& info : file->tensors()) {
                 all_[info.name] = &info;
-                hub_names += info.name.starts_with("language_model.") || info.name.starts_with(hub_scheme.vision);
-                new_names += info.name.starts_with(new_scheme.text) || info.name.starts_with(new_scheme.vision);
+                hub_names +=
+                    info.name.starts_with("language_model.") || info.name.starts_with(hub_scheme.vision);
+                new_names +=
+                    info.name.starts_with(new_scheme.text) || info.name.starts_with(new_scheme.vision);
             }
         }
         check_matrices_ = bytes < check_matrices_below_bytes;
@@ -83,7 +84,8 @@ public:
         return matrix;
     }
 
-    // A vector or small table, widened to float32 under `shape`, which is the file's shape or another of the same size.
+    // A vector or small table, widened to float32 under `shape`, which is the file's shape or another of the
+    // same size.
     Tensor tensor(const std::string& name, const Shape& wanted, const Shape& shape)
     {
         DType dtype{};
@@ -131,8 +133,8 @@ private:
         taken_.insert(name);
         found_.used.push_back(info);
         if (info->shape != wanted) {
-            found_.wrong.push_back(fmt::format("{} is {} {}, wanted {}", name, info->dtype, shape_text(info->shape),
-                                               shape_text(wanted)));
+            found_.wrong.push_back(fmt::format("{} is {} {}, wanted {}", name, info->dtype,
+                                               shape_text(info->shape), shape_text(wanted)));
         } else if (!parse_dtype(info->dtype, dtype)) {
             found_.wrong.push_back(fmt::format("{} is {}, wanted F32, BF16 or F16", name, info->dtype));
         } else {
@@ -149,7 +151,8 @@ private:
     bool check_matrices_ = false;
 };
 
-VisionLayerWeights find_vision_layer(Finder& finder, const VisionConfig& config, const std::string& name, bool is_global)
+VisionLayerWeights find_vision_layer(Finder& finder, const VisionConfig& config, const std::string& name,
+                                     bool is_global)
 {
     const std::int64_t d_model = config.d_model, d_mlp = config.d_mlp;
     VisionLayerWeights layer;
@@ -175,38 +178,42 @@ VisionWeights find_vision(Finder& finder, const VisionConfig& config)
 {
     const std::string& name = finder.names.vision;
     const std::int64_t d_model = config.d_model, n_tiles = config.max_tiles, n_patches = config.n_patches();
-    const std::int64_t n_ids = 1 + static_cast<std::int64_t>(config.aspect_ratios.size());  // id 0: no picture
+    const std::int64_t n_ids =
+        1 + static_cast<std::int64_t>(config.aspect_ratios.size());  // id 0: no picture
     const Shape tile_table{n_ids, n_tiles, d_model};
 
     VisionWeights vision;
     // The convolution's kernel [d_model][colour][y][x] is a matrix as it lies: one row per output channel.
-    vision.patch_embedding = finder.matrix(name + "patch_embedding.weight",
-                                           {d_model, 3, config.patch_size, config.patch_size});
+    vision.patch_embedding =
+        finder.matrix(name + "patch_embedding.weight", {d_model, 3, config.patch_size, config.patch_size});
     vision.class_embedding = finder.tensor(name + "class_embedding", {d_model});
     const std::string pre_tile = name + "pre_tile_positional_embedding.";
     vision.pre_tile_gate = finder.gate(pre_tile + "gate");
-    vision.pre_tile_embedding = finder.tensor(pre_tile + "embedding.weight", {n_ids, n_tiles * d_model}, tile_table);
+    vision.pre_tile_embedding =
+        finder.tensor(pre_tile + "embedding.weight", {n_ids, n_tiles * d_model}, tile_table);
     const std::string post_tile = name + "post_tile_positional_embedding.";
     vision.post_tile_gate = finder.gate(post_tile + "gate");
-    vision.post_tile_embedding = finder.tensor(post_tile + "embedding.weight", {n_ids, n_tiles * d_model}, tile_table);
+    vision.post_tile_embedding =
+        finder.tensor(post_tile + "embedding.weight", {n_ids, n_tiles * d_model}, tile_table);
     const std::string position = name + "gated_positional_embedding.";
     vision.position_gate = finder.gate(position + "gate");
     vision.position_embedding = finder.tensor(position + "embedding", {n_patches, d_model});
-    vision.tile_position_embedding = finder.tensor(position + "tile_embedding.weight",
-                                                   {n_ids, n_tiles * n_patches * d_model},
-                                                   {n_ids, n_tiles, n_patches * d_model});
+    vision.tile_position_embedding =
+        finder.tensor(position + "tile_embedding.weight", {n_ids, n_tiles * n_patches * d_model},
+                      {n_ids, n_tiles, n_patches * d_model});
     vision.layernorm_pre = finder.layer_norm(name + "layernorm_pre", d_model);
     vision.layernorm_post = finder.layer_norm(name + "layernorm_post", d_model);
     for (std::int64_t layer = 0; layer < config.n_layers; ++layer)
         vision.layers.push_back(
             find_vision_layer(finder, config, fmt::format("{}transformer.layers.{}.", name, layer), false));
     for (std::int64_t layer = 0; layer < config.n_global_layers; ++layer)
-        vision.global_layers.push_back(
-            find_vision_layer(finder, config, fmt::format("{}global_transformer.layers.{}.", name, layer), true));
+        vision.global_layers.push_back(find_vision_layer(
+            finder, config, fmt::format("{}global_transformer.layers.{}.", name, layer), true));
     return vision;
 }
 
-TextLayerWeights find_text_layer(Finder& finder, const TextConfig& config, const std::string& name, bool is_cross)
+TextLayerWeights find_text_layer(Finder& finder, const TextConfig& config, const std::string& name,
+                                 bool is_cross)
 {
     const std::int64_t d_model = config.d_model, d_mlp = config.d_mlp, d_head = config.d_head;
     const std::int64_t d_query = config.n_heads * d_head, d_key = config.n_kv_heads * d_head;
@@ -241,9 +248,10 @@ TextWeights find_text(Finder& finder, const TextConfig& config)
 {
     const std::string& name = finder.names.text;
     TextWeights text;
-    // TRAP(embedding_rows): 8 rows more than the vocabulary; the first of them is <|image|>. The LM head has none of
-    // them, so a model can read the image token and never say it.
-    text.embed_tokens = finder.matrix(name + "embed_tokens.weight", {config.n_vocabulary + 8, config.d_model});
+    // TRAP(embedding_rows): 8 rows more than the vocabulary; the first of them is <|image|>. The LM head has
+    // none of them, so a model can read the image token and never say it.
+    text.embed_tokens =
+        finder.matrix(name + "embed_tokens.weight", {config.n_vocabulary + 8, config.d_model});
     for (std::int64_t layer = 0; layer < config.n_layers; ++layer)
         text.layers.push_back(find_text_layer(finder, config, fmt::format("{}layers.{}.", name, layer),
                                               config.is_cross_attention_layer(layer)));
@@ -271,8 +279,8 @@ FoundWeights find_weights(const std::filesystem::path& folder, const ModelConfig
     Finder finder(folder);
     finder.weights().vision = find_vision(finder, config.vision);
     const std::string& projector = finder.names.projector;
-    finder.weights().projector.weight = finder.matrix(projector + "weight",
-                                                      {config.text.d_model, config.vision.d_output()});
+    finder.weights().projector.weight =
+        finder.matrix(projector + "weight", {config.text.d_model, config.vision.d_output()});
     finder.weights().projector.bias = finder.tensor(projector + "bias", {config.text.d_model});
     finder.weights().text = find_text(finder, config.text);
     return finder.finish();

@@ -13,15 +13,16 @@ namespace {
 // Weights are whole numbers, 2^22 standing for 1: 8 bits of pixel, 22 of weight and 2 to spare fill 32.
 constexpr int weight_bits = 32 - 8 - 2;
 
-// What one pixel of the smaller or larger picture is made of: the source pixels first, first + 1, ... by weight.
+// What one pixel of the smaller or larger picture is made of: the source pixels first, first + 1, ... by
+// weight.
 struct Blend {
     std::int64_t first = 0;
     std::vector<std::int32_t> weights;  // they add up to about 2^22
 };
 
-// TRAP(resize_without_antialias): when a picture shrinks, the triangle widens with the ratio, so that every source
-// pixel counts. A bilinear resize that always blends two neighbours (OpenCV's, or PyTorch's without antialias) skips
-// pixels, and its output is another picture.
+// TRAP(resize_without_antialias): when a picture shrinks, the triangle widens with the ratio, so that every
+// source pixel counts. A bilinear resize that always blends two neighbours (OpenCV's, or PyTorch's without
+// antialias) skips pixels, and its output is another picture.
 //
 // Follows Pillow's Resample.c: float64 weights, normalised, then rounded.
 std::vector<Blend> blends(std::int64_t n_source, std::int64_t n_target)
@@ -82,7 +83,8 @@ Image resize_rows(const Image& picture, std::int64_t first_row, std::int64_t n_r
 Image resize_columns(const Image& picture, std::int64_t first_row, const std::vector<Blend>& rows)
 {
     const auto height = static_cast<std::int64_t>(rows.size());
-    const auto n_bytes = static_cast<std::size_t>(picture.width * 3);  // a row's bytes, each its own column here
+    const auto n_bytes =
+        static_cast<std::size_t>(picture.width * 3);  // a row's bytes, each its own column here
     Image result{height, picture.width, std::vector<std::uint8_t>(rows.size() * n_bytes)};
     std::vector<std::int32_t> sums(n_bytes);
     for (std::int64_t row = 0; row < height; ++row) {
@@ -104,16 +106,21 @@ Image resize_columns(const Image& picture, std::int64_t first_row, const std::ve
 Image resize_bilinear(const Image& picture, std::int64_t height, std::int64_t width)
 {
     const auto n_bytes = static_cast<std::int64_t>(picture.rgb.size());
-    if (picture.height <= 0 || picture.width <= 0 || n_bytes / 3 / picture.width != picture.height || n_bytes % (picture.width * 3) != 0)
-        throw std::runtime_error(fmt::format("resize: a picture {} pixels high and {} wide with {} bytes; wanted height x width x 3 bytes",
-                                             picture.height, picture.width, n_bytes));
+    if (picture.height <= 0 || picture.width <= 0 || n_bytes / 3 / picture.width != picture.height ||
+        n_bytes % (picture.width * 3) != 0)
+        throw std::runtime_error(fmt::format(
+            "resize: a picture {} pixels high and {} wide with {} bytes; wanted height x width x 3 bytes",
+            picture.height, picture.width, n_bytes));
     constexpr std::int64_t largest_side = 1 << 20;
-    if (height <= 0 || width <= 0 || height > largest_side || width > largest_side || height * width > largest_side * 512)
-        throw std::runtime_error(fmt::format("resize: wanted size {} x {}; it must be positive and at most 2^29 pixels", height, width));
+    if (height <= 0 || width <= 0 || height > largest_side || width > largest_side ||
+        height * width > largest_side * 512)
+        throw std::runtime_error(fmt::format(
+            "resize: wanted size {} x {}; it must be positive and at most 2^29 pixels", height, width));
 
     const std::vector<Blend> rows = blends(picture.height, height);
-    // TRAP(pass_order): each pass rounds to bytes, so the order of the two shows in the result. Pillow blends rows first
-    // since version 13 when the height loses more than twice as many pixels as the width; older versions never do.
+    // TRAP(pass_order): each pass rounds to bytes, so the order of the two shows in the result. Pillow blends
+    // rows first since version 13 when the height loses more than twice as many pixels as the width; older
+    // versions never do.
     const bool rows_first = height < picture.height && picture.height - height > 2 * (picture.width - width);
     if (rows_first)
         return resize_rows(resize_columns(picture, 0, rows), 0, height, width);

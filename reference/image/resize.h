@@ -7,8 +7,8 @@
 
 namespace pictor {
 
-// The same bytes as Image.resize((width, height), BILINEAR) of Pillow 13. Throws std::runtime_error when a side is not
-// positive or the picture's bytes do not fit its size.
+// The same bytes as Image.resize((width, height), BILINEAR) of Pillow 13. Throws std::runtime_error when a
+// side is not positive or the picture's bytes do not fit its size.
 Image resize_bilinear(const Image& picture, std::int64_t height, std::int64_t width);
 
 }  // namespace pictor

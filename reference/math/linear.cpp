@@ -19,8 +19,8 @@ namespace pictor {
 
 namespace {
 
-// How many numbers of the sums fit in registers: rows x panel_width. 24 of AVX-512's 32 registers, 12 of AVX2's 16.
-// Not 16 wide: g++ 12 unrolls a loop of 16 before it thinks of vectors, and then uses none.
+// How many numbers of the sums fit in registers: rows x panel_width. 24 of AVX-512's 32 registers, 12 of
+// AVX2's 16. Not 16 wide: g++ 12 unrolls a loop of 16 before it thinks of vectors, and then uses none.
 #if defined(__AVX512F__)
 constexpr std::int64_t panel_width = 32;
 constexpr std::int64_t panel_rows = 12;
@@ -29,8 +29,9 @@ constexpr std::int64_t panel_width = 24;
 constexpr std::int64_t panel_rows = 4;
 #endif
 
-constexpr std::int64_t chunk_length = 1024;  // inputs per packed panel: 128 KiB, which stay in the second-level cache
-constexpr std::int64_t few_rows = 8;         // below this, packing costs more than it saves
+constexpr std::int64_t chunk_length =
+    1024;  // inputs per packed panel: 128 KiB, which stay in the second-level cache
+constexpr std::int64_t few_rows = 8;             // below this, packing costs more than it saves
 constexpr std::int64_t worth_threads = 1 << 19;  // multiplications; with fewer, waking a thread takes longer
 
 float widen_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
@@ -53,7 +54,8 @@ float widen_f16(std::uint16_t bits)
 std::int64_t count_rows(const Tensor& x, const Matrix& weight, const Tensor& bias)
 {
     if (x.shape.empty() || x.shape.back() != weight.n_in)
-        throw std::runtime_error(fmt::format("linear {}: wanted input [..., {}], got {}", weight.name, weight.n_in, shape_text(x.shape)));
+        throw std::runtime_error(fmt::format("linear {}: wanted input [..., {}], got {}", weight.name,
+                                             weight.n_in, shape_text(x.shape)));
     if (!bias.empty())
         require_shape(weight.name + " bias", bias, {weight.n_out});
     return weight.n_in == 0 ? 0 : x.size() / weight.n_in;
@@ -69,8 +71,9 @@ Tensor make_output(const Tensor& x, const Matrix& weight)
 // One panel against rows of x: sums[row][out] over `count` inputs, added to what y holds.
 // The sums stay in registers; the innermost loop runs over outputs, which lie side by side in the panel.
 template <std::int64_t n_rows>
-[[gnu::always_inline]] inline void multiply_rows(const float* x, std::int64_t x_stride, const float* panel, std::int64_t count,
-                                                 float* y, std::int64_t y_stride, std::int64_t n_out)
+[[gnu::always_inline]] inline void multiply_rows(const float* x, std::int64_t x_stride, const float* panel,
+                                                 std::int64_t count, float* y, std::int64_t y_stride,
+                                                 std::int64_t n_out)
 {
     float sums[n_rows][panel_width] = {};
     for (std::int64_t in = 0; in < count; ++in)
@@ -83,12 +86,13 @@ template <std::int64_t n_rows>
 }
 
 PICTOR_VECTOR_WIDTHS
-void multiply_panel(const float* x, std::int64_t n_rows, std::int64_t x_stride, const float* panel, std::int64_t count,
-                    float* y, std::int64_t y_stride, std::int64_t n_out)
+void multiply_panel(const float* x, std::int64_t n_rows, std::int64_t x_stride, const float* panel,
+                    std::int64_t count, float* y, std::int64_t y_stride, std::int64_t n_out)
 {
     std::int64_t row = 0;
     for (; row + panel_rows <= n_rows; row += panel_rows)
-        multiply_rows<panel_rows>(x + row * x_stride, x_stride, panel, count, y + row * y_stride, y_stride, n_out);
+        multiply_rows<panel_rows>(x + row * x_stride, x_stride, panel, count, y + row * y_stride, y_stride,
+                                  n_out);
     for (; row + 4 <= n_rows; row += 4)
         multiply_rows<4>(x + row * x_stride, x_stride, panel, count, y + row * y_stride, y_stride, n_out);
     for (; row < n_rows; ++row)
@@ -96,10 +100,12 @@ void multiply_panel(const float* x, std::int64_t n_rows, std::int64_t x_stride, 
 }
 
 // Outputs first_out ... of the weight, inputs first_in ..., transposed into panel[in][panel_width].
-void pack_weight(const Matrix& weight, std::int64_t first_out, std::int64_t first_in, std::int64_t count, float* panel)
+void pack_weight(const Matrix& weight, std::int64_t first_out, std::int64_t first_in, std::int64_t count,
+                 float* panel)
 {
     const std::int64_t n_out = std::min(panel_width, weight.n_out - first_out);
-    std::array<float, panel_width * 16> block{};  // 16 inputs of each output at a time: whole cache lines on both sides
+    std::array<float, panel_width * 16>
+        block{};  // 16 inputs of each output at a time: whole cache lines on both sides
     for (std::int64_t in = 0; in < count; in += 16) {
         const std::int64_t width = std::min<std::int64_t>(16, count - in);
         for (std::int64_t out = 0; out < n_out; ++out)
@@ -124,7 +130,8 @@ void linear_few_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight,
                 row_of_weight = widened.data();
             }
             for (std::int64_t row = 0; row < n_rows; ++row)
-                y.values[static_cast<std::size_t>(row * weight.n_out + out)] = dot(x.data() + row * weight.n_in, row_of_weight, weight.n_in);
+                y.values[static_cast<std::size_t>(row * weight.n_out + out)] =
+                    dot(x.data() + row * weight.n_in, row_of_weight, weight.n_in);
         }
     }
 }
@@ -142,7 +149,8 @@ void linear_many_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight
             for (std::int64_t first_in = 0; first_in < weight.n_in; first_in += chunk_length) {
                 const std::int64_t count = std::min(chunk_length, weight.n_in - first_in);
                 pack_weight(weight, first_out, first_in, count, panel.data());
-                multiply_panel(x.data() + first_in, n_rows, weight.n_in, panel.data(), count, y.data() + first_out, weight.n_out, n_out);
+                multiply_panel(x.data() + first_in, n_rows, weight.n_in, panel.data(), count,
+                               y.data() + first_out, weight.n_out, n_out);
             }
         }
     }
@@ -154,7 +162,8 @@ void Matrix::widen_row(std::int64_t out, std::int64_t first, std::int64_t count,
 {
     const std::int64_t start = out * n_in + first;
     if (dtype == DType::f32) {
-        std::memcpy(row, static_cast<const float*>(data) + start, static_cast<std::size_t>(count) * sizeof(float));
+        std::memcpy(row, static_cast<const float*>(data) + start,
+                    static_cast<std::size_t>(count) * sizeof(float));
         return;
     }
     const std::uint16_t* halves = static_cast<const std::uint16_t*>(data) + start;
@@ -178,7 +187,8 @@ Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias)
             float sum = 0;
             for (std::int64_t in = 0; in < weight.n_in; ++in)
                 sum += input[in] * row_of_weight[static_cast<std::size_t>(in)];
-            y.values[static_cast<std::size_t>(row * weight.n_out + out)] = sum + (bias.empty() ? 0.0f : bias(out));
+            y.values[static_cast<std::size_t>(row * weight.n_out + out)] =
+                sum + (bias.empty() ? 0.0f : bias(out));
         }
     }
     return y;
@@ -231,7 +241,8 @@ void add_scaled(float factor, const float* row, std::int64_t count, float* sum)
         sum[i] += factor * row[i];
 }
 
-Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride, std::int64_t in_stride)
+Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride,
+                   std::int64_t in_stride)
 {
     const std::int64_t n_panels = (n_out + panel_width - 1) / panel_width;
     Panels panels{n_out, n_in, std::vector<float>(static_cast<std::size_t>(n_panels * n_in * panel_width))};
@@ -243,14 +254,15 @@ Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std
     return panels;
 }
 
-void multiply_panels(const float* x, std::int64_t n_rows, std::int64_t x_stride, const Panels& panels, float* y,
-                     std::int64_t y_stride)
+void multiply_panels(const float* x, std::int64_t n_rows, std::int64_t x_stride, const Panels& panels,
+                     float* y, std::int64_t y_stride)
 {
     for (std::int64_t row = 0; row < n_rows; ++row)
         std::fill_n(y + row * y_stride, panels.n_out, 0.0f);
     for (std::int64_t first_out = 0; first_out < panels.n_out; first_out += panel_width) {
         const std::int64_t n_out = std::min(panel_width, panels.n_out - first_out);
-        multiply_panel(x, n_rows, x_stride, panels.values.data() + first_out * panels.n_in, panels.n_in, y + first_out, y_stride, n_out);
+        multiply_panel(x, n_rows, x_stride, panels.values.data() + first_out * panels.n_in, panels.n_in,
+                       y + first_out, y_stride, n_out);
     }
 }
 

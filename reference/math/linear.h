@@ -10,7 +10,8 @@
 
 namespace pictor {
 
-// A weight matrix [out][in] where it lies: in a memory-mapped file, in the file's dtype. Row-major, no padding.
+// A weight matrix [out][in] where it lies: in a memory-mapped file, in the file's dtype. Row-major, no
+// padding.
 struct Matrix {
     const void* data = nullptr;
     DType dtype = DType::f32;
@@ -39,8 +40,9 @@ float dot(const float* a, const float* b, std::int64_t count);
 // sum[i] += factor * row[i].
 void add_scaled(float factor, const float* row, std::int64_t count, float* sum);
 
-// A right-hand side laid out for the inner loop: outputs in panels of panel_width, each panel [in][panel_width], the
-// last one filled up with zeros. Vision attention packs a head's keys and values once and uses them for every query.
+// A right-hand side laid out for the inner loop: outputs in panels of panel_width, each panel
+// [in][panel_width], the last one filled up with zeros. Vision attention packs a head's keys and values once
+// and uses them for every query.
 struct Panels {
     std::int64_t n_out = 0;
     std::int64_t n_in = 0;
@@ -48,10 +50,12 @@ struct Panels {
 };
 
 // Element (out, in) is read from data[out * out_stride + in * in_stride].
-Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride, std::int64_t in_stride);
+Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride,
+                   std::int64_t in_stride);
 
-// y[row][out] = sum over in of x[row][in] * w(out, in). One thread. Rows of x and y stand x_stride and y_stride apart.
-void multiply_panels(const float* x, std::int64_t n_rows, std::int64_t x_stride, const Panels& panels, float* y,
-                     std::int64_t y_stride);
+// y[row][out] = sum over in of x[row][in] * w(out, in). One thread. Rows of x and y stand x_stride and
+// y_stride apart.
+void multiply_panels(const float* x, std::int64_t n_rows, std::int64_t x_stride, const Panels& panels,
+                     float* y, std::int64_t y_stride);
 
 }  // namespace pictor

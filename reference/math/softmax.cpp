@@ -9,31 +9,35 @@ namespace pictor {
 
 namespace {
 
-// exp(x) = 2^k * exp(r) with x = k ln 2 + r and |r| <= ln 2 / 2. ln 2 is split in a short head, whose product with k is
-// exact, and a tail. exp(r) by its Taylor series to r^7: the next term is below 2^-27. For x <= 88.72; 0 below -87.33,
-// where the result would leave the normal floats. No branches: a loop over it becomes vector instructions.
+// exp(x) = 2^k * exp(r) with x = k ln 2 + r and |r| <= ln 2 / 2. ln 2 is split in a short head, whose product
+// with k is exact, and a tail. exp(r) by its Taylor series to r^7: the next term is below 2^-27. For x
+// <= 88.72; 0 below -87.33, where the result would leave the normal floats. No branches: a loop over it
+// becomes vector instructions.
 inline float exp_inline(float x)
 {
-    constexpr float rounder = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
+    constexpr float rounder =
+        12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
     const float shifted = x * 1.44269504f + rounder;
     const float k = shifted - rounder;
     const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
     const float series =
-        1.0f + r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)))))));
+        1.0f +
+        r * (1.0f +
+             r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 +
+                                                  r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)))))));
     // k goes into the exponent field; where x is too low the bits are garbage and are all cleared.
-    const std::uint32_t power = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(rounder)) << 23;
+    const std::uint32_t power =
+        (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(rounder)) << 23;
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(series) + power;
     const std::uint32_t keep = 0u - static_cast<std::uint32_t>(x >= -87.33f);
-    const std::uint32_t is_nan = 0u - static_cast<std::uint32_t>(x != x);  // a NaN score must not pass for a masked one
+    const std::uint32_t is_nan =
+        0u - static_cast<std::uint32_t>(x != x);  // a NaN score must not pass for a masked one
     return std::bit_cast<float>((bits & keep) | (is_nan & 0x7fc00000u));
 }
 
 }  // namespace
 
-float exp_float(float x)
-{
-    return x > 88.72f ? HUGE_VALF : exp_inline(x);
-}
+float exp_float(float x) { return x > 88.72f ? HUGE_VALF : exp_inline(x); }
 
 void softmax_row(const float* scores, std::int64_t count, float* probs)
 {

@@ -17,7 +17,8 @@ struct Tensor {
     std::vector<float> values;
 
     Tensor() = default;
-    explicit Tensor(Shape extents);  // all zeros; throws std::runtime_error when the size is negative or absurd
+    explicit Tensor(
+        Shape extents);  // all zeros; throws std::runtime_error when the size is negative or absurd
 
     std::int64_t extent(int axis) const { return shape[static_cast<std::size_t>(axis)]; }
     std::int64_t size() const { return static_cast<std::int64_t>(values.size()); }
@@ -37,9 +38,18 @@ struct Tensor {
     float& operator()(std::int64_t i, std::int64_t j) { return values[offset({i, j})]; }
     float operator()(std::int64_t i, std::int64_t j) const { return values[offset({i, j})]; }
     float& operator()(std::int64_t i, std::int64_t j, std::int64_t k) { return values[offset({i, j, k})]; }
-    float operator()(std::int64_t i, std::int64_t j, std::int64_t k) const { return values[offset({i, j, k})]; }
-    float& operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l) { return values[offset({i, j, k, l})]; }
-    float operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l) const { return values[offset({i, j, k, l})]; }
+    float operator()(std::int64_t i, std::int64_t j, std::int64_t k) const
+    {
+        return values[offset({i, j, k})];
+    }
+    float& operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l)
+    {
+        return values[offset({i, j, k, l})];
+    }
+    float operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l) const
+    {
+        return values[offset({i, j, k, l})];
+    }
 
     // The same numbers for the recorder, under this shape or another of the same size.
     TensorView view() const { return {values.data(), shape}; }

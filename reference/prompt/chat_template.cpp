@@ -4,8 +4,8 @@
 //   <|start_header_id|>user<|end_header_id|>\n\n<|image|>What is this?<|eot_id|>
 //   <|start_header_id|>assistant<|end_header_id|>\n\n            and the model goes on from here
 //
-// Follows llama_models/llama3/chat_format.py (0.3.0). transformers renders the same template as ONE text and encodes that:
-// it trims each text, so spaces around it are lost there and kept here.
+// Follows llama_models/llama3/chat_format.py (0.3.0). transformers renders the same template as ONE text and
+// encodes that: it trims each text, so spaces around it are lost there and kept here.
 #include "reference/prompt/chat_template.h"
 
 #include <algorithm>
@@ -27,8 +27,8 @@ std::string role_name(const std::string& role)
         return role;
     if (role == "tool")
         return "ipython";
-    throw std::runtime_error(fmt::format("chat: unknown role '{}'; known are system, user, assistant and tool",
-                                         valid_utf8(role)));
+    throw std::runtime_error(
+        fmt::format("chat: unknown role '{}'; known are system, user, assistant and tool", valid_utf8(role)));
 }
 
 void append(std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& more)
@@ -36,7 +36,8 @@ void append(std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& mor
     ids.insert(ids.end(), more.begin(), more.end());
 }
 
-// TRAP(header_is_encoded_apart): the pieces are encoded one by one: a text that begins with a line break does not melt into the header's two.
+// TRAP(header_is_encoded_apart): the pieces are encoded one by one: a text that begins with a line break does
+// not melt into the header's two.
 void append_header(const Tokenizer& tokenizer, const std::string& role, std::vector<std::int64_t>& ids)
 {
     ids.push_back(tokenizer.special_id("<|start_header_id|>"));
@@ -45,9 +46,10 @@ void append_header(const Tokenizer& tokenizer, const std::string& role, std::vec
     append(ids, tokenizer.encode("\n\n", false));
 }
 
-// TRAP(image_token_in_system_message): a picture belongs to what the user says. Only Turn::n_images makes image tokens;
-// a text that spells <|image|> stays text, and a picture in another's turn is refused.
-void append_turn(const Tokenizer& tokenizer, const Turn& turn, std::int64_t image_token, std::vector<std::int64_t>& ids)
+// TRAP(image_token_in_system_message): a picture belongs to what the user says. Only Turn::n_images makes
+// image tokens; a text that spells <|image|> stays text, and a picture in another's turn is refused.
+void append_turn(const Tokenizer& tokenizer, const Turn& turn, std::int64_t image_token,
+                 std::vector<std::int64_t>& ids)
 {
     const std::string role = role_name(turn.role);
     if (turn.n_images < 0 || (turn.n_images > 0 && role != "user"))
@@ -56,7 +58,8 @@ void append_turn(const Tokenizer& tokenizer, const Turn& turn, std::int64_t imag
     append_header(tokenizer, role, ids);
     ids.insert(ids.end(), static_cast<std::size_t>(turn.n_images), image_token);
     // TRAP(special_tokens_in_user_text): what a user spells must not end the turn or begin another.
-    // TRAP(text_is_not_trimmed): spaces around the text stay, as in Meta's code; transformers' template trims them.
+    // TRAP(text_is_not_trimmed): spaces around the text stay, as in Meta's code; transformers' template trims
+    // them.
     append(ids, tokenizer.encode(turn.text, false));
     ids.push_back(tokenizer.special_id("<|eot_id|>"));
 }
@@ -75,7 +78,8 @@ std::vector<std::int64_t> encode_chat(const Tokenizer& tokenizer, const std::vec
     return ids;
 }
 
-std::vector<std::int64_t> encode_raw(const Tokenizer& tokenizer, std::string_view text, std::int64_t image_token)
+std::vector<std::int64_t> encode_raw(const Tokenizer& tokenizer, std::string_view text,
+                                     std::int64_t image_token)
 {
     std::vector<std::int64_t> ids = tokenizer.encode(text, true);
     if (const auto own_image_id = tokenizer.find_special(image_name))
@@ -83,9 +87,11 @@ std::vector<std::int64_t> encode_raw(const Tokenizer& tokenizer, std::string_vie
     else if (text.find(image_name) != std::string_view::npos)
         throw std::runtime_error(fmt::format("prompt: the tokenizer has no special token '{}'", image_name));
 
-    // TRAP(bos_doubled): a prompt may bring its own BOS, also behind leading images, where transformers' processor puts it.
+    // TRAP(bos_doubled): a prompt may bring its own BOS, also behind leading images, where transformers'
+    // processor puts it.
     const std::int64_t begin_of_text = tokenizer.special_id(begin_name);
-    const auto first = std::find_if(ids.begin(), ids.end(), [&](std::int64_t id) { return id != image_token; });
+    const auto first =
+        std::find_if(ids.begin(), ids.end(), [&](std::int64_t id) { return id != image_token; });
     if (first == ids.end() || *first != begin_of_text)
         ids.insert(ids.begin(), begin_of_text);
     return ids;
@@ -101,7 +107,8 @@ std::vector<std::string> token_texts(const Tokenizer& tokenizer, const std::vect
     return texts;
 }
 
-std::string prompt_text(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids, std::int64_t image_token)
+std::string prompt_text(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids,
+                        std::int64_t image_token)
 {
     std::string bytes;
     for (const std::int64_t id : ids)

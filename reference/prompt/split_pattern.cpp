@@ -14,11 +14,12 @@
 namespace pictor {
 namespace {
 
-// TRAP(mongolian_vowel_separator): PCRE2's \s holds U+180E, which Unicode stopped calling a space in 2013; the regex
-// engines of both references follow Unicode. So \s and \S are spelt out as Unicode's White_Space.
+// TRAP(mongolian_vowel_separator): PCRE2's \s holds U+180E, which Unicode stopped calling a space in 2013;
+// the regex engines of both references follow Unicode. So \s and \S are spelt out as Unicode's White_Space.
 std::string with_unicode_spaces(const std::string& pattern)
 {
-    const std::string spaces = R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+    const std::string spaces =
+        R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
     std::string out;
     bool in_class = false;
     for (std::size_t at = 0; at < pattern.size(); ++at) {
@@ -38,8 +39,10 @@ std::string with_unicode_spaces(const std::string& pattern)
         out += letter;
         if (!in_class && letter == '[') {
             in_class = true;
-            if (at + 1 < pattern.size() && pattern[at + 1] == '^') out += pattern[++at];
-            if (at + 1 < pattern.size() && pattern[at + 1] == ']') out += pattern[++at];  // a literal ]
+            if (at + 1 < pattern.size() && pattern[at + 1] == '^')
+                out += pattern[++at];
+            if (at + 1 < pattern.size() && pattern[at + 1] == ']')
+                out += pattern[++at];  // a literal ]
         } else if (letter == ']') {
             in_class = false;
         }
@@ -71,8 +74,9 @@ SplitPattern::SplitPattern(const std::string& source)
     code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                               PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr));
     if (!code_)
-        throw std::runtime_error(fmt::format("{} (near '{}')", pcre2_message(error),
-                                             valid_utf8(std::string_view(pattern).substr(offset).substr(0, 24))));
+        throw std::runtime_error(
+            fmt::format("{} (near '{}')", pcre2_message(error),
+                        valid_utf8(std::string_view(pattern).substr(offset).substr(0, 24))));
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // where it cannot, matching is merely slower
 }
 
@@ -90,14 +94,16 @@ std::vector<std::string_view> SplitPattern::split(std::string_view text) const
         const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
                                       PCRE2_NO_UTF_CHECK, data.get(), limits.get());
         if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-            throw std::runtime_error(fmt::format("the split pattern fails at byte {} of the text: {}", at,
-                                                 pcre2_message(found)));
+            throw std::runtime_error(
+                fmt::format("the split pattern fails at byte {} of the text: {}", at, pcre2_message(found)));
         const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(data.get());
         const std::size_t begin = found < 0 ? text.size() : range[0];
         const std::size_t end = found < 0 ? text.size() : range[1];
         if (begin < at || (found >= 0 && end <= begin))
-            throw std::runtime_error(fmt::format("the split pattern matches nothing at byte {} of the text; it must "
-                                                 "match at least one character", at));
+            throw std::runtime_error(
+                fmt::format("the split pattern matches nothing at byte {} of the text; it must "
+                            "match at least one character",
+                            at));
         if (begin > at)
             pieces.push_back(text.substr(at, begin - at));
         if (end > begin)
@@ -112,14 +118,16 @@ namespace {
 // What Python's str.isspace() accepts: White_Space and the four separators U+001C to U+001F.
 bool is_python_space(char32_t c)
 {
-    return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680
-           || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+           c == 0x3000;
 }
 
 }  // namespace
 
-// TRAP(long_runs_are_cut): before anything else Meta's Tokenizer.encode cuts the text every 400,000 characters, and
-// wherever 25,000 characters in a row are all space or all not. Ids of such texts depend on it.
+// TRAP(long_runs_are_cut): before anything else Meta's Tokenizer.encode cuts the text every 400,000
+// characters, and wherever 25,000 characters in a row are all space or all not. Ids of such texts depend on
+// it.
 std::vector<std::string_view> cut_long_runs(std::string_view text)
 {
     constexpr std::size_t most_characters = 400'000;

@@ -16,8 +16,9 @@ public:
     // Throws std::runtime_error that says what is wrong with the pattern and where.
     explicit SplitPattern(const std::string& source);
 
-    // Cuts `text` (valid UTF-8) into pre-tokens. Nothing is lost: what the pattern does not match is a pre-token as well.
-    // Throws std::runtime_error when the pattern matches an empty string or exceeds its match limit.
+    // Cuts `text` (valid UTF-8) into pre-tokens. Nothing is lost: what the pattern does not match is a
+    // pre-token as well. Throws std::runtime_error when the pattern matches an empty string or exceeds its
+    // match limit.
     std::vector<std::string_view> split(std::string_view text) const;
 
 private:

@@ -1,11 +1,14 @@
 // Text -> token ids.
 //
 // 1. Special tokens are found first, if they are to be honoured at all.
-// 2. The split pattern (split_pattern.cpp) cuts the rest into pre-tokens: a word with its leading space, up to three
+// 2. The split pattern (split_pattern.cpp) cuts the rest into pre-tokens: a word with its leading space, up
+// to three
 //    digits, ...
-// 3. Each pre-token starts as its single bytes; of all neighbours that may merge, the pair of lowest rank merges, until
+// 3. Each pre-token starts as its single bytes; of all neighbours that may merge, the pair of lowest rank
+// merges, until
 //    none is left (byte-level BPE).
-// Follows tiktoken and llama_models/llama3/tokenizer.py for tokenizer.model, the `tokenizers` library for tokenizer.json.
+// Follows tiktoken and llama_models/llama3/tokenizer.py for tokenizer.model, the `tokenizers` library for
+// tokenizer.json.
 #include "reference/prompt/tokenizer.h"
 
 #include <algorithm>
@@ -94,12 +97,12 @@ struct Tokenizer::State {
     bool cuts_long_runs = false;
     SplitPattern pattern;
 
-    IdOfBytes ordinary;                                // bytes -> id
+    IdOfBytes ordinary;  // bytes -> id
     std::size_t longest_token = 0;
     std::array<std::int64_t, 256> byte_ids{};
-    std::unordered_map<std::uint64_t, Merge> merges;   // pair of ids -> merge; tokenizer.json only
-    NamedTokens always;                                // added tokens that are not special
-    NamedTokens with_special;                          // all added tokens
+    std::unordered_map<std::uint64_t, Merge> merges;  // pair of ids -> merge; tokenizer.json only
+    NamedTokens always;                               // added tokens that are not special
+    NamedTokens with_special;                         // all added tokens
     IdOfBytes special;
 
     explicit State(TokenizerFile file);
@@ -111,8 +114,7 @@ struct Tokenizer::State {
 
 Tokenizer::State::State(TokenizerFile file)
     : pieces(std::move(file.pieces)), kinds(std::move(file.kinds)), merges_by_rank(file.merges_by_rank),
-      whole_piece_first(file.whole_piece_first), cuts_long_runs(file.cuts_long_runs),
-      pattern(file.pattern)
+      whole_piece_first(file.whole_piece_first), cuts_long_runs(file.cuts_long_runs), pattern(file.pattern)
 {
     ordinary.reserve(pieces.size());
     for (std::size_t slot = 0; slot < pieces.size(); ++slot) {
@@ -135,14 +137,16 @@ Tokenizer::State::State(TokenizerFile file)
     for (std::size_t rank = 0; rank < file.merges.size(); ++rank) {
         const MergeRule& rule = file.merges[rank];
         // A pair listed twice has its later rank, as in the tokenizers library.
-        merges.insert_or_assign(pair_key(rule.left, rule.right), Merge{static_cast<std::int64_t>(rank), rule.result});
+        merges.insert_or_assign(pair_key(rule.left, rule.right),
+                                Merge{static_cast<std::int64_t>(rank), rule.result});
     }
 }
 
 // ---- 3. byte-level BPE ----
 
 // `together`: the bytes of both parts.
-std::optional<Merge> Tokenizer::State::merge_of(std::int64_t left, std::int64_t right, std::string_view together) const
+std::optional<Merge> Tokenizer::State::merge_of(std::int64_t left, std::int64_t right,
+                                                std::string_view together) const
 {
     if (merges_by_rank) {
         if (together.size() > longest_token)
@@ -154,8 +158,9 @@ std::optional<Merge> Tokenizer::State::merge_of(std::int64_t left, std::int64_t 
     return rule == merges.end() ? std::nullopt : std::optional<Merge>(rule->second);
 }
 
-// One pre-token. The parts form a linked list, and the pairs that may merge wait in a heap: n log n steps, where looking
-// at every pair anew after each merge would take n * n (a word of a million letters is a hostile text).
+// One pre-token. The parts form a linked list, and the pairs that may merge wait in a heap: n log n steps,
+// where looking at every pair anew after each merge would take n * n (a word of a million letters is a
+// hostile text).
 void Tokenizer::State::append_piece(std::string_view piece, std::vector<std::int64_t>& ids) const
 {
     if (whole_piece_first)
@@ -165,20 +170,22 @@ void Tokenizer::State::append_piece(std::string_view piece, std::vector<std::int
         }
 
     struct Part {
-        std::size_t end = 0;       // one past its last byte; it begins at its own index in the list
+        std::size_t end = 0;  // one past its last byte; it begins at its own index in the list
         std::size_t previous = none;
         std::int64_t id = 0;
         bool alive = true;
     };
     std::vector<Part> parts(piece.size());  // parts[begin]
     for (std::size_t begin = 0; begin < piece.size(); ++begin)
-        parts[begin] = {begin + 1, begin == 0 ? none : begin - 1, byte_ids[static_cast<unsigned char>(piece[begin])], true};
+        parts[begin] = {begin + 1, begin == 0 ? none : begin - 1,
+                        byte_ids[static_cast<unsigned char>(piece[begin])], true};
 
     struct Candidate {
         Merge merge;
         std::size_t begin = 0, middle = 0, end = 0;  // of the two parts when they were neighbours
     };
-    // TRAP(merge_order): lowest rank first, then leftmost; not from left to right, nor the longest token first.
+    // TRAP(merge_order): lowest rank first, then leftmost; not from left to right, nor the longest token
+    // first.
     const auto later = [](const Candidate& a, const Candidate& b) {
         return std::tie(a.merge.rank, a.begin) > std::tie(b.merge.rank, b.begin);
     };
@@ -197,7 +204,8 @@ void Tokenizer::State::append_piece(std::string_view piece, std::vector<std::int
     while (!waiting.empty()) {
         const Candidate best = waiting.top();
         waiting.pop();
-        if (!parts[best.begin].alive || parts[best.begin].end != best.middle || parts[best.middle].end != best.end)
+        if (!parts[best.begin].alive || parts[best.begin].end != best.middle ||
+            parts[best.middle].end != best.end)
             continue;  // one of the two has merged with somebody else meanwhile
         parts[best.begin].end = best.end;
         parts[best.begin].id = best.merge.result;
@@ -220,7 +228,8 @@ void Tokenizer::State::append_text(std::string_view text, std::vector<std::int64
 
 // ---- 1. special tokens ----
 
-void Tokenizer::State::append_slice(std::string_view text, bool honour_special, std::vector<std::int64_t>& ids) const
+void Tokenizer::State::append_slice(std::string_view text, bool honour_special,
+                                    std::vector<std::int64_t>& ids) const
 {
     const NamedTokens& named = honour_special ? with_special : always;
     for (std::size_t at = 0; at < text.size();) {
@@ -262,7 +271,8 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text, bool honour_s
 std::string Tokenizer::piece(std::int64_t id) const
 {
     if (id < 0 || id >= size())
-        throw std::runtime_error(fmt::format("token id {} is not of this tokenizer, whose ids are 0 to {}", id, size() - 1));
+        throw std::runtime_error(
+            fmt::format("token id {} is not of this tokenizer, whose ids are 0 to {}", id, size() - 1));
     return state_->pieces[static_cast<std::size_t>(id)];
 }
 
@@ -293,14 +303,14 @@ bool Tokenizer::is_special(std::int64_t id) const
     return id >= 0 && id < size() && state_->kinds[static_cast<std::size_t>(id)] == TokenKind::special;
 }
 
-std::int64_t Tokenizer::size() const
-{
-    return static_cast<std::int64_t>(state_->pieces.size());
-}
+std::int64_t Tokenizer::size() const { return static_cast<std::int64_t>(state_->pieces.size()); }
 
 // ---- token ids -> text ----
 
-TextStream::TextStream(const Tokenizer& tokenizer, bool skip_special) : tokenizer_(tokenizer), skip_special_(skip_special) {}
+TextStream::TextStream(const Tokenizer& tokenizer, bool skip_special)
+    : tokenizer_(tokenizer), skip_special_(skip_special)
+{
+}
 
 std::string TextStream::push(std::int64_t id)
 {

@@ -1,9 +1,9 @@
 // tokenizer.json and tokenizer.model -> one table.
 //
-// Both describe the same thing in two ways. tokenizer.json lists tokens (spelt in an alphabet of 256 printable
-// characters, one per byte) and merges in order; tokenizer.model lists tokens only (base64), and the order in which
-// they merge is the order of their ids. Whatever this reader does not know it refuses: a normalizer silently ignored
-// would change every id after it.
+// Both describe the same thing in two ways. tokenizer.json lists tokens (spelt in an alphabet of 256
+// printable characters, one per byte) and merges in order; tokenizer.model lists tokens only (base64), and
+// the order in which they merge is the order of their ids. Whatever this reader does not know it refuses: a
+// normalizer silently ignored would change every id after it.
 #include "reference/prompt/tokenizer_file.h"
 
 #include <algorithm>
@@ -29,7 +29,8 @@ constexpr std::int64_t max_id = 10'000'000;
 constexpr std::uintmax_t max_file_bytes = 256u << 20;  // the real tokenizer.json has 17 MB
 
 // The split pattern of Llama 3, which tokenizer.model does not carry (llama_models/llama3/tokenizer.py).
-// TRAP(case_insensitive_contractions): (?i:) folds as Unicode does, so the long s, U+017F, is an s there and nowhere else.
+// TRAP(case_insensitive_contractions): (?i:) folds as Unicode does, so the long s, U+017F, is an s there and
+// nowhere else.
 constexpr const char* llama3_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -104,7 +105,8 @@ std::optional<std::string> bytes_of_token(std::string_view token)
         const auto first = static_cast<unsigned char>(token[at]);
         unsigned code_point = first;
         std::size_t length = 1;
-        if (first >= 0xC2 && first <= 0xC5 && at + 1 < token.size()) {  // U+0080 to U+017F: the alphabet goes no further
+        if (first >= 0xC2 && first <= 0xC5 &&
+            at + 1 < token.size()) {  // U+0080 to U+017F: the alphabet goes no further
             code_point = (first & 0x1Fu) << 6 | (static_cast<unsigned char>(token[at + 1]) & 0x3Fu);
             length = 2;
         }
@@ -116,7 +118,8 @@ std::optional<std::string> bytes_of_token(std::string_view token)
     return bytes;
 }
 
-const json& member(const std::filesystem::path& file, const json& object, const std::string& where, const char* key)
+const json& member(const std::filesystem::path& file, const json& object, const std::string& where,
+                   const char* key)
 {
     if (!object.is_object() || !object.contains(key))
         refuse(file, fmt::format("no '{}' in {}", key, where));
@@ -134,8 +137,9 @@ const json& member_or_null(const json& object, const char* key)
 std::int64_t token_id(const std::filesystem::path& file, const json& value, std::string_view token)
 {
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() > static_cast<std::uint64_t>(max_id))
-        refuse(file, fmt::format("token {} has the id {}; ids are whole numbers from 0 to {}", in_quotes(token),
-                                 value.is_number() ? value.dump() : value.type_name(), max_id));
+        refuse(file,
+               fmt::format("token {} has the id {}; ids are whole numbers from 0 to {}", in_quotes(token),
+                           value.is_number() ? value.dump() : value.type_name(), max_id));
     return value.get<std::int64_t>();
 }
 
@@ -146,21 +150,25 @@ struct AddedToken {
     TokenKind kind = TokenKind::added;
 };
 
-std::unordered_map<std::string, AddedToken> read_added_tokens(const std::filesystem::path& file, const json& root)
+std::unordered_map<std::string, AddedToken> read_added_tokens(const std::filesystem::path& file,
+                                                              const json& root)
 {
     std::unordered_map<std::string, AddedToken> added;
     const json& entries = member_or_null(root, "added_tokens");
     if (!entries.is_null() && !entries.is_array())
         refuse(file, "'added_tokens' is not a list");
     for (const json& entry : entries) {
-        const std::string content = member(file, entry, "an entry of 'added_tokens'", "content").get<std::string>();
+        const std::string content =
+            member(file, entry, "an entry of 'added_tokens'", "content").get<std::string>();
         if (content.empty())
             refuse(file, "'added_tokens' has an entry without content");
         for (const char* flag : {"single_word", "lstrip", "rstrip"})
             if (entry.value(flag, false))
-                refuse(file, fmt::format("added token {} has '{}'; only added tokens without it are supported",
-                                         in_quotes(content), flag));
-        const std::int64_t id = token_id(file, member(file, entry, "an entry of 'added_tokens'", "id"), content);
+                refuse(file,
+                       fmt::format("added token {} has '{}'; only added tokens without it are supported",
+                                   in_quotes(content), flag));
+        const std::int64_t id =
+            token_id(file, member(file, entry, "an entry of 'added_tokens'", "id"), content);
         const TokenKind kind = entry.value("special", false) ? TokenKind::special : TokenKind::added;
         if (!added.emplace(content, AddedToken{id, kind}).second)
             refuse(file, fmt::format("added token {} is listed twice", in_quotes(content)));
@@ -168,24 +176,27 @@ std::unordered_map<std::string, AddedToken> read_added_tokens(const std::filesys
     return added;
 }
 
-// Puts a token in its place; two tokens of one id are an error. Ids beyond the number of tokens leave a gap elsewhere.
+// Puts a token in its place; two tokens of one id are an error. Ids beyond the number of tokens leave a gap
+// elsewhere.
 void place(const std::filesystem::path& file, TokenizerFile& table, std::vector<bool>& taken, std::int64_t id,
            const std::string& piece, TokenKind kind)
 {
     const auto slot = static_cast<std::size_t>(id);
     if (slot >= taken.size())
-        refuse(file, fmt::format("token {} has the id {}, but there are {} tokens: ids run from 0 without gaps",
-                                 in_quotes(piece), id, taken.size()));
+        refuse(file,
+               fmt::format("token {} has the id {}, but there are {} tokens: ids run from 0 without gaps",
+                           in_quotes(piece), id, taken.size()));
     if (taken[slot])
-        refuse(file, fmt::format("the tokens {} and {} both have the id {}", in_quotes(table.pieces[slot]), in_quotes(piece),
-                                 id));
+        refuse(file, fmt::format("the tokens {} and {} both have the id {}", in_quotes(table.pieces[slot]),
+                                 in_quotes(piece), id));
     taken[slot] = true;
     table.pieces[slot] = piece;
     table.kinds[slot] = kind;
 }
 
 // Fills the table; returns the ids by the tokens' spelling in the file, for the merges.
-Ids read_vocabulary(const std::filesystem::path& file, const json& root, const json& model, TokenizerFile& table)
+Ids read_vocabulary(const std::filesystem::path& file, const json& root, const json& model,
+                    TokenizerFile& table)
 {
     const json& vocab = member(file, model, "'model'", "vocab");
     if (!vocab.is_object() || vocab.empty())
@@ -255,18 +266,19 @@ void read_merges(const std::filesystem::path& file, const json& model, const Ids
 // Sequence[Split(pattern), ByteLevel] -> the pattern.
 std::string read_split_pattern(const std::filesystem::path& file, const json& root)
 {
-    const std::string wanted = "only a Sequence of one Split (Regex, Isolated, not inverted) and one ByteLevel "
-                               "(without add_prefix_space and use_regex), as in Llama 3, is supported";
+    const std::string wanted =
+        "only a Sequence of one Split (Regex, Isolated, not inverted) and one ByteLevel "
+        "(without add_prefix_space and use_regex), as in Llama 3, is supported";
     const json& pre_tokenizer = member_or_null(root, "pre_tokenizer");
     if (!pre_tokenizer.is_object() || pre_tokenizer.value("type", "") != "Sequence")
         refuse(file, "'pre_tokenizer' is not a Sequence: " + wanted);
     const json& parts = member(file, pre_tokenizer, "'pre_tokenizer'", "pretokenizers");
-    if (!parts.is_array() || parts.size() != 2 || !parts[0].is_object() || !parts[1].is_object()
-        || parts[0].value("type", "") != "Split" || parts[1].value("type", "") != "ByteLevel")
+    if (!parts.is_array() || parts.size() != 2 || !parts[0].is_object() || !parts[1].is_object() ||
+        parts[0].value("type", "") != "Split" || parts[1].value("type", "") != "ByteLevel")
         refuse(file, "'pre_tokenizer' holds other steps: " + wanted);
     const json& pattern = member_or_null(parts[0], "pattern");
-    if (!pattern.is_object() || !pattern.contains("Regex") || parts[0].value("behavior", "") != "Isolated"
-        || parts[0].value("invert", false))
+    if (!pattern.is_object() || !pattern.contains("Regex") || parts[0].value("behavior", "") != "Isolated" ||
+        parts[0].value("invert", false))
         refuse(file, "'pre_tokenizer' splits in another way: " + wanted);
     if (parts[1].value("add_prefix_space", true) || parts[1].value("use_regex", true))
         refuse(file, "'pre_tokenizer' has a ByteLevel with other options: " + wanted);
@@ -301,7 +313,8 @@ TokenizerFile read_json(const std::filesystem::path& file, const std::string& by
         require_plain_bpe(file, root, model);
         TokenizerFile table;
         table.pattern = read_split_pattern(file, root);
-        // TRAP(ignore_merges): a whole pre-token that is a token is taken as it is, though merges would not lead to it.
+        // TRAP(ignore_merges): a whole pre-token that is a token is taken as it is, though merges would not
+        // lead to it.
         table.whole_piece_first = model.value("ignore_merges", false);
         read_merges(file, model, read_vocabulary(file, root, model, table), table);
         require_every_byte(file, table);
@@ -315,11 +328,16 @@ TokenizerFile read_json(const std::filesystem::path& file, const std::string& by
 
 int base64_value(char letter)
 {
-    if (letter >= 'A' && letter <= 'Z') return letter - 'A';
-    if (letter >= 'a' && letter <= 'z') return letter - 'a' + 26;
-    if (letter >= '0' && letter <= '9') return letter - '0' + 52;
-    if (letter == '+') return 62;
-    if (letter == '/') return 63;
+    if (letter >= 'A' && letter <= 'Z')
+        return letter - 'A';
+    if (letter >= 'a' && letter <= 'z')
+        return letter - 'a' + 26;
+    if (letter >= '0' && letter <= '9')
+        return letter - '0' + 52;
+    if (letter == '+')
+        return 62;
+    if (letter == '/')
+        return 63;
     return -1;
 }
 
@@ -335,9 +353,12 @@ std::optional<std::string> decode_base64(std::string_view text)
         if (value < 0)
             return std::nullopt;
         bits = (bits << 6 | static_cast<unsigned>(value)) & 0xFFFFFFu;
-        if (at % 4 == 1) bytes += static_cast<char>(bits >> 4 & 0xFFu);
-        if (at % 4 == 2) bytes += static_cast<char>(bits >> 2 & 0xFFu);
-        if (at % 4 == 3) bytes += static_cast<char>(bits & 0xFFu);
+        if (at % 4 == 1)
+            bytes += static_cast<char>(bits >> 4 & 0xFFu);
+        if (at % 4 == 2)
+            bytes += static_cast<char>(bits >> 2 & 0xFFu);
+        if (at % 4 == 3)
+            bytes += static_cast<char>(bits & 0xFFu);
     }
     return bytes;
 }
@@ -359,20 +380,29 @@ RankedToken read_ranked_token(const std::filesystem::path& file, std::string_vie
             rank = -1;
     }
     if (!bytes || rank < 0 || rank > max_id)
-        refuse(file, fmt::format("line {} is {}; wanted JSON, or lines of a token in base64 and its rank (0 to {})",
-                                 number, in_quotes(line), max_id));
+        refuse(file,
+               fmt::format("line {} is {}; wanted JSON, or lines of a token in base64 and its rank (0 to {})",
+                           number, in_quotes(line), max_id));
     return {*bytes, rank};
 }
 
 // Special tokens follow the ordinary ones; their names are those of llama_models/llama3/tokenizer.py.
-// TRAP(image_id_of_tokenizer): <|image|> is 128011 here, while the model's embedding row is 128256; chat_template
-// puts the model's id in.
+// TRAP(image_id_of_tokenizer): <|image|> is 128011 here, while the model's embedding row is 128256;
+// chat_template puts the model's id in.
 void add_special_tokens(TokenizerFile& table)
 {
-    std::vector<std::string> names = {
-        "<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
-        "<|finetune_right_pad_id|>", "<|step_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>",
-        "<|eot_id|>", "<|python_tag|>", "<|image|>"};
+    std::vector<std::string> names = {"<|begin_of_text|>",
+                                      "<|end_of_text|>",
+                                      "<|reserved_special_token_0|>",
+                                      "<|reserved_special_token_1|>",
+                                      "<|finetune_right_pad_id|>",
+                                      "<|step_id|>",
+                                      "<|start_header_id|>",
+                                      "<|end_header_id|>",
+                                      "<|eom_id|>",
+                                      "<|eot_id|>",
+                                      "<|python_tag|>",
+                                      "<|image|>"};
     for (int reserved = 2; names.size() < 256; ++reserved)
         names.push_back(fmt::format("<|reserved_special_token_{}|>", reserved));
     table.pieces.insert(table.pieces.end(), names.begin(), names.end());
@@ -400,7 +430,8 @@ TokenizerFile read_ranks(const std::filesystem::path& file, std::string_view byt
     Ids seen;
     for (const RankedToken& token : tokens) {
         if (const auto [same, is_new] = seen.emplace(token.bytes, token.rank); !is_new)
-            refuse(file, fmt::format("token {} has the ranks {} and {}", in_quotes(token.bytes), same->second, token.rank));
+            refuse(file, fmt::format("token {} has the ranks {} and {}", in_quotes(token.bytes), same->second,
+                                     token.rank));
         place(file, table, taken, token.rank, token.bytes, TokenKind::ordinary);
     }
     require_every_byte(file, table);
@@ -418,7 +449,8 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& path)
 {
     std::filesystem::path file = path;
     if (std::filesystem::is_directory(path))
-        file = std::filesystem::exists(path / "tokenizer.json") ? path / "tokenizer.json" : path / "tokenizer.model";
+        file = std::filesystem::exists(path / "tokenizer.json") ? path / "tokenizer.json"
+                                                                : path / "tokenizer.model";
     const std::string bytes = read_bytes(file);
     const std::size_t first = bytes.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
     if (first == std::string::npos)

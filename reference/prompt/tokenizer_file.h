@@ -18,13 +18,14 @@ struct MergeRule {
 enum class TokenKind : char { ordinary, added, special };  // added: found in every text, though not special
 
 struct TokenizerFile {
-    std::vector<std::string> pieces;     // by id: raw bytes; added and special tokens by their content
-    std::vector<TokenKind> kinds;        // by id
-    std::vector<MergeRule> merges;       // tokenizer.json only
-    bool merges_by_rank = false;         // tokenizer.model: two parts merge when together they are a token; lowest id first
-    bool whole_piece_first = false;      // a whole pre-token that is a token is taken as it is ("ignore_merges")
-    bool cuts_long_runs = false;         // tokenizer.model: as Meta's Tokenizer.encode does
-    std::string pattern;                 // the split pattern
+    std::vector<std::string> pieces;  // by id: raw bytes; added and special tokens by their content
+    std::vector<TokenKind> kinds;     // by id
+    std::vector<MergeRule> merges;    // tokenizer.json only
+    bool merges_by_rank =
+        false;  // tokenizer.model: two parts merge when together they are a token; lowest id first
+    bool whole_piece_first = false;  // a whole pre-token that is a token is taken as it is ("ignore_merges")
+    bool cuts_long_runs = false;     // tokenizer.model: as Meta's Tokenizer.encode does
+    std::string pattern;             // the split pattern
 };
 
 // Throws std::runtime_error naming the file, what was found, what would be right.

@@ -12,7 +12,7 @@ namespace pictor {
 
 namespace {
 
-constexpr std::int64_t block_tokens = 64;  // queries at a time: 6,404 keys a picture add up
+constexpr std::int64_t block_tokens = 64;        // queries at a time: 6,404 keys a picture add up
 constexpr std::int64_t worth_threads = 1 << 18;  // multiplications; with fewer, waking a thread takes longer
 
 // One block of queries of one head: what the recorder and the debugger look at, [block_tokens][n_keys].
@@ -32,8 +32,9 @@ Tensor rms_norm_each_head(Tensor rows, const Tensor& weight, float eps)
 }
 
 // One query against all patches of all pictures. query [d_head]. Fills row `row` of the block.
-void attend_one_token(const float* query, std::int64_t token, const KeysAndValues& picture, const CrossAttentionMask& mask,
-                      std::int64_t kv_head, std::int64_t row, ScoreBlock& block, float* context)
+void attend_one_token(const float* query, std::int64_t token, const KeysAndValues& picture,
+                      const CrossAttentionMask& mask, std::int64_t kv_head, std::int64_t row,
+                      ScoreBlock& block, float* context)
 {
     const std::int64_t n_keys = picture.keys.n_rows(), d_head = picture.keys.d_head;
     const std::int64_t n_patches = n_keys / (mask.n_images * mask.n_tiles);
@@ -42,12 +43,14 @@ void attend_one_token(const float* query, std::int64_t token, const KeysAndValue
     for (std::int64_t key = 0; key < n_keys; ++key)
         block.scores(row, key) = dot(query, picture.keys.row(kv_head, key), d_head) * scale;
 
-    // TRAP(all_zero_bias_rows): a token that may see nothing is not masked at all: both references then soften over
-    // EVERY key. The map looks real; it must not be drawn, and under Meta's rules it must not reach the residual.
+    // TRAP(all_zero_bias_rows): a token that may see nothing is not masked at all: both references then
+    // soften over EVERY key. The map looks real; it must not be drawn, and under Meta's rules it must not
+    // reach the residual.
     const bool sees_nothing = mask.sees_nothing(token);
     for (std::int64_t key = 0; key < n_keys; ++key) {
         const bool visible = sees_nothing || mask.sees_tile(token, key / n_patches);
-        block.masked_scores(row, key) = visible ? block.scores(row, key) : std::numeric_limits<float>::lowest();
+        block.masked_scores(row, key) =
+            visible ? block.scores(row, key) : std::numeric_limits<float>::lowest();
     }
 
     softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));
@@ -59,10 +62,11 @@ void attend_one_token(const float* query, std::int64_t token, const KeysAndValue
 
 }  // namespace
 
-KeysAndValues image_keys_and_values(const CrossAttentionWeights& weights, const TextConfig& config, const Tensor& images,
-                           const Recorder& record)
+KeysAndValues image_keys_and_values(const CrossAttentionWeights& weights, const TextConfig& config,
+                                    const Tensor& images, const Recorder& record)
 {
-    const std::int64_t n_keys = images.size() / config.d_model, n_kv_heads = config.n_kv_heads, d_head = config.d_head;
+    const std::int64_t n_keys = images.size() / config.d_model, n_kv_heads = config.n_kv_heads,
+                       d_head = config.d_head;
     require_shape("image_keys_and_values", images, {-1, -1, -1, config.d_model});
     Tensor patches = images;
     patches.shape = {n_keys, config.d_model};
@@ -81,15 +85,18 @@ KeysAndValues image_keys_and_values(const CrossAttentionWeights& weights, const 
 }
 
 Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& config, const Tensor& hidden,
-                       const KeysAndValues& picture, const CrossAttentionMask& mask, Rule rule, const Recorder& record)
+                       const KeysAndValues& picture, const CrossAttentionMask& mask, Rule rule,
+                       const Recorder& record)
 {
-    const std::int64_t n_tokens = mask.n_tokens, n_heads = config.n_heads, d_head = config.d_head, n_keys = picture.keys.n_rows();
+    const std::int64_t n_tokens = mask.n_tokens, n_heads = config.n_heads, d_head = config.d_head,
+                       n_keys = picture.keys.n_rows();
     const std::int64_t heads_per_kv = n_heads / config.n_kv_heads;
     require_shape("cross_attention hidden", hidden, {n_tokens, config.d_model});
 
     const Tensor query = linear(hidden, weights.q_proj);
     record("q_proj", "token head channel", query.view({n_tokens, n_heads, d_head}));
-    // TRAP(no_rope_on_cross_attention): a patch has no place in the sentence; its place in the picture is in its state.
+    // TRAP(no_rope_on_cross_attention): a patch has no place in the sentence; its place in the picture is in
+    // its state.
     const Tensor normalised_query = rms_norm_each_head(query, weights.q_norm, config.rms_norm_eps);
     record("q_norm", "token head channel", normalised_query.view({n_tokens, n_heads, d_head}));
 
@@ -108,8 +115,8 @@ Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& c
 #pragma omp parallel for schedule(dynamic, 4) if (n_rows > 1 && n_rows * n_keys * d_head > worth_threads)
             for (std::int64_t row = 0; row < n_rows; ++row) {
                 const std::int64_t token = first + row;
-                attend_one_token(normalised_query.row(token) + head * d_head, token, picture, mask, kv_head, row, block,
-                                 context.row(token) + head * d_head);
+                attend_one_token(normalised_query.row(token) + head * d_head, token, picture, mask, kv_head,
+                                 row, block, context.row(token) + head * d_head);
             }
             recorded_scores.append(block.scores.data(), n_rows * n_keys);
             recorded_masked.append(block.masked_scores.data(), n_rows * n_keys);
@@ -121,8 +128,8 @@ Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& c
     recorded_probs.finish();
     record("context", "token head channel", context.view({n_tokens, n_heads, d_head}));
 
-    // TRAP(row_mask): Meta silences rows that may see nothing here as well as after the MLP; transformers only there,
-    // so its softened average over every key, padding included, reaches the residual.
+    // TRAP(row_mask): Meta silences rows that may see nothing here as well as after the MLP; transformers
+    // only there, so its softened average over every key, padding included, reaches the residual.
     if (rule == Rule::meta)
         for (std::int64_t token = 0; token < n_tokens; ++token)
             if (mask.sees_nothing(token))

@@ -37,12 +37,13 @@ Tensor scale_by_gate(const Tensor& branch, float gate)
 
 }  // namespace
 
-Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const RopeAngles& angles,
-                       KeysAndValues& cache, const Recorder& record)
+Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden,
+                       const RopeAngles& angles, KeysAndValues& cache, const Recorder& record)
 {
     const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
     record("input_layernorm", "token channel", normalised.view());
-    const Tensor attention_output = self_attention(layer.self_attention, config, normalised, angles, cache, record.scope("self_attn"));
+    const Tensor attention_output =
+        self_attention(layer.self_attention, config, normalised, angles, cache, record.scope("self_attn"));
     const Tensor residual = add(hidden, attention_output);
     record("residual", "token channel", residual.view());
 
@@ -51,15 +52,18 @@ Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, 
     return add(residual, text_mlp(layer.mlp, normalised_again, record));
 }
 
-Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden, const Tensor& images,
-                        const CrossAttentionMask& mask, KeysAndValues& picture, Rule rule, const Recorder& record)
+Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden,
+                        const Tensor& images, const CrossAttentionMask& mask, KeysAndValues& picture,
+                        Rule rule, const Recorder& record)
 {
     const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
     record("input_layernorm", "token channel", normalised.view());
-    // TRAP(cross_keys_kept): made with the first tokens and kept; pictures do not change while words are generated.
+    // TRAP(cross_keys_kept): made with the first tokens and kept; pictures do not change while words are
+    // generated.
     if (picture.keys.empty())
         picture = image_keys_and_values(layer.cross_attention, config, images, record.scope("cross_attn"));
-    const Tensor attention_output = cross_attention(layer.cross_attention, config, normalised, picture, mask, rule, record.scope("cross_attn"));
+    const Tensor attention_output = cross_attention(layer.cross_attention, config, normalised, picture, mask,
+                                                    rule, record.scope("cross_attn"));
     const Tensor gated = scale_by_gate(attention_output, layer.attention_gate);
     record("cross_attn.gated", "token channel", gated.view());
     const Tensor residual = add(hidden, gated);
@@ -76,12 +80,14 @@ Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config,
     return add(residual, gated_output);
 }
 
-Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const std::vector<std::int64_t>& token_ids,
-                    const Tensor& images, const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record)
+Tensor text_decoder(const TextWeights& weights, const TextConfig& config,
+                    const std::vector<std::int64_t>& token_ids, const Tensor& images,
+                    const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record)
 {
     const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size());
     if (cache.n_tokens + n_tokens > config.max_positions)
-        throw std::runtime_error(fmt::format("prompt: {} tokens, but the model has {} positions", cache.n_tokens + n_tokens, config.max_positions));
+        throw std::runtime_error(fmt::format("prompt: {} tokens, but the model has {} positions",
+                                             cache.n_tokens + n_tokens, config.max_positions));
     const bool has_images = mask.n_images > 0;
     cache.layers.resize(weights.layers.size());
 
@@ -97,8 +103,10 @@ Tensor text_decoder(const TextWeights& weights, const TextConfig& config, const 
         const Recorder layer_record = model_record.scope("layers", static_cast<std::int64_t>(index));
         if (layer.is_cross && !has_images)
             continue;
-        hidden = layer.is_cross ? text_cross_layer(layer, config, hidden, images, mask, cache.layers[index], rule, layer_record)
-                                : text_self_layer(layer, config, hidden, angles, cache.layers[index], layer_record);
+        hidden = layer.is_cross
+                     ? text_cross_layer(layer, config, hidden, images, mask, cache.layers[index], rule,
+                                        layer_record)
+                     : text_self_layer(layer, config, hidden, angles, cache.layers[index], layer_record);
         model_record(fmt::format("layers.{}", index), "token channel", hidden.view());
     }
     cache.n_tokens += n_tokens;

@@ -14,8 +14,14 @@ struct HeadRows {
     std::vector<std::vector<float>> heads;  // [n_kv_heads][n_rows * d_head]
 
     bool empty() const { return heads.empty(); }
-    std::int64_t n_rows() const { return heads.empty() ? 0 : static_cast<std::int64_t>(heads[0].size()) / d_head; }
-    const float* row(std::int64_t head, std::int64_t index) const { return heads[static_cast<std::size_t>(head)].data() + index * d_head; }
+    std::int64_t n_rows() const
+    {
+        return heads.empty() ? 0 : static_cast<std::int64_t>(heads[0].size()) / d_head;
+    }
+    const float* row(std::int64_t head, std::int64_t index) const
+    {
+        return heads[static_cast<std::size_t>(head)].data() + index * d_head;
+    }
 
     // Adds rows [n][n_kv_heads * d_head] behind the present ones.
     void append(const Tensor& rows, std::int64_t n_kv_heads);

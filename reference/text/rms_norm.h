@@ -5,7 +5,8 @@
 
 namespace pictor {
 
-// x [..., d], weight [d] -> the same shape. Follows MllamaTextRMSNorm and Meta's RMSNorm: no mean is subtracted.
+// x [..., d], weight [d] -> the same shape. Follows MllamaTextRMSNorm and Meta's RMSNorm: no mean is
+// subtracted.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps);
 
 }  // namespace pictor

@@ -7,24 +7,27 @@ namespace pictor {
 
 std::vector<float> rope_frequencies(const RopeConfig& config, std::int64_t d_head)
 {
-    // In float32 and in the references' order of operations: one unit in the last place of a frequency moves a cosine
-    // at position 8192 by 9e-7.
+    // In float32 and in the references' order of operations: one unit in the last place of a frequency moves
+    // a cosine at position 8192 by 9e-7.
     const float theta = static_cast<float>(config.theta), factor = static_cast<float>(config.factor);
-    const float low = static_cast<float>(config.low_freq_factor), high = static_cast<float>(config.high_freq_factor);
+    const float low = static_cast<float>(config.low_freq_factor),
+                high = static_cast<float>(config.high_freq_factor);
     const float original_length = static_cast<float>(config.original_length);
     std::vector<float> frequencies;
     for (std::int64_t pair = 0; pair < d_head / 2; ++pair) {
         float frequency = 1.0f / std::pow(theta, static_cast<float>(2 * pair) / static_cast<float>(d_head));
         if (config.scaled) {
-            // TRAP(llama3_rope_scaling): pairs that turn slowly are slowed down by `factor`, fast ones are left alone,
-            // those between are blended. A port without it agrees at position 0 and drifts apart with distance.
+            // TRAP(llama3_rope_scaling): pairs that turn slowly are slowed down by `factor`, fast ones are
+            // left alone, those between are blended. A port without it agrees at position 0 and drifts apart
+            // with distance.
             const float wavelength = 2.0f * std::numbers::pi_v<float> / frequency;
             if (wavelength > original_length / low) {
                 frequency = frequency / factor;
             } else if (wavelength >= original_length / high) {
                 const float share = (original_length / wavelength - low) / (high - low);
                 const float slowed = (1.0f - share) * frequency / factor, left_alone = share * frequency;
-                // Added in double, lest a compiler fuse product and sum and save a rounding that the references make.
+                // Added in double, lest a compiler fuse product and sum and save a rounding that the
+                // references make.
                 frequency = static_cast<float>(static_cast<double>(slowed) + static_cast<double>(left_alone));
             }
         }
@@ -33,15 +36,18 @@ std::vector<float> rope_frequencies(const RopeConfig& config, std::int64_t d_hea
     return frequencies;
 }
 
-RopeAngles rope_angles(const RopeConfig& config, std::int64_t d_head, std::int64_t first_position, std::int64_t n_tokens)
+RopeAngles rope_angles(const RopeConfig& config, std::int64_t d_head, std::int64_t first_position,
+                       std::int64_t n_tokens)
 {
     const std::vector<float> frequencies = rope_frequencies(config, d_head);
     const std::int64_t half = d_head / 2;
     RopeAngles angles{Tensor({n_tokens, d_head}), Tensor({n_tokens, d_head})};
     for (std::int64_t token = 0; token < n_tokens; ++token) {
         for (std::int64_t pair = 0; pair < half; ++pair) {
-            // The product is rounded to float32, as in both references: past position 8192 the rounding is visible.
-            const float angle = static_cast<float>(first_position + token) * frequencies[static_cast<std::size_t>(pair)];
+            // The product is rounded to float32, as in both references: past position 8192 the rounding is
+            // visible.
+            const float angle =
+                static_cast<float>(first_position + token) * frequencies[static_cast<std::size_t>(pair)];
             angles.cos(token, pair) = angles.cos(token, pair + half) = std::cos(angle);
             angles.sin(token, pair) = angles.sin(token, pair + half) = std::sin(angle);
         }
@@ -56,8 +62,9 @@ Tensor rotate(const Tensor& x, const RopeAngles& angles)
     Tensor rotated(x.shape);
     for (std::int64_t token = 0; token < n_tokens; ++token) {
         for (std::int64_t head_start = 0; head_start < x.extent(1); head_start += d_head) {
-            // TRAP(rope_pairs_halves): channels i and i + half. Meta's own files hold rows of Q and K in another order, for
-            // pairs of neighbours; with weights of this layout those would turn the wrong channels together.
+            // TRAP(rope_pairs_halves): channels i and i + half. Meta's own files hold rows of Q and K in
+            // another order, for pairs of neighbours; with weights of this layout those would turn the wrong
+            // channels together.
             for (std::int64_t pair = 0; pair < half; ++pair) {
                 const float cos = angles.cos(token, pair), sin = angles.sin(token, pair);
                 const float first = x(token, head_start + pair), second = x(token, head_start + pair + half);

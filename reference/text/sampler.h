@@ -16,6 +16,7 @@ struct SamplingOptions {
 using RandomNumbers = std::mt19937_64;
 
 // logits [n_vocabulary] -> id. Equal logits: the lower id. top-k comes before top-p, as in transformers.
-std::int64_t sample(const float* logits, std::int64_t n_vocabulary, const SamplingOptions& options, RandomNumbers& random);
+std::int64_t sample(const float* logits, std::int64_t n_vocabulary, const SamplingOptions& options,
+                    RandomNumbers& random);
 
 }  // namespace pictor

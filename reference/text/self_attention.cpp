@@ -11,7 +11,8 @@ namespace pictor {
 
 namespace {
 
-constexpr std::int64_t block_tokens = 64;  // queries at a time: a long prompt's scores never stand in memory whole
+constexpr std::int64_t block_tokens =
+    64;  // queries at a time: a long prompt's scores never stand in memory whole
 constexpr std::int64_t worth_threads = 1 << 18;  // multiplications; with fewer, waking a thread takes longer
 
 // One block of queries of one head: what the recorder and the debugger look at, [block_tokens][n_keys].
@@ -19,9 +20,10 @@ struct ScoreBlock {
     Tensor scores, masked_scores, probs;
 };
 
-// One query against all keys. query [d_head], position: its place in the sentence. Fills row `row` of the block.
-void attend_one_token(const float* query, std::int64_t position, const KeysAndValues& cache, std::int64_t kv_head,
-                      std::int64_t row, ScoreBlock& block, float* context)
+// One query against all keys. query [d_head], position: its place in the sentence. Fills row `row` of the
+// block.
+void attend_one_token(const float* query, std::int64_t position, const KeysAndValues& cache,
+                      std::int64_t kv_head, std::int64_t row, ScoreBlock& block, float* context)
 {
     const std::int64_t n_keys = cache.keys.n_rows(), d_head = cache.keys.d_head;
     const float scale = 1.0f / std::sqrt(static_cast<float>(d_head));
@@ -30,7 +32,8 @@ void attend_one_token(const float* query, std::int64_t position, const KeysAndVa
         block.scores(row, key) = dot(query, cache.keys.row(kv_head, key), d_head) * scale;
 
     for (std::int64_t key = 0; key < n_keys; ++key)
-        block.masked_scores(row, key) = key <= position ? block.scores(row, key) : std::numeric_limits<float>::lowest();
+        block.masked_scores(row, key) =
+            key <= position ? block.scores(row, key) : std::numeric_limits<float>::lowest();
 
     softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));
 
@@ -43,7 +46,8 @@ void attend_one_token(const float* query, std::int64_t position, const KeysAndVa
 Tensor self_attention(const SelfAttentionWeights& weights, const TextConfig& config, const Tensor& hidden,
                       const RopeAngles& angles, KeysAndValues& cache, const Recorder& record)
 {
-    const std::int64_t n_tokens = hidden.extent(0), n_heads = config.n_heads, n_kv_heads = config.n_kv_heads, d_head = config.d_head;
+    const std::int64_t n_tokens = hidden.extent(0), n_heads = config.n_heads, n_kv_heads = config.n_kv_heads,
+                       d_head = config.d_head;
     const std::int64_t heads_per_kv = n_heads / n_kv_heads;
     require_shape("self_attention hidden", hidden, {-1, config.d_model});
 
@@ -79,8 +83,8 @@ Tensor self_attention(const SelfAttentionWeights& weights, const TextConfig& con
 #pragma omp parallel for schedule(dynamic, 4) if (n_rows > 1 && n_rows * n_keys * d_head > worth_threads)
             for (std::int64_t row = 0; row < n_rows; ++row) {
                 const std::int64_t token = first + row;
-                attend_one_token(rotated_q.row(token) + head * d_head, first_position + token, cache, kv_head, row, block,
-                                 context.row(token) + head * d_head);
+                attend_one_token(rotated_q.row(token) + head * d_head, first_position + token, cache, kv_head,
+                                 row, block, context.row(token) + head * d_head);
             }
             recorded_scores.append(block.scores.data(), n_rows * n_keys);
             recorded_masked.append(block.masked_scores.data(), n_rows * n_keys);

@@ -13,11 +13,11 @@ namespace pictor {
 
 namespace {
 
-constexpr std::int64_t block_queries = 48;  // queries of a thread at a time: 48 x 6432 scores are 1.2 MB
+constexpr std::int64_t block_queries = 48;       // queries of a thread at a time: 48 x 6432 scores are 1.2 MB
 constexpr std::int64_t worth_threads = 1 << 18;  // multiplications; with fewer, waking a thread takes longer
 
-// One head of one picture. Rows of query, key, value and context stand d_model apart; pointers are at the head's first
-// channel of the picture's first row.
+// One head of one picture. Rows of query, key, value and context stand d_model apart; pointers are at the
+// head's first channel of the picture's first row.
 struct Head {
     const float* query;
     const float* key;
@@ -34,8 +34,8 @@ struct ScoreBlock {
 
 void mask_and_softmax(const Head& head, std::int64_t query, std::int64_t row, ScoreBlock& block)
 {
-    // TRAP(padding_masks_padding_only): only where BOTH query and key are padding. Real patches do look at padding rows
-    // and at absent tiles; it looks like a bug, and it is what the weights were trained with.
+    // TRAP(padding_masks_padding_only): only where BOTH query and key are padding. Real patches do look at
+    // padding rows and at absent tiles; it looks like a bug, and it is what the weights were trained with.
     const float* scores = block.scores.row(row);
     float* masked_scores = block.masked_scores.row(row);
     if (head.padding[query] == 0)
@@ -47,7 +47,8 @@ void mask_and_softmax(const Head& head, std::int64_t query, std::int64_t row, Sc
 }
 
 // The plain loops: queries first ... first + n_queries - 1 into rows first_row ... of the block.
-[[maybe_unused]] void attend_plain(const Head& head, std::int64_t first, std::int64_t n_queries, std::int64_t first_row, ScoreBlock& block)
+[[maybe_unused]] void attend_plain(const Head& head, std::int64_t first, std::int64_t n_queries,
+                                   std::int64_t first_row, ScoreBlock& block)
 {
     const float scale = 1.0f / std::sqrt(static_cast<float>(head.d_head));
     for (std::int64_t i = 0; i < n_queries; ++i) {
@@ -61,12 +62,13 @@ void mask_and_softmax(const Head& head, std::int64_t query, std::int64_t row, Sc
         mask_and_softmax(head, query, row, block);
         for (std::int64_t key = 0; key < head.n_rows; ++key)
             for (std::int64_t channel = 0; channel < head.d_head; ++channel)
-                head.context[query * head.d_model + channel] += block.probs(row, key) * head.value[key * head.d_model + channel];
+                head.context[query * head.d_model + channel] +=
+                    block.probs(row, key) * head.value[key * head.d_model + channel];
     }
 }
 
-// The same with keys and values in packed panels: at 6432 rows the two products are as much work as all the linear
-// layers together. The debug build never calls it: there the plain loops run.
+// The same with keys and values in packed panels: at 6432 rows the two products are as much work as all the
+// linear layers together. The debug build never calls it: there the plain loops run.
 struct PackedHead {
     Panels keys;    // outputs are keys, inputs are channels
     Panels values;  // outputs are channels, inputs are keys
@@ -78,21 +80,26 @@ struct PackedHead {
             pack_panels(head.value, head.d_head, head.n_rows, 1, head.d_model)};
 }
 
-[[maybe_unused]] void attend_packed(const Head& head, const PackedHead& packed, std::int64_t first, std::int64_t n_queries, std::int64_t first_row, ScoreBlock& block)
+[[maybe_unused]] void attend_packed(const Head& head, const PackedHead& packed, std::int64_t first,
+                                    std::int64_t n_queries, std::int64_t first_row, ScoreBlock& block)
 {
     const float scale = 1.0f / std::sqrt(static_cast<float>(head.d_head));
-    multiply_panels(head.query + first * head.d_model, n_queries, head.d_model, packed.keys, block.scores.row(first_row), head.n_rows);
+    multiply_panels(head.query + first * head.d_model, n_queries, head.d_model, packed.keys,
+                    block.scores.row(first_row), head.n_rows);
     for (std::int64_t i = 0; i < n_queries; ++i) {
         float* scores = block.scores.row(first_row + i);
         for (std::int64_t key = 0; key < head.n_rows; ++key)
             scores[key] *= scale;
         mask_and_softmax(head, first + i, first_row + i, block);
     }
-    multiply_panels(block.probs.row(first_row), n_queries, head.n_rows, packed.values, head.context + first * head.d_model, head.d_model);
+    multiply_panels(block.probs.row(first_row), n_queries, head.n_rows, packed.values,
+                    head.context + first * head.d_model, head.d_model);
 }
 
-// All queries of one head, a block per thread at a time, so that the whole [query][key] square never stands in memory.
-void attend_head(const Head& head, ScoreBlock& block, RecordedRows& scores, RecordedRows& masked_scores, RecordedRows& probs)
+// All queries of one head, a block per thread at a time, so that the whole [query][key] square never stands
+// in memory.
+void attend_head(const Head& head, ScoreBlock& block, RecordedRows& scores, RecordedRows& masked_scores,
+                 RecordedRows& probs)
 {
 #ifdef NDEBUG
     const PackedHead packed = pack_head(head);
@@ -120,7 +127,8 @@ void attend_head(const Head& head, ScoreBlock& block, RecordedRows& scores, Reco
 Tensor vision_attention(const VisionLayerWeights& weights, const VisionConfig& config, const Tensor& hidden,
                         const std::vector<std::uint8_t>& padding, const Recorder& record)
 {
-    const std::int64_t n_images = hidden.extent(0), n_tiles = hidden.extent(1), n_rows_of_tile = hidden.extent(2);
+    const std::int64_t n_images = hidden.extent(0), n_tiles = hidden.extent(1),
+                       n_rows_of_tile = hidden.extent(2);
     const std::int64_t n_heads = config.n_heads, d_head = config.d_head, d_model = config.d_model;
     const std::int64_t n_rows = n_tiles * n_rows_of_tile;  // of a picture: tiles are one long sequence
     require_shape("vision_attention hidden", hidden, {-1, -1, -1, d_model});
@@ -139,13 +147,20 @@ Tensor vision_attention(const VisionLayerWeights& weights, const VisionConfig& c
     RecordedRows recorded_probs = record.begin("probs", "image head query key", score_shape);
 
     ScoreBlock block;
-    block.scores = block.masked_scores = block.probs = Tensor({std::min(n_rows, block_queries * omp_get_max_threads()), n_rows});
+    block.scores = block.masked_scores = block.probs =
+        Tensor({std::min(n_rows, block_queries * omp_get_max_threads()), n_rows});
     Tensor context(hidden.shape);
     for (std::int64_t image = 0; image < n_images; ++image) {
         for (std::int64_t index = 0; index < n_heads; ++index) {
             const std::int64_t start = image * n_rows * d_model + index * d_head;
-            const Head head{query.data() + start, key.data() + start, value.data() + start, padding.data() + image * n_rows,
-                            context.data() + start, n_rows, d_head, d_model};
+            const Head head{query.data() + start,
+                            key.data() + start,
+                            value.data() + start,
+                            padding.data() + image * n_rows,
+                            context.data() + start,
+                            n_rows,
+                            d_head,
+                            d_model};
             attend_head(head, block, recorded_scores, recorded_masked, recorded_probs);
         }
     }

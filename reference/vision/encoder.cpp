@@ -18,23 +18,29 @@ namespace pictor {
 namespace {
 
 constexpr const char* patch_axes = "image tile patch channel";
-constexpr float outer_eps = 1e-5f;  // of the two LayerNorms around the layers: norm_eps is only for those inside
+constexpr float outer_eps =
+    1e-5f;  // of the two LayerNorms around the layers: norm_eps is only for those inside
 
 void check_inputs(const VisionInputs& images, const VisionConfig& config)
 {
-    const std::int64_t n_images = images.n_images(), n_ids = static_cast<std::int64_t>(config.aspect_ratios.size()) + 1;
-    require_shape("pixel_values", images.pixel_values, {n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
+    const std::int64_t n_images = images.n_images(),
+                       n_ids = static_cast<std::int64_t>(config.aspect_ratios.size()) + 1;
+    require_shape("pixel_values", images.pixel_values,
+                  {n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
     if (static_cast<std::int64_t>(images.aspect_ratio_mask.size()) != n_images * config.max_tiles)
-        throw std::runtime_error(fmt::format("aspect_ratio_mask: wanted [{}, {}], got {} numbers", n_images, config.max_tiles, images.aspect_ratio_mask.size()));
+        throw std::runtime_error(fmt::format("aspect_ratio_mask: wanted [{}, {}], got {} numbers", n_images,
+                                             config.max_tiles, images.aspect_ratio_mask.size()));
     for (std::int64_t id : images.aspect_ratio_ids)
         if (id < 0 || id >= n_ids)
-            throw std::runtime_error(fmt::format("aspect_ratio_ids: {} is not one of 0 to {}", id, n_ids - 1));
+            throw std::runtime_error(
+                fmt::format("aspect_ratio_ids: {} is not one of 0 to {}", id, n_ids - 1));
 }
 
 // Zero rows behind each tile's patches, up to a multiple of 8.
 Tensor pad_rows(const Tensor& states, std::int64_t n_rows)
 {
-    const std::int64_t n_images = states.extent(0), n_tiles = states.extent(1), n_values = states.extent(2) * states.extent(3);
+    const std::int64_t n_images = states.extent(0), n_tiles = states.extent(1),
+                       n_values = states.extent(2) * states.extent(3);
     Tensor padded({n_images, n_tiles, n_rows, states.extent(3)});
     for (std::int64_t image = 0; image < n_images; ++image)
         for (std::int64_t tile = 0; tile < n_tiles; ++tile)
@@ -43,7 +49,8 @@ Tensor pad_rows(const Tensor& states, std::int64_t n_rows)
 }
 
 // [image][tile][row]: 1 for padded-up rows and for every row of an absent tile.
-std::vector<std::uint8_t> find_padding(const VisionInputs& images, std::int64_t n_patches, std::int64_t n_rows)
+std::vector<std::uint8_t> find_padding(const VisionInputs& images, std::int64_t n_patches,
+                                       std::int64_t n_rows)
 {
     std::vector<std::uint8_t> padding;
     for (std::int64_t exists : images.aspect_ratio_mask)
@@ -53,7 +60,8 @@ std::vector<std::uint8_t> find_padding(const VisionInputs& images, std::int64_t 
 }
 
 // residual + branch, in global layers residual + tanh(gate) * branch.
-Tensor add_branch(const Tensor& residual, const Tensor& branch, bool is_global, float gate, std::string_view name, const Recorder& record)
+Tensor add_branch(const Tensor& residual, const Tensor& branch, bool is_global, float gate,
+                  std::string_view name, const Recorder& record)
 {
     Tensor sum = residual;
     if (!is_global) {
@@ -69,17 +77,21 @@ Tensor add_branch(const Tensor& residual, const Tensor& branch, bool is_global, 
 }
 
 // The local layers. Keeps the states the config asks for: before or after their layer, by the rule.
-Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Tensor hidden, const std::vector<std::uint8_t>& padding,
-                    Rule rule, std::vector<Tensor>& kept, const Recorder& record)
+Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Tensor hidden,
+                    const std::vector<std::uint8_t>& padding, Rule rule, std::vector<Tensor>& kept,
+                    const Recorder& record)
 {
     for (std::size_t index = 0; index < weights.layers.size(); ++index) {
         const std::vector<std::int64_t>& wanted = config.kept_layers;
-        const bool keep = std::find(wanted.begin(), wanted.end(), static_cast<std::int64_t>(index)) != wanted.end();
-        // TRAP(kept_states_off_by_one): the released weights were trained on the INPUT of layers 3, 7, 15, 23, 30.
-        // transformers since 4.56 keeps their output: one layer late, and the words still look plausible.
+        const bool keep =
+            std::find(wanted.begin(), wanted.end(), static_cast<std::int64_t>(index)) != wanted.end();
+        // TRAP(kept_states_off_by_one): the released weights were trained on the INPUT of layers 3, 7, 15,
+        // 23, 30. transformers since 4.56 keeps their output: one layer late, and the words still look
+        // plausible.
         if (keep && rule == Rule::meta)
             kept.push_back(hidden);
-        hidden = vision_layer(weights.layers[index], config, hidden, padding, record.scope("layers", static_cast<std::int64_t>(index)));
+        hidden = vision_layer(weights.layers[index], config, hidden, padding,
+                              record.scope("layers", static_cast<std::int64_t>(index)));
         record(fmt::format("layers.{}", index), patch_axes, hidden.view());
         if (keep && rule == Rule::transformers)
             kept.push_back(hidden);
@@ -87,10 +99,12 @@ Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Te
     return hidden;
 }
 
-// Of each patch: the final state, then for each channel the kept states side by side. Filled-up rows are dropped.
+// Of each patch: the final state, then for each channel the kept states side by side. Filled-up rows are
+// dropped.
 Tensor join_states(const Tensor& final_state, const std::vector<Tensor>& kept, std::int64_t n_patches)
 {
-    const std::int64_t n_images = final_state.extent(0), n_tiles = final_state.extent(1), d = final_state.extent(3);
+    const std::int64_t n_images = final_state.extent(0), n_tiles = final_state.extent(1),
+                       d = final_state.extent(3);
     const std::int64_t n_kept = static_cast<std::int64_t>(kept.size());
     Tensor joined({n_images, n_tiles, n_patches, d * (1 + n_kept)});
     for (std::int64_t tile = 0; tile < n_images * n_tiles; ++tile) {
@@ -98,7 +112,8 @@ Tensor join_states(const Tensor& final_state, const std::vector<Tensor>& kept, s
             const std::int64_t start = (tile * final_state.extent(2) + patch) * d;
             float* out = joined.data() + (tile * n_patches + patch) * d * (1 + n_kept);
             out = std::copy_n(final_state.data() + start, d, out);
-            // TRAP(interleaved_concat): stacked on the last axis, then flattened, so states alternate within a channel.
+            // TRAP(interleaved_concat): stacked on the last axis, then flattened, so states alternate within
+            // a channel.
             for (std::int64_t channel = 0; channel < d; ++channel)
                 for (std::int64_t state = 0; state < n_kept; ++state)
                     *out++ = kept[static_cast<std::size_t>(state)].data()[start + channel];
@@ -114,18 +129,21 @@ Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config,
 {
     const Tensor normalised = layer_norm(hidden, layer.input_layernorm, config.layer_norm_eps);
     record("input_layernorm", patch_axes, normalised.view());
-    const Tensor attention_output = vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
-    const Tensor residual = add_branch(hidden, attention_output, layer.is_global, layer.gate_attn, "self_attn.gated", record);
+    const Tensor attention_output =
+        vision_attention(layer, config, normalised, padding, record.scope("self_attn"));
+    const Tensor residual =
+        add_branch(hidden, attention_output, layer.is_global, layer.gate_attn, "self_attn.gated", record);
     record("residual", patch_axes, residual.view());
 
-    const Tensor normalised_again = layer_norm(residual, layer.post_attention_layernorm, config.layer_norm_eps);
+    const Tensor normalised_again =
+        layer_norm(residual, layer.post_attention_layernorm, config.layer_norm_eps);
     record("post_attention_layernorm", patch_axes, normalised_again.view());
     const Tensor mlp_output = vision_mlp(layer, normalised_again, record);
     return add_branch(residual, mlp_output, layer.is_global, layer.gate_ffn, "mlp.gated", record);
 }
 
-Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const VisionInputs& images, Rule rule,
-                      const Recorder& record)
+Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const VisionInputs& images,
+                      Rule rule, const Recorder& record)
 {
     check_inputs(images, config);
     const std::vector<std::int64_t>& ids = images.aspect_ratio_ids;
@@ -144,7 +162,8 @@ Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, 
     hidden = pad_rows(hidden, n_rows);
     const std::vector<std::uint8_t> padding = find_padding(images, n_patches, n_rows);
     std::vector<Tensor> kept;
-    hidden = local_layers(weights, config, std::move(hidden), padding, rule, kept, record.scope("transformer"));
+    hidden =
+        local_layers(weights, config, std::move(hidden), padding, rule, kept, record.scope("transformer"));
 
     hidden = layer_norm(hidden, weights.layernorm_post, outer_eps);
     record("layernorm_post", patch_axes, hidden.view());
@@ -153,7 +172,8 @@ Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, 
 
     const Recorder global_record = record.scope("global_transformer");
     for (std::size_t index = 0; index < weights.global_layers.size(); ++index) {
-        hidden = vision_layer(weights.global_layers[index], config, hidden, padding, global_record.scope("layers", static_cast<std::int64_t>(index)));
+        hidden = vision_layer(weights.global_layers[index], config, hidden, padding,
+                              global_record.scope("layers", static_cast<std::int64_t>(index)));
         global_record(fmt::format("layers.{}", index), patch_axes, hidden.view());
     }
     return join_states(hidden, kept, n_patches);

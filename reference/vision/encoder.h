@@ -13,7 +13,7 @@ namespace pictor {
 
 // Pictures cut into tiles, as the model wants them.
 struct VisionInputs {
-    Tensor pixel_values;                          // [n_images][n_tiles][3][tile_size][tile_size], absent tiles zero
+    Tensor pixel_values;  // [n_images][n_tiles][3][tile_size][tile_size], absent tiles zero
     std::vector<std::int64_t> aspect_ratio_ids;   // [n_images]
     std::vector<std::int64_t> aspect_ratio_mask;  // [n_images][n_tiles], 1 = the tile exists
 
@@ -24,10 +24,10 @@ struct VisionInputs {
 Tensor vision_layer(const VisionLayerWeights& layer, const VisionConfig& config, const Tensor& hidden,
                     const std::vector<std::uint8_t>& padding, const Recorder& record);
 
-// returns [n_images][n_tiles][n_patches][d_output]: of each patch (class token first) the final state, then the kept
-// states interleaved channel by channel.
-// Throws std::runtime_error when shapes do not fit the config or an aspect_ratio_id is outside its table.
-Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const VisionInputs& images, Rule rule,
-                      const Recorder& record);
+// returns [n_images][n_tiles][n_patches][d_output]: of each patch (class token first) the final state, then
+// the kept states interleaved channel by channel. Throws std::runtime_error when shapes do not fit the config
+// or an aspect_ratio_id is outside its table.
+Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, const VisionInputs& images,
+                      Rule rule, const Recorder& record);
 
 }  // namespace pictor

@@ -22,7 +22,8 @@ Tensor layer_norm(const Tensor& x, const LayerNormWeights& weights, float eps)
             square_sum += (row[channel] - mean) * (row[channel] - mean);
         const float scale = 1.0f / std::sqrt(square_sum / static_cast<float>(d) + eps);
         for (std::int64_t channel = 0; channel < d; ++channel)
-            normalised.data()[start + channel] = (row[channel] - mean) * scale * weights.weight.data()[channel] + weights.bias.data()[channel];
+            normalised.data()[start + channel] =
+                (row[channel] - mean) * scale * weights.weight.data()[channel] + weights.bias.data()[channel];
     }
     return normalised;
 }

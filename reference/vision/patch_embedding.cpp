@@ -8,11 +8,13 @@ namespace pictor {
 
 Tensor patch_embedding(const VisionWeights& weights, const VisionConfig& config, const Tensor& pixels)
 {
-    const std::int64_t size = config.tile_size, patch_size = config.patch_size, per_side = config.patches_per_side();
+    const std::int64_t size = config.tile_size, patch_size = config.patch_size,
+                       per_side = config.patches_per_side();
     require_shape("pixel_values", pixels, {-1, config.max_tiles, 3, size, size});
     const std::int64_t n_images = pixels.extent(0), n_tiles = pixels.extent(1);
 
-    // A kernel that never overlaps its neighbour is a linear layer on each patch's pixels, listed colour, y, x.
+    // A kernel that never overlaps its neighbour is a linear layer on each patch's pixels, listed colour, y,
+    // x.
     Tensor patches({n_images, n_tiles, per_side * per_side, 3 * patch_size * patch_size});
     for (std::int64_t tile = 0; tile < n_images * n_tiles; ++tile) {
         const float* tile_pixels = pixels.data() + tile * 3 * size * size;

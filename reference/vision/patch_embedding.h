@@ -6,8 +6,8 @@
 
 namespace pictor {
 
-// pixels [n_images][n_tiles][3][tile_size][tile_size] -> [n_images][n_tiles][n * n][d_model], patches row by row.
-// No bias, no class token yet.
+// pixels [n_images][n_tiles][3][tile_size][tile_size] -> [n_images][n_tiles][n * n][d_model], patches row by
+// row. No bias, no class token yet.
 Tensor patch_embedding(const VisionWeights& weights, const VisionConfig& config, const Tensor& pixels);
 
 }  // namespace pictor

@@ -8,15 +8,19 @@
 
 namespace pictor {
 
-// aspect_ratio_ids [n_images]: 1 + index of the picture's grid of tiles; 0 means no picture, and has a row of its own.
+// aspect_ratio_ids [n_images]: 1 + index of the picture's grid of tiles; 0 means no picture, and has a row of
+// its own.
 
-// states [n_images][n_tiles][patch][d] + tanh(gate) * table[aspect id][tile], for every patch of the tile alike.
-Tensor add_tile_embedding(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids, const Tensor& table, float gate);
+// states [n_images][n_tiles][patch][d] + tanh(gate) * table[aspect id][tile], for every patch of the tile
+// alike.
+Tensor add_tile_embedding(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids,
+                          const Tensor& table, float gate);
 
 // The class token in front of each tile's patches: [..][n * n][d] -> [..][1 + n * n][d].
 Tensor with_class_token(const Tensor& states, const Tensor& class_embedding);
 
 // states + (1 - tanh(gate)) * position[patch] + tanh(gate) * tile_position[aspect id][tile][patch].
-Tensor add_positions(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids, const VisionWeights& weights);
+Tensor add_positions(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids,
+                     const VisionWeights& weights);
 
 }  // namespace pictor

@@ -5,7 +5,8 @@
 
 namespace pictor {
 
-// states [n_images][n_tiles][n_patches][d_output] -> [n_images][n_tiles][n_patches][text d_model]. One linear layer.
+// states [n_images][n_tiles][n_patches][d_output] -> [n_images][n_tiles][n_patches][text d_model]. One linear
+// layer.
 Tensor multi_modal_projector(const ProjectorWeights& weights, const Tensor& states);
 
 }  // namespace pictor

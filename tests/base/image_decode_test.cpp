@@ -103,7 +103,8 @@ TEST_CASE("decode reads every kind of file to the size it has")
 
 TEST_CASE("TRAP gray_16_bit: 16-bit gray is clipped at 255", "[trap]")
 {
-    const Image picture = decode_image(golden / "gray-16-bit.png");  // its pixels count up to 699, again and again
+    const Image picture =
+        decode_image(golden / "gray-16-bit.png");  // its pixels count up to 699, again and again
     for (std::int64_t i = 0; i < picture.height * picture.width; ++i) {
         const int value = static_cast<int>(std::min<std::int64_t>(i % 700, 255));
         REQUIRE(rgb(picture, i / picture.width, i % picture.width) == std::array{value, value, value});
@@ -118,14 +119,15 @@ TEST_CASE("TRAP transparent_pixels: alpha is composited on white", "[trap]")
         CHECK(rgb(picture, gray, 0) == std::array{255, 255, 255});
         CHECK(rgb(picture, gray, 255) == std::array{gray, gray, gray});
         for (int alpha = 0; alpha < 256; ++alpha)
-            REQUIRE(std::abs(rgb(picture, gray, alpha)[0] - (gray * alpha + 255 * (255 - alpha)) / 255.0) <= 0.51);
+            REQUIRE(std::abs(rgb(picture, gray, alpha)[0] - (gray * alpha + 255 * (255 - alpha)) / 255.0) <=
+                    0.51);
     }
 }
 
 TEST_CASE("TRAP png_transparent_colour: compared with the low byte, as Pillow does", "[trap]")
 {
-    // The file declares (0x1234, 0xFEFF, 0x0000) transparent. Its first 20 rows are (0x3400, 0xFF00, 0x0000): another
-    // colour by the letter of PNG, but the high bytes (34, FF, 00) meet the low bytes (34, FF, 00).
+    // The file declares (0x1234, 0xFEFF, 0x0000) transparent. Its first 20 rows are (0x3400, 0xFF00, 0x0000):
+    // another colour by the letter of PNG, but the high bytes (34, FF, 00) meet the low bytes (34, FF, 00).
     const Image picture = decode_image(golden / "rgb-16-bit-transparent.png");
     CHECK(rgb(picture, 0, 0) == std::array{255, 255, 255});
     CHECK(rgb(picture, 19, 149) == std::array{255, 255, 255});
@@ -149,7 +151,8 @@ TEST_CASE("decode's JPEG differs from Pillow's by rounding alone", "[jpeg]")
     REQUIRE(expected["jpegs"].size() >= 5);
     for (const auto& entry : expected["jpegs"]) {
         const std::string name = entry["file"];
-        const Image ours = decode_image(golden / name), pillow = decode_image(golden / entry["decoded"].get<std::string>());
+        const Image ours = decode_image(golden / name),
+                    pillow = decode_image(golden / entry["decoded"].get<std::string>());
         REQUIRE(ours.height == pillow.height);
         REQUIRE(ours.width == pillow.width);
         double sum = 0;
@@ -157,16 +160,19 @@ TEST_CASE("decode's JPEG differs from Pillow's by rounding alone", "[jpeg]")
         for (std::int64_t row = 0; row < ours.height; ++row)
             for (std::int64_t column = 0; column < ours.width; ++column)
                 for (std::size_t colour = 0; colour < 3; ++colour) {
-                    const int difference = std::abs(rgb(ours, row, column)[colour] - rgb(pillow, row, column)[colour]);
+                    const int difference =
+                        std::abs(rgb(ours, row, column)[colour] - rgb(pillow, row, column)[colour]);
                     sum += difference;
                     int& most = column >= ours.width - 2 ? largest_beside_edge : largest;
                     most = std::max(most, difference);
                 }
         const double mean = sum / static_cast<double>(ours.rgb.size());
-        INFO(fmt::format("{}: mean {:.4f}, largest {} (last two columns: {}) 8-bit levels", name, mean, largest, largest_beside_edge));
+        INFO(fmt::format("{}: mean {:.4f}, largest {} (last two columns: {}) 8-bit levels", name, mean,
+                         largest, largest_beside_edge));
         CHECK(largest <= 3);
         CHECK(mean <= 0.3);
-        // With colour at half the width (4:2:2), stb_image weighs the last two colour samples the wrong way round.
+        // With colour at half the width (4:2:2), stb_image weighs the last two colour samples the wrong way
+        // round.
         CHECK((largest_beside_edge <= 3) == (name != "jpeg-422.jpg"));
     }
 }
@@ -174,12 +180,14 @@ TEST_CASE("decode's JPEG differs from Pillow's by rounding alone", "[jpeg]")
 TEST_CASE("decode refuses what is not a picture, and says what it is")
 {
     const TemporaryFolder folder;
-    CHECK_THAT(refusal(folder.path / "none.png"), ContainsSubstring("none.png: no such file; wanted a picture"));
+    CHECK_THAT(refusal(folder.path / "none.png"),
+               ContainsSubstring("none.png: no such file; wanted a picture"));
     CHECK_THAT(refusal(folder.path), ContainsSubstring("a folder"));
     CHECK_THAT(refusal("/dev/null"), ContainsSubstring("not a regular file"));
     CHECK_THAT(refusal(folder.write("empty.png", "")), ContainsSubstring("empty.png: an empty file"));
     CHECK_THAT(refusal(folder.write("text.png", "hello")), ContainsSubstring("68 65 6c 6c 6f"));
-    CHECK_THAT(refusal(folder.write("riff.webp", "RIFF....WEBPVP8 ")), ContainsSubstring("PNG, JPEG, BMP or GIF"));
+    CHECK_THAT(refusal(folder.write("riff.webp", "RIFF....WEBPVP8 ")),
+               ContainsSubstring("PNG, JPEG, BMP or GIF"));
     CHECK_THAT(refusal(folder.write("mark.png", "\x89PNG\r\n\x1a\n")), ContainsSubstring("truncated PNG"));
     CHECK_THAT(refusal(folder.write("mark.gif", "GIF89a")), ContainsSubstring("truncated GIF"));
     CHECK_THAT(refusal(folder.write("mark.bmp", "BM")), ContainsSubstring("truncated BMP"));
@@ -198,11 +206,16 @@ TEST_CASE("decode refuses what is not a picture, and says what it is")
 TEST_CASE("decode refuses sizes beyond its limits before it unpacks anything")
 {
     const TemporaryFolder folder;
-    CHECK_THAT(refusal(folder.write("wide.png", png_claiming(1, 65501))), ContainsSubstring("1 pixels high and 65501 wide"));
-    CHECK_THAT(refusal(folder.write("high.png", png_claiming(4'000'000'000u, 1))), ContainsSubstring("sides of at most 65500"));
-    CHECK_THAT(refusal(folder.write("huge.png", png_claiming(10001, 10000))), ContainsSubstring("100000000 pixels in all"));
-    CHECK_THAT(refusal(folder.write("zero.png", png_claiming(0, 10))), ContainsSubstring("at least one pixel"));
-    CHECK_THAT(refusal(folder.write("more.png", png_claiming(2000, 2000))), ContainsSubstring("damaged"));  // than there is
+    CHECK_THAT(refusal(folder.write("wide.png", png_claiming(1, 65501))),
+               ContainsSubstring("1 pixels high and 65501 wide"));
+    CHECK_THAT(refusal(folder.write("high.png", png_claiming(4'000'000'000u, 1))),
+               ContainsSubstring("sides of at most 65500"));
+    CHECK_THAT(refusal(folder.write("huge.png", png_claiming(10001, 10000))),
+               ContainsSubstring("100000000 pixels in all"));
+    CHECK_THAT(refusal(folder.write("zero.png", png_claiming(0, 10))),
+               ContainsSubstring("at least one pixel"));
+    CHECK_THAT(refusal(folder.write("more.png", png_claiming(2000, 2000))),
+               ContainsSubstring("damaged"));  // than there is
 
     std::string bmp = file_bytes(golden / "bmp-24-bit.bmp");
     bmp[24] = 1;  // 65,536 rows more
@@ -225,9 +238,10 @@ TEST_CASE("decode refuses a PNG whose checksums do not fit")
 TEST_CASE("decode refuses every truncated file")
 {
     const TemporaryFolder folder;
-    const std::map<std::string, std::size_t> files = {  // and how many bytes at the end may be missing
-        {"palette-transparent.png", 0}, {"gray-4-bit.png", 0}, {"jpeg-gray.jpg", 0}, {"jpeg-progressive.jpg", 0},
-        {"bmp-24-bit.bmp", 0}, {"gif-transparent.gif", 1}};
+    const std::map<std::string, std::size_t> files = {
+        // and how many bytes at the end may be missing
+        {"palette-transparent.png", 0}, {"gray-4-bit.png", 0}, {"jpeg-gray.jpg", 0},
+        {"jpeg-progressive.jpg", 0},    {"bmp-24-bit.bmp", 0}, {"gif-transparent.gif", 1}};
     for (const auto& [name, spare] : files) {
         const std::string bytes = file_bytes(golden / name);
         REQUIRE(refusal(golden / name).empty());
@@ -245,13 +259,15 @@ TEST_CASE("decode survives damaged files: a picture or an error, nothing else")
     const TemporaryFolder folder;
     std::uint32_t random = 12345;
     const auto next = [&random] { return random = random * 1664525u + 1013904223u, random >> 8; };
-    for (const char* name : {"jpeg-gray.jpg", "jpeg-progressive.jpg", "gif.gif", "bmp-24-bit.bmp", "gray-4-bit.png"}) {
+    for (const char* name :
+         {"jpeg-gray.jpg", "jpeg-progressive.jpg", "gif.gif", "bmp-24-bit.bmp", "gray-4-bit.png"}) {
         const std::string whole = file_bytes(golden / name);
         int n_refused = 0;
         for (int round = 0; round < 60; ++round) {
             std::string bytes = whole;
             for (int flips = 0; flips < 3; ++flips)
-                bytes[next() % (round % 2 ? bytes.size() : std::min<std::size_t>(bytes.size(), 200))] = static_cast<char>(next());
+                bytes[next() % (round % 2 ? bytes.size() : std::min<std::size_t>(bytes.size(), 200))] =
+                    static_cast<char>(next());
             const fs::path file = folder.write("damaged", bytes);
             try {
                 const Image picture = decode_image(file);

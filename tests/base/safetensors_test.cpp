@@ -69,11 +69,15 @@ TEST_CASE("safetensors: a right file, read back")
     const auto message = [&](const std::string& name, const Shape& wanted) {
         return error_of([&] { load_floats(file, name, wanted); });
     };
-    CHECK_THAT(message("b", {2}), ContainsSubstring("right.safetensors: tensor \"b\" is missing, wanted shape [2]"));
+    CHECK_THAT(message("b", {2}),
+               ContainsSubstring("right.safetensors: tensor \"b\" is missing, wanted shape [2]"));
     CHECK_THAT(message("a", {3, 2}), ContainsSubstring("tensor \"a\" has shape [2, 3], wanted [3, 2]"));
     CHECK_THAT(message("a", {6}), ContainsSubstring("has shape [2, 3]"));
     CHECK_THAT(message("ids", {3}), ContainsSubstring("has dtype I64, wanted F32, BF16 or F16"));
-    CHECK_THAT(error_of([&] { load_integers(file, "a", {2, 3}); }), ContainsSubstring("has dtype F32, wanted I64"));
+    CHECK_THAT(error_of([&] {
+                   load_integers(file, "a", {2, 3});
+               }),
+               ContainsSubstring("has dtype F32, wanted I64"));
 }
 
 TEST_CASE("safetensors: tensors at odd addresses")
@@ -98,7 +102,8 @@ TEST_CASE("safetensors: metadata and foreign dtypes may stand in a file")
     const auto path = folder.path / "foreign.safetensors";
     write_file(path, safetensors_bytes(R"({"__metadata__": {"format": "pt"},
         "q": {"dtype": "F8_E4M3", "shape": [3], "data_offsets": [0, 3]},
-        "p": {"shape": [2], "data_offsets": [3, 4], "dtype": "F4"}})", "abcd"));
+        "p": {"shape": [2], "data_offsets": [3, 4], "dtype": "F4"}})",
+                                       "abcd"));
     const SafetensorsFile file(path);
     CHECK(file.names() == std::vector<std::string>{"q", "p"});
     CHECK_THAT(error_of([&] { load_floats(file, "q", {3}); }), ContainsSubstring("has dtype F8_E4M3"));
@@ -124,7 +129,8 @@ TEST_CASE("safetensors: every fault of a file is named")
         {safetensors_bytes("{} {}", ""), "the header is not JSON"},
         {safetensors_bytes("{\"\xff\": 1}", ""), "the header is not JSON"},
         {safetensors_bytes("{\"a\": 1e999}", ""), "the header is not JSON"},
-        {safetensors_bytes("{" + a + "}", "1234567"), "\"a\": data_offsets [0, 8] leave the file, which holds 7"},
+        {safetensors_bytes("{" + a + "}", "1234567"),
+         "\"a\": data_offsets [0, 8] leave the file, which holds 7"},
         {safetensors_bytes("{" + a + "}", "123456789"), "1 bytes after the last tensor"},
         {safetensors_bytes("{}", "1"), "1 bytes after the last tensor"},
         // the entries
@@ -133,41 +139,67 @@ TEST_CASE("safetensors: every fault of a file is named")
         {safetensors_bytes(R"({"a": [1]})", ""), "tensor \"a\" is a list, wanted an object"},
         {safetensors_bytes(R"({"a": null})", ""), "tensor \"a\" is null, wanted an object"},
         {safetensors_bytes(R"({"a": {}})", ""), "tensor \"a\": dtype is missing"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "data_offsets": [0, 8]}})", eight), "\"a\": shape is missing"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2]}})", eight), "\"a\": data_offsets is missing"},
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "data_offsets": [0, 8]}})", eight),
+         "\"a\": shape is missing"},
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2]}})", eight),
+         "\"a\": data_offsets is missing"},
         {safetensors_bytes(R"({"a": {"dtype": 3}})", ""), "\"a\": dtype holds 3, wanted a string"},
         {safetensors_bytes(R"({"a": {"dtype": ["F32"]}})", ""), "\"a\": dtype holds a list, wanted a string"},
-        {safetensors_bytes(R"({"a": {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]}})", eight), "dtype \"F33\" is unknown"},
+        {safetensors_bytes(R"({"a": {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]}})", eight),
+         "dtype \"F33\" is unknown"},
         {safetensors_bytes(R"({"a": {"shape": "2"}})", ""), "\"a\": shape holds \"2\", wanted a list"},
         {safetensors_bytes(R"({"a": {"shape": 2}})", ""), "\"a\": shape holds 2, wanted a list"},
-        {safetensors_bytes(R"({"a": {"shape": [[2]]}})", ""), "\"a\": shape holds a list, wanted a list of whole numbers"},
+        {safetensors_bytes(R"({"a": {"shape": [[2]]}})", ""),
+         "\"a\": shape holds a list, wanted a list of whole numbers"},
         {safetensors_bytes(R"({"a": {"shape": [{}]}})", ""), "\"a\": shape holds an object"},
         {safetensors_bytes(R"({"a": {"shape": ["2"]}})", ""), "\"a\": shape holds \"2\""},
         {safetensors_bytes(R"({"a": {"shape": [-2]}})", ""), "\"a\": shape holds -2"},
         {safetensors_bytes(R"({"a": {"shape": [2.0]}})", ""), "\"a\": shape holds 2.0"},
-        {safetensors_bytes(R"({"a": {"shape": [18446744073709551616]}})", ""), "\"a\": shape holds 18446744073709551616"},
+        {safetensors_bytes(R"({"a": {"shape": [18446744073709551616]}})", ""),
+         "\"a\": shape holds 18446744073709551616"},
         {safetensors_bytes(R"({"a": {"shape": [true]}})", ""), "\"a\": shape holds true"},
         {safetensors_bytes(R"({"a": {"shape": [null]}})", ""), "\"a\": shape holds null"},
         {safetensors_bytes(R"({"a": {"device": 1}})", ""), "\"a\": field \"device\" is unknown"},
         {safetensors_bytes(R"({"a": {"dtype": "F32", "dtype": "F16"}})", ""), "\"a\": dtype stands twice"},
         {safetensors_bytes("{" + a + ", " + a + "}", eight), "tensor \"a\" stands twice in the header"},
         // the sizes
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}})", eight), "span 8 bytes, wanted 12 for F32 [3]"},
-        {safetensors_bytes(R"({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}})", "x"), "span 1 bytes, wanted 2 for F4 [3]"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}})", ""), "shape [4294967296, 4294967296] is absurd"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [0, 18446744073709551615], "data_offsets": [0, 0]}})", ""), "is absurd"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1], "data_offsets": [0, 4]}})", "1234"), "shape has more than 32 numbers"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]}})", eight), "data_offsets has 3 numbers, wanted 2"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}})", eight), "data_offsets [8, 0] leave the file"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [18446744073709551608, 18446744073709551615]}})", eight), "leave the file"},
-        {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}})", std::string(12, 'x')), "tensors \"a\" and \"b\" overlap at byte 4"},
-        {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})", eight), "overlap at byte 0"},
-        {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [1], "data_offsets": [12, 16]}})", sixteen), "a hole of 4 bytes before tensor \"b\""},
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}})", eight),
+         "span 8 bytes, wanted 12 for F32 [3]"},
+        {safetensors_bytes(R"({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}})", "x"),
+         "span 1 bytes, wanted 2 for F4 [3]"},
+        {safetensors_bytes(
+             R"({"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}})", ""),
+         "shape [4294967296, 4294967296] is absurd"},
+        {safetensors_bytes(
+             R"({"a": {"dtype": "F32", "shape": [0, 18446744073709551615], "data_offsets": [0, 0]}})", ""),
+         "is absurd"},
+        {safetensors_bytes(
+             R"({"a": {"dtype": "F32", "shape": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1], "data_offsets": [0, 4]}})",
+             "1234"),
+         "shape has more than 32 numbers"},
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]}})", eight),
+         "data_offsets has 3 numbers, wanted 2"},
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}})", eight),
+         "data_offsets [8, 0] leave the file"},
+        {safetensors_bytes(
+             R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [18446744073709551608, 18446744073709551615]}})",
+             eight),
+         "leave the file"},
+        {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}})",
+                           std::string(12, 'x')),
+         "tensors \"a\" and \"b\" overlap at byte 4"},
+        {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})",
+                           eight),
+         "overlap at byte 0"},
+        {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [1], "data_offsets": [12, 16]}})",
+                           sixteen),
+         "a hole of 4 bytes before tensor \"b\""},
         // the metadata
         {safetensors_bytes(R"({"__metadata__": {"a": 1}})", ""), "__metadata__ holds 1"},
         {safetensors_bytes(R"({"__metadata__": ["a"]})", ""), "__metadata__ holds a list"},
         {safetensors_bytes(R"({"__metadata__": {"a": {"b": "c"}}})", ""), "__metadata__ holds an object"},
-        {safetensors_bytes(R"({"__metadata__": {"a": "1", "a": "2"}})", ""), "__metadata__: \"a\" stands twice"},
+        {safetensors_bytes(R"({"__metadata__": {"a": "1", "a": "2"}})", ""),
+         "__metadata__: \"a\" stands twice"},
     };
     for (const auto& [bytes, message] : faults) {
         CAPTURE(message);
@@ -205,33 +237,42 @@ TEST_CASE("safetensors: no byte of a header can be changed or cut into a crash")
 
 TEST_CASE("safetensors: a header nested a million deep neither crashes nor hangs")
 {
-    CHECK_THAT(error_opening(safetensors_bytes("{\"a\":" + std::string(1'000'000, '['), "")), ContainsSubstring("a list"));
-    CHECK_THAT(error_opening(safetensors_bytes("{\"a\":" + std::string(1'000'000, '{'), "")), ContainsSubstring("JSON"));
+    CHECK_THAT(error_opening(safetensors_bytes("{\"a\":" + std::string(1'000'000, '['), "")),
+               ContainsSubstring("a list"));
+    CHECK_THAT(error_opening(safetensors_bytes("{\"a\":" + std::string(1'000'000, '{'), "")),
+               ContainsSubstring("JSON"));
 }
 
 TEST_CASE("safetensors: paths that are no files")
 {
     const TempFolder folder;
-    const auto open = [](const std::filesystem::path& path) { return error_of([&] { SafetensorsFile file(path); }); };
+    const auto open = [](const std::filesystem::path& path) {
+        return error_of([&] { SafetensorsFile file(path); });
+    };
     CHECK_THAT(open(folder.path / "nothing"), ContainsSubstring("nothing: cannot be opened"));
     CHECK_THAT(open(folder.path), ContainsSubstring("is not a regular file"));
     const auto pipe = folder.path / "pipe";
     REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
-    CHECK_THAT(open(pipe), ContainsSubstring("pipe: is not a regular file"));  // and does not wait for a writer
+    CHECK_THAT(open(pipe),
+               ContainsSubstring("pipe: is not a regular file"));  // and does not wait for a writer
 }
 
 TEST_CASE("safetensors: shards, and every fault of their index")
 {
     const TempFolder folder;
     const auto index = folder.path / "model.safetensors.index.json";
-    write_file(folder.path / "one.safetensors", safetensors_bytes(RawTensors{{"a", f32({1}, {1})}, {"b", f32({1}, {2})}}));
+    write_file(folder.path / "one.safetensors",
+               safetensors_bytes(RawTensors{{"a", f32({1}, {1})}, {"b", f32({1}, {2})}}));
     write_file(folder.path / "two.safetensors", safetensors_bytes(RawTensors{{"c", f32({1}, {3})}}));
-    write_file(folder.path / "twice.safetensors", safetensors_bytes(RawTensors{{"d", f32({1}, {1})}, {"a", f32({1}, {4})}}));
+    write_file(folder.path / "twice.safetensors",
+               safetensors_bytes(RawTensors{{"d", f32({1}, {1})}, {"a", f32({1}, {4})}}));
     write_file(folder.path / "broken.safetensors", "123");
 
     CHECK_THAT(error_of([&] { open_checkpoint(folder.path); }),
                ContainsSubstring("neither model.safetensors nor model.safetensors.index.json is there"));
-    write_file(index, R"({"metadata": {"total_size": 12}, "weight_map": {"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"}})");
+    write_file(
+        index,
+        R"({"metadata": {"total_size": 12}, "weight_map": {"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"}})");
     const auto files = open_checkpoint(folder.path);
     REQUIRE(files.size() == 2);
     CHECK(files[0]->names() == std::vector<std::string>{"a", "b"});
@@ -246,15 +287,19 @@ TEST_CASE("safetensors: shards, and every fault of their index")
         {R"({"weight_map": {"a": ""}})", "tensor \"a\": the shard is \"\""},
         {R"({"weight_map": {"a": "."}})", "the shard is \".\""},
         {R"({"weight_map": {"a": ".."}})", "the shard is \"..\""},
-        {R"({"weight_map": {"a": "../one.safetensors"}})", "the shard is \"../one.safetensors\", wanted the name of a file in the same folder"},
+        {R"({"weight_map": {"a": "../one.safetensors"}})",
+         "the shard is \"../one.safetensors\", wanted the name of a file in the same folder"},
         {R"({"weight_map": {"a": "/etc/passwd"}})", "the shard is \"/etc/passwd\""},
         {R"({"weight_map": {"a": "sub/one.safetensors"}})", "the shard is \"sub/one.safetensors\""},
         {R"({"weight_map": {"a": "..\\one.safetensors"}})", "the shard is"},
         {R"({"weight_map": {"a": "one.safetensors\u0000"}})", "the shard is"},
         {R"({"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}})", "\"a\" stands twice"},
-        {R"({"weight_map": {"a": "one.safetensors", "x": "three.safetensors"}})", "shard \"three.safetensors\" is missing from the folder (1 tensors"},
-        {R"({"weight_map": {"a": "two.safetensors"}})", "tensor \"a\" should be in shard \"two.safetensors\", which lacks it"},
-        {R"({"weight_map": {"a": "one.safetensors", "d": "twice.safetensors"}})", "tensor \"a\" stands in shards \"one.safetensors\" and \"twice.safetensors\""},
+        {R"({"weight_map": {"a": "one.safetensors", "x": "three.safetensors"}})",
+         "shard \"three.safetensors\" is missing from the folder (1 tensors"},
+        {R"({"weight_map": {"a": "two.safetensors"}})",
+         "tensor \"a\" should be in shard \"two.safetensors\", which lacks it"},
+        {R"({"weight_map": {"a": "one.safetensors", "d": "twice.safetensors"}})",
+         "tensor \"a\" stands in shards \"one.safetensors\" and \"twice.safetensors\""},
         {R"({"weight_map": {"a": "broken.safetensors"}})", "broken.safetensors: 3 bytes"},
     };
     for (const auto& [bytes, message] : faults) {

@@ -24,7 +24,9 @@ TEST_CASE("safetensors: written files read back, and are complete or not there")
     const auto path = folder.path / "out.safetensors";
     const std::vector<float> floats{1.5f, -0.0f, std::numeric_limits<float>::infinity(), 1e-45f};
     const std::vector<std::int64_t> integers{std::numeric_limits<std::int64_t>::min(), 5};
-    write_safetensors(path, {{"pixel_values", {2, 2}, floats.data()}, {"ids", {2}, integers.data()}, {"none", {0}, floats.data()}});
+    write_safetensors(path, {{"pixel_values", {2, 2}, floats.data()},
+                             {"ids", {2}, integers.data()},
+                             {"none", {0}, floats.data()}});
     {
         const SafetensorsFile file(path);
         CHECK(load_floats(file, "pixel_values", {2, 2}).values == floats);
@@ -34,12 +36,16 @@ TEST_CASE("safetensors: written files read back, and are complete or not there")
     write_safetensors(path, {{"again", {1}, floats.data()}});  // replaces
     CHECK(SafetensorsFile(path).names() == std::vector<std::string>{"again"});
 
-    CHECK_THAT(error_of([&] { write_safetensors(path, {{"x", {1}, floats.data()}, {"x", {1}, floats.data()}}); }),
+    CHECK_THAT(error_of([&] {
+                   write_safetensors(path, {{"x", {1}, floats.data()}, {"x", {1}, floats.data()}});
+               }),
                ContainsSubstring("tensor \"x\" stands twice"));
     CHECK_THAT(error_of([&] { write_safetensors(folder.path / "no" / "file", {}); }),
                ContainsSubstring("file: cannot be written"));
-    CHECK_THAT(error_of([&] { write_safetensors(folder.path, {}); }), ContainsSubstring("is not a regular file"));
-    CHECK_THAT(error_of([&] { write_safetensors("/dev/full", {}); }), ContainsSubstring("is not a regular file"));
+    CHECK_THAT(error_of([&] { write_safetensors(folder.path, {}); }),
+               ContainsSubstring("is not a regular file"));
+    CHECK_THAT(error_of([&] { write_safetensors("/dev/full", {}); }),
+               ContainsSubstring("is not a regular file"));
     CHECK(SafetensorsFile(path).names() == std::vector<std::string>{"again"});
 }
 

@@ -96,8 +96,8 @@ MUTANTS = [
            "dot(query, picture.keys.row(kv_head, key), d_head)", "dot(query, picture.keys.row(kv_head, key % (n_keys / mask.n_images)), d_head)",
            breaks=f"{CROSS}.cross_attn.scores", case="two_apart meta", traps=("cross_keys_kept",)),
     Mutant("an earlier picture's keys and values in decode", "reference/generate.cpp",
-           'sequence, begin_step(writer, "prefill", 0, n_prompt));',
-           'sequence, begin_step(writer, "prefill", 0, n_prompt)); VisionInputs before = inputs.images;'
+           'begin_step(writer, "prefill", 0, n_prompt));',
+           'begin_step(writer, "prefill", 0, n_prompt)); VisionInputs before = inputs.images;'
            " for (float& pixel : before.pixel_values.values) pixel = -pixel;"
            " Sequence earlier; prefill(model, inputs.token_ids, before, inputs.mask, earlier, {});"
            " for (std::size_t layer = 0; layer < sequence.cache.layers.size(); ++layer)"

@@ -1,5 +1,5 @@
-// Files that the tests of reference/checkpoint/ write themselves: a tiny model, and safetensors byte by byte, so that
-// every fault a file can have can be made on purpose.
+// Files that the tests of reference/checkpoint/ write themselves: a tiny model, and safetensors byte by byte,
+// so that every fault a file can have can be made on purpose.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ struct TempFolder {
 
     TempFolder()
     {
-        path = std::filesystem::temp_directory_path() / fmt::format("pictor-test-{:08x}{:08x}", std::random_device{}(), std::random_device{}());
+        path = std::filesystem::temp_directory_path() /
+               fmt::format("pictor-test-{:08x}{:08x}", std::random_device{}(), std::random_device{}());
         std::filesystem::create_directories(path);
     }
     ~TempFolder()
@@ -46,8 +47,7 @@ inline nlohmann::json read_json(const std::filesystem::path& path)
 }
 
 // The message of the exception that `action` throws; empty when it throws none.
-template <typename Action>
-std::string error_of(Action action)
+template <typename Action> std::string error_of(Action action)
 {
     try {
         action();
@@ -89,8 +89,7 @@ inline std::string safetensors_bytes(const RawTensors& tensors, bool odd = false
     return safetensors_bytes(text, data);
 }
 
-template <typename Number>
-std::string bytes_of(const std::vector<Number>& numbers)
+template <typename Number> std::string bytes_of(const std::vector<Number>& numbers)
 {
     return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(Number)};
 }
@@ -146,7 +145,8 @@ inline RawTensors tiny_tensors()
     add("vision_model.gated_positional_embedding.gate", {1});
     add("vision_model.gated_positional_embedding.embedding", {5, 12});
     add("vision_model.gated_positional_embedding.tile_embedding.weight", {4, 2 * 5 * 12});
-    for (const std::string layer : {"transformer.layers.0", "transformer.layers.1", "global_transformer.layers.0"}) {
+    for (const std::string layer :
+         {"transformer.layers.0", "transformer.layers.1", "global_transformer.layers.0"}) {
         const std::string name = "vision_model." + layer;
         add_norm(name + ".input_layernorm");
         add_norm(name + ".post_attention_layernorm");

@@ -31,7 +31,8 @@ ModelConfig read_edited(const std::function<void(json&)>& edit)
     return read_config(folder.path);
 }
 
-// One fault: the field at `pointer` gets `value` (or goes, when value is discarded), and the message must hold these.
+// One fault: the field at `pointer` gets `value` (or goes, when value is discarded), and the message must
+// hold these.
 struct Fault {
     std::string pointer;
     json value;
@@ -127,7 +128,8 @@ TEST_CASE("config: older and newer files say the same in other words")
         rope.erase("rope_type");
     });
     CHECK(oldest.text.rope.scaled);
-    const ModelConfig unscaled = read_edited([](json& config) { config["text_config"]["rope_scaling"] = nullptr; });
+    const ModelConfig unscaled =
+        read_edited([](json& config) { config["text_config"]["rope_scaling"] = nullptr; });
     CHECK_FALSE(unscaled.text.rope.scaled);
     CHECK(unscaled.text.rope.theta == 500000.0);
     const ModelConfig plain = read_edited([](json& config) {
@@ -139,9 +141,11 @@ TEST_CASE("config: older and newer files say the same in other words")
 TEST_CASE("config: fields that real files leave out")
 {
     const ModelConfig config = read_edited([](json& file) {
-        for (const char* field : {"hidden_act", "rms_norm_eps", "rope_theta", "max_position_embeddings", "tie_word_embeddings"})
+        for (const char* field :
+             {"hidden_act", "rms_norm_eps", "rope_theta", "max_position_embeddings", "tie_word_embeddings"})
             file["text_config"].erase(field);
-        for (const char* field : {"hidden_act", "norm_eps", "num_channels", "max_num_tiles", "supported_aspect_ratios"})
+        for (const char* field :
+             {"hidden_act", "norm_eps", "num_channels", "max_num_tiles", "supported_aspect_ratios"})
             file["vision_config"].erase(field);
     });
     CHECK(config.text.rms_norm_eps == 1e-5f);
@@ -149,8 +153,8 @@ TEST_CASE("config: fields that real files leave out")
     CHECK(config.text.max_positions == 131072);
     CHECK(config.vision.layer_norm_eps == 1e-5f);
     CHECK(config.vision.max_tiles == 4);
-    CHECK(config.vision.aspect_ratios ==
-          std::vector<std::array<std::int64_t, 2>>{{1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 1}, {2, 2}, {3, 1}, {4, 1}});
+    CHECK(config.vision.aspect_ratios == std::vector<std::array<std::int64_t, 2>>{
+                                             {1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 1}, {2, 2}, {3, 1}, {4, 1}});
 }
 
 TEST_CASE("config: every fault of config.json is named with its field and what would be right")
@@ -177,7 +181,9 @@ TEST_CASE("config: every fault of config.json is named with its field and what w
         {text + "num_hidden_layers", 1025, {"num_hidden_layers is 1025", "1 to 1024"}},
         {text + "num_hidden_layers", 1, {"cross_attention_layers", "layer numbers from 0 to 0"}},
         {text + "num_attention_heads", 0, {"text_config.num_attention_heads is 0"}},
-        {text + "num_key_value_heads", 3, {"num_attention_heads is 4", "multiple of num_key_value_heads (3)"}},
+        {text + "num_key_value_heads",
+         3,
+         {"num_attention_heads is 4", "multiple of num_key_value_heads (3)"}},
         {text + "num_key_value_heads", gone, {"text_config.num_key_value_heads is missing"}},
         {text + "intermediate_size", json::object(), {"text_config.intermediate_size is an object"}},
         {text + "head_dim", 8, {"text_config.head_dim is 8", "wanted 4"}},
@@ -188,13 +194,21 @@ TEST_CASE("config: every fault of config.json is named with its field and what w
         {text + "rope_theta", -1.0, {"text_config.rope_theta is -1.0"}},
         {text + "max_position_embeddings", 0, {"text_config.max_position_embeddings is 0"}},
         {text + "cross_attention_layers", gone, {"text_config.cross_attention_layers is missing"}},
-        {text + "cross_attention_layers", 1, {"text_config.cross_attention_layers is 1", "layer numbers from 0 to 2"}},
+        {text + "cross_attention_layers",
+         1,
+         {"text_config.cross_attention_layers is 1", "layer numbers from 0 to 2"}},
         {text + "cross_attention_layers", {3}, {"text_config.cross_attention_layers is [3]"}},
         {text + "cross_attention_layers", {-1}, {"text_config.cross_attention_layers is [-1]"}},
-        {text + "cross_attention_layers", {1, 1}, {"text_config.cross_attention_layers is [1, 1]", "none twice"}},
-        {text + "cross_attention_layers", {2, 1}, {"text_config.cross_attention_layers is [2, 1]", "ascending"}},
+        {text + "cross_attention_layers",
+         {1, 1},
+         {"text_config.cross_attention_layers is [1, 1]", "none twice"}},
+        {text + "cross_attention_layers",
+         {2, 1},
+         {"text_config.cross_attention_layers is [2, 1]", "ascending"}},
         {text + "cross_attention_layers", {"1"}, {"text_config.cross_attention_layers is [\"1\"]"}},
-        {rope + "rope_type", "yarn", {"text_config.rope_scaling.rope_type is \"yarn\"", "\"llama3\" or \"default\""}},
+        {rope + "rope_type",
+         "yarn",
+         {"text_config.rope_scaling.rope_type is \"yarn\"", "\"llama3\" or \"default\""}},
         {rope + "factor", gone, {"text_config.rope_scaling.factor is missing"}},
         {rope + "factor", 0.5, {"text_config.rope_scaling.factor is 0.5"}},
         {rope + "high_freq_factor", 1.0, {"high_freq_factor is 1", "more than low_freq_factor (1"}},
@@ -206,31 +220,42 @@ TEST_CASE("config: every fault of config.json is named with its field and what w
         {text + "eos_token_id", {2, "3"}, {"text_config.eos_token_id is [2, \"3\"]"}},
         {text + "eos_token_id", json::array(), {"text_config.eos_token_id is []"}},
         {vision + "hidden_size", 13, {"vision_config.hidden_size is 13", "multiple of attention_heads (3)"}},
-        {vision + "hidden_size", 15, {"vision_config.vision_output_dim is 24", "30: hidden_size 15 x (1 final + 1 kept"}},
+        {vision + "hidden_size",
+         15,
+         {"vision_config.vision_output_dim is 24", "30: hidden_size 15 x (1 final + 1 kept"}},
         {vision + "attention_heads", gone, {"vision_config.attention_heads is missing"}},
         {vision + "num_global_layers", -1, {"vision_config.num_global_layers is -1"}},
         {vision + "image_size", 10, {"vision_config.image_size is 10", "multiple of patch_size (4)"}},
         {vision + "image_size", {8, 16}, {"vision_config.image_size is [8, 16]", "square"}},
         {vision + "image_size", 8196, {"vision_config.image_size is 8196", "1 to 8192"}},
         {vision + "patch_size", 0, {"vision_config.patch_size is 0"}},
-        {vision + "max_num_tiles", 3, {"supported_aspect_ratios", "at most 3 tiles", "[1, 3], [2, 1], [3, 1]"}},
+        {vision + "max_num_tiles",
+         3,
+         {"supported_aspect_ratios", "at most 3 tiles", "[1, 3], [2, 1], [3, 1]"}},
         {vision + "max_num_tiles", 65, {"vision_config.max_num_tiles is 65"}},
-        {vision + "supported_aspect_ratios", {{1, 1}, {2, 1}, {1, 2}}, {"vision_config.supported_aspect_ratios"}},
+        {vision + "supported_aspect_ratios",
+         {{1, 1}, {2, 1}, {1, 2}},
+         {"vision_config.supported_aspect_ratios"}},
         {vision + "supported_aspect_ratios", 4, {"vision_config.supported_aspect_ratios is 4"}},
         {vision + "intermediate_layers_indices", {2}, {"intermediate_layers_indices is [2]", "0 to 1"}},
-        {vision + "intermediate_layers_indices", {1, 0}, {"intermediate_layers_indices is [1, 0]", "ascending"}},
-        {vision + "intermediate_layers_indices", json::array(), {"intermediate_layers_indices is []", "at least one"}},
+        {vision + "intermediate_layers_indices",
+         {1, 0},
+         {"intermediate_layers_indices is [1, 0]", "ascending"}},
+        {vision + "intermediate_layers_indices",
+         json::array(),
+         {"intermediate_layers_indices is []", "at least one"}},
         {vision + "vision_output_dim", 36, {"vision_config.vision_output_dim is 36", "24: hidden_size 12"}},
         {vision + "vision_output_dim", gone, {"vision_config.vision_output_dim is missing"}},
         {vision + "num_channels", 4, {"vision_config.num_channels is 4", "wanted 3"}},
-        {vision + "hidden_act", "quick_gelu", {"vision_config.hidden_act is \"quick_gelu\"", "wanted \"gelu\""}},
+        {vision + "hidden_act",
+         "quick_gelu",
+         {"vision_config.hidden_act is \"quick_gelu\"", "wanted \"gelu\""}},
         {vision + "norm_eps", -1, {"vision_config.norm_eps is -1"}},
     };
     for (const Fault& fault : faults) {
         CAPTURE(fault.pointer, fault.value.dump());
-        const std::string error = error_of([&] {
-            read_edited([&](json& config) { set_or_remove(config, fault.pointer, fault.value); });
-        });
+        const std::string error = error_of(
+            [&] { read_edited([&](json& config) { set_or_remove(config, fault.pointer, fault.value); }); });
         CHECK_THAT(error, ContainsSubstring("config.json: "));
         for (const std::string& part : fault.message)
             CHECK_THAT(error, ContainsSubstring(part));
@@ -257,10 +282,13 @@ TEST_CASE("config: files that are no config at all")
         CHECK_THAT(error, ContainsSubstring(message));
     }
     std::filesystem::remove(folder.path / "config.json");
-    CHECK_THAT(error_of([&] { read_config(folder.path); }), ContainsSubstring("config.json: cannot be opened"));
+    CHECK_THAT(error_of([&] { read_config(folder.path); }),
+               ContainsSubstring("config.json: cannot be opened"));
     std::filesystem::create_directory(folder.path / "config.json");
-    CHECK_THAT(error_of([&] { read_config(folder.path); }), ContainsSubstring("config.json: is not a regular file"));
-    CHECK_THAT(error_of([&] { read_config(folder.path / "nowhere"); }), ContainsSubstring("cannot be opened"));
+    CHECK_THAT(error_of([&] { read_config(folder.path); }),
+               ContainsSubstring("config.json: is not a regular file"));
+    CHECK_THAT(error_of([&] { read_config(folder.path / "nowhere"); }),
+               ContainsSubstring("cannot be opened"));
 }
 
 TEST_CASE("config: generation_config.json decides where answers end")
@@ -278,7 +306,8 @@ TEST_CASE("config: generation_config.json decides where answers end")
 
 TEST_CASE("config: how pictures are prepared, and every fault there")
 {
-    const json right = json::parse(R"({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7], "max_image_tiles": 2,
+    const json right =
+        json::parse(R"({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7], "max_image_tiles": 2,
         "size": {"height": 8, "width": 8}, "rescale_factor": 0.5, "resample": 2, "do_resize": true})");
     const TempFolder folder;
     write_file(folder.path / "config.json", tiny_config().dump());

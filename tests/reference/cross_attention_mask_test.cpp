@@ -10,7 +10,8 @@ constexpr std::int64_t picture = 99;
 
 using Ints = std::vector<std::int64_t>;
 
-// Which images a token sees, as a sum of 1, 2, 4 for images 0, 1, 2; -1 when an image's tiles are not those present.
+// Which images a token sees, as a sum of 1, 2, 4 for images 0, 1, 2; -1 when an image's tiles are not those
+// present.
 Ints seen_images(const CrossAttentionMask& mask, const Ints& tiles_present)
 {
     Ints seen;
@@ -22,7 +23,8 @@ Ints seen_images(const CrossAttentionMask& mask, const Ints& tiles_present)
             for (std::int64_t tile = 0; tile < mask.n_tiles; ++tile) {
                 const bool sees = mask.sees_tile(token, image * mask.n_tiles + tile);
                 tiles += sees ? 1 : 0;
-                from_the_front = from_the_front && sees == (tile < tiles_present[static_cast<std::size_t>(image)]);
+                from_the_front =
+                    from_the_front && sees == (tile < tiles_present[static_cast<std::size_t>(image)]);
             }
             if (tiles > 0)
                 sum = sum < 0 || !from_the_front ? -1 : sum + (1 << image);
@@ -71,15 +73,16 @@ TEST_CASE("sees_nothing is said of rows without any tile", "[cross_attention_mas
 
 TEST_CASE("as many pictures as <|image|> tokens", "[cross_attention_mask]")
 {
-    CHECK_THROWS_WITH(make_cross_attention_mask({1, picture, 2}, picture, {1, 1}, 4), ContainsSubstring("1 <|image|>") && ContainsSubstring("2 picture"));
+    CHECK_THROWS_WITH(make_cross_attention_mask({1, picture, 2}, picture, {1, 1}, 4),
+                      ContainsSubstring("1 <|image|>") && ContainsSubstring("2 picture"));
     CHECK_THROWS_WITH(make_cross_attention_mask({1, 2}, picture, {1}, 4), ContainsSubstring("0 <|image|>"));
     CHECK_THROWS_WITH(make_cross_attention_mask({picture}, picture, {}, 4), ContainsSubstring("0 picture"));
 }
 
 TEST_CASE("TRAP adjacent_images: pictures side by side share the later end", "[trap]")
 {
-    // Both references give intervals [0, 4] [1, 4] [4, 6] for i i t t i t. Cut at the next picture, image 0 would be
-    // seen by its own token alone.
+    // Both references give intervals [0, 4] [1, 4] [4, 6] for i i t t i t. Cut at the next picture, image 0
+    // would be seen by its own token alone.
     const Ints ours = seen_in_prompt({picture, picture, 1, 2, picture, 3}, {1, 1, 1}), cut{1, 2, 2, 2, 4, 4};
     CHECK(ours != cut);
     CHECK(ours == Ints{1, 3, 3, 3, 4, 4});
@@ -88,7 +91,8 @@ TEST_CASE("TRAP adjacent_images: pictures side by side share the later end", "[t
     CHECK(seen_in_prompt({picture, 1, picture, picture, 2}, {1, 1, 1}) == Ints{1, 1, 2, 6, 6});
 }
 
-TEST_CASE("TRAP generated_tokens_with_several_images: Meta's see none, transformers' the last row's", "[trap]")
+TEST_CASE("TRAP generated_tokens_with_several_images: Meta's see none, transformers' the last row's",
+          "[trap]")
 {
     const Ints two{2, 4}, one{3};
     const CrossAttentionMask several = make_cross_attention_mask({picture, 1, picture, 2}, picture, two, 4);
@@ -99,7 +103,8 @@ TEST_CASE("TRAP generated_tokens_with_several_images: Meta's see none, transform
     for (Rule rule : {Rule::meta, Rule::transformers}) {
         const CrossAttentionMask next = continue_mask(single, 1, rule);
         CHECK(seen_images(next, one) == Ints{1});
-        CHECK(seen_images(continue_mask(next, 3, rule), one) == Ints{1, 1, 1});  // and so on, token after token
+        CHECK(seen_images(continue_mask(next, 3, rule), one) ==
+              Ints{1, 1, 1});  // and so on, token after token
     }
     CHECK(continue_mask(several, 2, Rule::meta).n_images == 2);
 }

@@ -15,13 +15,9 @@ namespace {
 constexpr std::int64_t n_images = 2, n_tiles = 3, n_patches = 5, n_keys = n_images * n_tiles * n_patches;
 
 // Seven tokens: two see nothing, then one picture's tiles, both pictures, parts of them, and nothing again.
-const CrossAttentionMask mask{7, n_images, n_tiles, {0, 0, 0, 0, 0, 0,
-                                                     0, 0, 0, 0, 0, 0,
-                                                     1, 1, 0, 0, 0, 0,
-                                                     1, 1, 0, 1, 1, 1,
-                                                     0, 0, 0, 1, 0, 0,
-                                                     0, 1, 0, 0, 0, 1,
-                                                     0, 0, 0, 0, 0, 0}};
+const CrossAttentionMask mask{7, n_images, n_tiles, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1,
+                                                     0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1,
+                                                     0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}};
 
 struct Setup {
     RandomWeights random;
@@ -31,16 +27,19 @@ struct Setup {
 
     explicit Setup(std::uint32_t seed)
         : random(seed), weights(random_cross_attention(random, config)),
-          images(random.tensor({n_images, n_tiles, n_patches, config.d_model}, 2.0f)), hidden(random.tensor({mask.n_tokens, config.d_model}, 2.0f))
+          images(random.tensor({n_images, n_tiles, n_patches, config.d_model}, 2.0f)),
+          hidden(random.tensor({mask.n_tokens, config.d_model}, 2.0f))
     {
     }
     Tensor attend(Rule rule, const Recorder& record = {}) const
     {
-        return cross_attention(weights, config, hidden, image_keys_and_values(weights, config, images, record), mask, rule, record);
+        return cross_attention(weights, config, hidden,
+                               image_keys_and_values(weights, config, images, record), mask, rule, record);
     }
     Rows in_double(Rule rule, const TextMistakes& mistakes = {}) const
     {
-        return cross_attention_in_double(weights, config, rows_of(hidden), rows_of(images), mask, rule, mistakes);
+        return cross_attention_in_double(weights, config, rows_of(hidden), rows_of(images), mask, rule,
+                                         mistakes);
     }
     // The mistake shows in double, and ours has not made it, under either rule.
     void check_avoids(const TextMistakes& mistakes) const
@@ -60,10 +59,7 @@ TextMistakes only(bool TextMistakes::*mistake)
     return mistakes;
 }
 
-Rows blind_rows(const Rows& rows)
-{
-    return {rows[0], rows[1], rows[6]};
-}
+Rows blind_rows(const Rows& rows) { return {rows[0], rows[1], rows[6]}; }
 
 }  // namespace
 
@@ -83,7 +79,8 @@ TEST_CASE("cross-attention works on more tokens than a block holds", "[cross_att
     const Tensor hidden = setup.random.tensor({150, setup.config.d_model}, 2.0f);
     const KeysAndValues picture = image_keys_and_values(setup.weights, setup.config, setup.images, {});
     CHECK(distance(cross_attention(setup.weights, setup.config, hidden, picture, longer, Rule::meta, {}),
-                   cross_attention_in_double(setup.weights, setup.config, rows_of(hidden), rows_of(setup.images), longer, Rule::meta)) < rounding);
+                   cross_attention_in_double(setup.weights, setup.config, rows_of(hidden),
+                                             rows_of(setup.images), longer, Rule::meta)) < rounding);
 }
 
 TEST_CASE("keys run image, tile, patch", "[cross_attention]")
@@ -92,10 +89,13 @@ TEST_CASE("keys run image, tile, patch", "[cross_attention]")
     const KeysAndValues picture = image_keys_and_values(setup.weights, setup.config, setup.images, {});
     REQUIRE(picture.keys.n_rows() == n_keys);
     const Rows values = linear_in_double(rows_of(setup.images), setup.weights.v_proj);
-    const float* row = picture.values.row(1, (1 * n_tiles + 2) * n_patches + 4);  // image 1, tile 2, patch 4; kv head 1
+    const float* row =
+        picture.values.row(1, (1 * n_tiles + 2) * n_patches + 4);  // image 1, tile 2, patch 4; kv head 1
     for (std::size_t channel = 0; channel < 6; ++channel)
-        CHECK(row[channel] == Approx(values[(1 * n_tiles + 2) * n_patches + 4][6 + channel]).epsilon(1e-5).margin(1e-6));
-    CHECK_THROWS_WITH(image_keys_and_values(setup.weights, setup.config, Tensor({1, 3, 5, 19}), {}), ContainsSubstring("image_keys_and_values"));
+        CHECK(row[channel] ==
+              Approx(values[(1 * n_tiles + 2) * n_patches + 4][6 + channel]).epsilon(1e-5).margin(1e-6));
+    CHECK_THROWS_WITH(image_keys_and_values(setup.weights, setup.config, Tensor({1, 3, 5, 19}), {}),
+                      ContainsSubstring("image_keys_and_values"));
 }
 
 TEST_CASE("a tile that a token may not see does not reach it", "[cross_attention]")
@@ -107,7 +107,8 @@ TEST_CASE("a tile that a token may not see does not reach it", "[cross_attention
     const Tensor after = setup.attend(Rule::meta);
     for (std::int64_t token = 0; token < 7; ++token) {
         INFO("token " << token);
-        CHECK(std::equal(before.row(token), before.row(token) + setup.config.d_model, after.row(token)) == (token != 2 && token != 3 && token != 5));
+        CHECK(std::equal(before.row(token), before.row(token) + setup.config.d_model, after.row(token)) ==
+              (token != 2 && token != 3 && token != 5));
     }
 }
 
@@ -115,7 +116,9 @@ TEST_CASE("cross-attention refuses states that are not the mask's tokens", "[cro
 {
     const Setup setup(5);
     const KeysAndValues picture = image_keys_and_values(setup.weights, setup.config, setup.images, {});
-    CHECK_THROWS_WITH(cross_attention(setup.weights, setup.config, Tensor({6, 20}), picture, mask, Rule::meta, {}), ContainsSubstring("cross_attention"));
+    CHECK_THROWS_WITH(
+        cross_attention(setup.weights, setup.config, Tensor({6, 20}), picture, mask, Rule::meta, {}),
+        ContainsSubstring("cross_attention"));
 }
 
 TEST_CASE("TRAP row_mask: Meta silences blind rows after attention, transformers lets them through", "[trap]")
@@ -128,7 +131,8 @@ TEST_CASE("TRAP row_mask: Meta silences blind rows after attention, transformers
     // Rows that see something are the same under both rules.
     const Tensor meta = setup.attend(Rule::meta), transformers = setup.attend(Rule::transformers);
     CHECK(std::equal(meta.row(2), meta.row(6), transformers.row(2)));
-    CHECK(distance(blind_rows(rows_of(transformers)), blind_rows(setup.in_double(Rule::transformers))) < rounding);
+    CHECK(distance(blind_rows(rows_of(transformers)), blind_rows(setup.in_double(Rule::transformers))) <
+          rounding);
 }
 
 TEST_CASE("TRAP all_zero_bias_rows: a row that sees nothing softens over every key by its scores", "[trap]")
@@ -136,12 +140,14 @@ TEST_CASE("TRAP all_zero_bias_rows: a row that sees nothing softens over every k
     const Setup setup(7);
     // Lowest floats everywhere would give 1 / n_keys instead: with transformers' rule the output shows it.
     const Rows right = setup.in_double(Rule::transformers);
-    CHECK(distance(blind_rows(setup.in_double(Rule::transformers, only(&TextMistakes::blind_rows_uniform))), blind_rows(right)) > plainly_visible);
+    CHECK(distance(blind_rows(setup.in_double(Rule::transformers, only(&TextMistakes::blind_rows_uniform))),
+                   blind_rows(right)) > plainly_visible);
     CHECK(distance(blind_rows(rows_of(setup.attend(Rule::transformers))), blind_rows(right)) < rounding);
 
     for (Rule rule : {Rule::meta, Rule::transformers}) {
         const RecordedRun run = record_step([&](const Recorder& record) { setup.attend(rule, record); });
-        const Tensor scores = run.tensor("scores"), masked = run.tensor("masked_scores"), probs = run.tensor("probs");
+        const Tensor scores = run.tensor("scores"), masked = run.tensor("masked_scores"),
+                     probs = run.tensor("probs");
         REQUIRE(probs.shape == Shape{4, 7, n_keys});
         for (std::int64_t head = 0; head < 4; ++head) {
             for (std::int64_t token = 0; token < 7; ++token) {
@@ -149,7 +155,8 @@ TEST_CASE("TRAP all_zero_bias_rows: a row that sees nothing softens over every k
                 double sum = 0, largest = 0;
                 for (std::int64_t key = 0; key < n_keys; ++key) {
                     const bool visible = blind || mask.sees_tile(token, key / n_patches);
-                    REQUIRE(masked(head, token, key) == (visible ? scores(head, token, key) : std::numeric_limits<float>::lowest()));
+                    REQUIRE(masked(head, token, key) ==
+                            (visible ? scores(head, token, key) : std::numeric_limits<float>::lowest()));
                     REQUIRE((probs(head, token, key) > 0) == visible);
                     sum += probs(head, token, key);
                     largest = std::max<double>(largest, probs(head, token, key));

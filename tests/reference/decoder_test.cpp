@@ -17,7 +17,9 @@ struct Setup {
     std::vector<std::int64_t> ids{3, 17, 21, 8, 0, 20, 5};  // 21 is <|image|>
     CrossAttentionMask mask;
 
-    explicit Setup(std::uint32_t seed) : random(seed), weights(random_text_weights(random, config)), images(random.tensor({1, 3, 5, config.d_model}, 2.0f))
+    explicit Setup(std::uint32_t seed)
+        : random(seed), weights(random_text_weights(random, config)),
+          images(random.tensor({1, 3, 5, config.d_model}, 2.0f))
     {
         mask = make_cross_attention_mask(ids, 21, {2}, 3);
     }
@@ -64,8 +66,10 @@ TEST_CASE("without pictures the cross-attention layers are skipped", "[decoder]"
     const Setup setup(2);
     KvCache cache;
     const RecordedRun run = record_step([&](const Recorder& record) {
-        const Tensor logits = text_decoder(setup.weights, setup.config, setup.ids, {}, {}, cache, Rule::meta, record);
-        CHECK(distance(logits, text_decoder_in_double(setup.weights, setup.config, setup.ids, {}, {}, Rule::meta)) < rounding);
+        const Tensor logits =
+            text_decoder(setup.weights, setup.config, setup.ids, {}, {}, cache, Rule::meta, record);
+        CHECK(distance(logits, text_decoder_in_double(setup.weights, setup.config, setup.ids, {}, {},
+                                                      Rule::meta)) < rounding);
     });
     CHECK(run.trace().find("language_model.layers.0") != nullptr);
     CHECK(run.trace().find("language_model.layers.1") == nullptr);
@@ -81,7 +85,8 @@ TEST_CASE("the decoder refuses a sentence beyond its positions", "[decoder]")
     setup.run(Rule::meta, cache);
     const CrossAttentionMask next = continue_mask(setup.mask, 1, Rule::meta);
     CHECK_NOTHROW(text_decoder(setup.weights, setup.config, {1}, {}, next, cache, Rule::meta, {}));
-    CHECK_THROWS_WITH(text_decoder(setup.weights, setup.config, {1}, {}, next, cache, Rule::meta, {}), ContainsSubstring("9 tokens") && ContainsSubstring("8 positions"));
+    CHECK_THROWS_WITH(text_decoder(setup.weights, setup.config, {1}, {}, next, cache, Rule::meta, {}),
+                      ContainsSubstring("9 tokens") && ContainsSubstring("8 positions"));
     KvCache fresh;
     setup.ids[2] = 29;
     CHECK_THROWS_WITH(setup.run(Rule::meta, fresh), ContainsSubstring("29"));
@@ -97,7 +102,8 @@ TEST_CASE("TRAP row_mask: blind rows are silenced after the MLP under both rules
         KvCache cache;
         setup.run(Rule::transformers, cache, record);
     });
-    const Tensor gated = run.tensor("language_model.layers.1.mlp.gated_output"), mlp = run.tensor("language_model.layers.1.mlp");
+    const Tensor gated = run.tensor("language_model.layers.1.mlp.gated_output"),
+                 mlp = run.tensor("language_model.layers.1.mlp");
     for (std::int64_t channel = 0; channel < setup.config.d_model; ++channel) {
         CHECK(gated(0, channel) == 0.0f);
         CHECK(mlp(0, channel) != 0.0f);  // recorded before the mask
@@ -113,7 +119,8 @@ TEST_CASE("TRAP row_mask: blind rows pass a cross-attention layer unchanged unde
             KvCache cache;
             setup.run(rule, cache, record);
         });
-        const Tensor before = run.tensor("language_model.layers.0"), after = run.tensor("language_model.layers.1");
+        const Tensor before = run.tensor("language_model.layers.0"),
+                     after = run.tensor("language_model.layers.1");
         CHECK(std::equal(before.row(0), before.row(2), after.row(0)) == (rule == Rule::meta));
         CHECK_FALSE(std::equal(before.row(2), before.row(3), after.row(2)));
     }
@@ -131,7 +138,8 @@ TEST_CASE("TRAP no_rope_on_cross_attention: nor in the whole decoder", "[trap]")
     setup.check_avoids(&TextMistakes::neighbours_turn);
 }
 
-TEST_CASE("TRAP cross_keys_kept: made once, neither made again nor dropped while words are generated", "[trap]")
+TEST_CASE("TRAP cross_keys_kept: made once, neither made again nor dropped while words are generated",
+          "[trap]")
 {
     for (Rule rule : {Rule::meta, Rule::transformers}) {
         const Setup setup(8);
@@ -148,12 +156,15 @@ TEST_CASE("TRAP cross_keys_kept: made once, neither made again nor dropped while
 
         // Dropped: the token sees no picture any more.
         KvCache dropped = after_prompt;
-        const Rows blind = rows_of(text_decoder(setup.weights, setup.config, {11}, {}, CrossAttentionMask{}, dropped, rule, {}));
+        const Rows blind = rows_of(
+            text_decoder(setup.weights, setup.config, {11}, {}, CrossAttentionMask{}, dropped, rule, {}));
         CHECK(distance(blind, right) > plainly_visible);
 
-        // Kept. No pictures are passed, so making the keys again would fail; other pictures would not be looked at.
+        // Kept. No pictures are passed, so making the keys again would fail; other pictures would not be
+        // looked at.
         const RecordedRun run = record_step([&](const Recorder& record) {
-            const Tensor logits = text_decoder(setup.weights, setup.config, {11}, {}, next, cache, rule, record);
+            const Tensor logits =
+                text_decoder(setup.weights, setup.config, {11}, {}, next, cache, rule, record);
             CHECK(distance(logits, right) < rounding);
         });
         CHECK(run.trace().find("language_model.layers.1.cross_attn.k_proj") == nullptr);
@@ -165,6 +176,7 @@ TEST_CASE("TRAP cross_keys_kept: made once, neither made again nor dropped while
         Tensor others = setup.images;
         for (float& value : others.values)
             value = -value;
-        CHECK(distance(text_decoder(setup.weights, setup.config, {11}, others, next, again, rule, {}), right) < rounding);
+        CHECK(distance(text_decoder(setup.weights, setup.config, {11}, others, next, again, rule, {}),
+                       right) < rounding);
     }
 }

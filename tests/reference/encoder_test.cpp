@@ -16,10 +16,14 @@ struct Setup {
     VisionInputs images;
 
     explicit Setup(std::uint32_t seed)
-        : random(seed), weights(random_vision_weights(random, config)), images(random_images(random, config, {{2, 2}, {5, 3}, {1, 1}}))
+        : random(seed), weights(random_vision_weights(random, config)),
+          images(random_images(random, config, {{2, 2}, {5, 3}, {1, 1}}))
     {
     }
-    Tensor encode(Rule rule, const Recorder& record = {}) const { return vision_encoder(weights, config, images, rule, record); }
+    Tensor encode(Rule rule, const Recorder& record = {}) const
+    {
+        return vision_encoder(weights, config, images, rule, record);
+    }
     Rows in_double(Rule rule, const VisionMistakes& mistakes = {}) const
     {
         Rows rows;
@@ -76,10 +80,10 @@ TEST_CASE("a picture's states do not depend on the pictures beside it", "[encode
     alone.aspect_ratio_mask = {1, 1, 1};
     const Tensor states = vision_encoder(setup.weights, setup.config, alone, Rule::meta, {});
     CHECK(distance(states, Tensor([&] {
-              Tensor second(states.shape);
-              std::copy_n(together.row(1), second.size(), second.data());
-              return second;
-          }())) < rounding);
+                       Tensor second(states.shape);
+                       std::copy_n(together.row(1), second.size(), second.data());
+                       return second;
+                   }())) < rounding);
 }
 
 TEST_CASE("the encoder refuses pictures that do not fit", "[encoder]")
@@ -87,15 +91,20 @@ TEST_CASE("the encoder refuses pictures that do not fit", "[encoder]")
     const Setup setup(3);
     VisionInputs wrong = setup.images;
     wrong.aspect_ratio_ids[1] = 6;
-    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}), ContainsSubstring("aspect_ratio_ids") && ContainsSubstring("6") && ContainsSubstring("0 to 5"));
+    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}),
+                      ContainsSubstring("aspect_ratio_ids") && ContainsSubstring("6") &&
+                          ContainsSubstring("0 to 5"));
     wrong.aspect_ratio_ids[1] = -1;
-    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}), ContainsSubstring("-1"));
+    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}),
+                      ContainsSubstring("-1"));
     wrong = setup.images;
     wrong.aspect_ratio_mask.pop_back();
-    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}), ContainsSubstring("aspect_ratio_mask") && ContainsSubstring("8"));
+    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}),
+                      ContainsSubstring("aspect_ratio_mask") && ContainsSubstring("8"));
     wrong = setup.images;
     wrong.aspect_ratio_ids.pop_back();
-    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}), ContainsSubstring("pixel_values"));
+    CHECK_THROWS_WITH(vision_encoder(setup.weights, setup.config, wrong, Rule::meta, {}),
+                      ContainsSubstring("pixel_values"));
 }
 
 TEST_CASE("TRAP kept_states_off_by_one: Meta keeps a layer's input, transformers its output", "[trap]")
@@ -107,8 +116,10 @@ TEST_CASE("TRAP kept_states_off_by_one: Meta keeps a layer's input, transformers
     // Layers 0 and 2 are kept; the final state is the same under both rules.
     for (Rule rule : {Rule::meta, Rule::transformers}) {
         Tensor states;
-        const RecordedRun run = record_step([&](const Recorder& record) { states = setup.encode(rule, record); });
-        const Tensor layer = run.tensor(rule == Rule::meta ? "transformer.layers.1" : "transformer.layers.2");  // 8 rows a tile
+        const RecordedRun run =
+            record_step([&](const Recorder& record) { states = setup.encode(rule, record); });
+        const Tensor layer = run.tensor(rule == Rule::meta ? "transformer.layers.1"
+                                                           : "transformer.layers.2");  // 8 rows a tile
         Rows wanted;
         const Rows all = rows_of(layer);
         for (std::size_t row = 0; row < all.size(); ++row)
@@ -116,7 +127,8 @@ TEST_CASE("TRAP kept_states_off_by_one: Meta keeps a layer's input, transformers
                 wanted.push_back(all[row]);
         CHECK(columns(rows_of(states), 11, 10, 2) == wanted);
     }
-    CHECK(columns(rows_of(setup.encode(Rule::meta)), 0, 10, 1) == columns(rows_of(setup.encode(Rule::transformers)), 0, 10, 1));
+    CHECK(columns(rows_of(setup.encode(Rule::meta)), 0, 10, 1) ==
+          columns(rows_of(setup.encode(Rule::transformers)), 0, 10, 1));
 }
 
 TEST_CASE("TRAP interleaved_concat: kept states alternate within a channel", "[trap]")

@@ -18,12 +18,16 @@ struct Setup {
     Model model;
     GenerateInputs inputs;
 
-    explicit Setup(Rule rule = Rule::meta) : model(load_model(golden.checkpoint(), rule)), inputs(golden_inputs(golden, model.config)) {}
+    explicit Setup(Rule rule = Rule::meta)
+        : model(load_model(golden.checkpoint(), rule)), inputs(golden_inputs(golden, model.config))
+    {
+    }
 
     Ids run(const GenerateOptions& options, TraceWriter* writer = nullptr) const
     {
         Ids told;
-        const Ids returned = generate(model, inputs, options, writer, [&](std::int64_t id) { told.push_back(id); });
+        const Ids returned =
+            generate(model, inputs, options, writer, [&](std::int64_t id) { told.push_back(id); });
         CHECK(told == returned);
         return returned;
     }
@@ -57,7 +61,8 @@ TEST_CASE("an end token is the last id returned, unless told otherwise", "[gener
 TEST_CASE("each step is recorded, the last token is not run", "[generate]")
 {
     const Setup setup;
-    const RecordedRun run([&](TraceWriter& writer) { setup.run(greedy(3), &writer); }, TraceValues::all, {"input_ids", "lm_head", "cross_attention_mask"});
+    const RecordedRun run([&](TraceWriter& writer) { setup.run(greedy(3), &writer); }, TraceValues::all,
+                          {"input_ids", "lm_head", "cross_attention_mask"});
     const std::int64_t n_prompt = static_cast<std::int64_t>(setup.inputs.token_ids.size());
     const std::vector<TraceStep>& steps = run.trace().steps();
     REQUIRE(steps.size() == 3);
@@ -68,9 +73,11 @@ TEST_CASE("each step is recorded, the last token is not run", "[generate]")
         CHECK(steps[step].kind == "decode");
         CHECK(steps[step].first_token == n_prompt + static_cast<std::int64_t>(step) - 1);
         CHECK(steps[step].token_count == 1);
-        CHECK(run.tensor("input_ids", static_cast<std::int64_t>(step)).values[0] == static_cast<float>(setup.golden.generated("meta")[step - 1]));
+        CHECK(run.tensor("input_ids", static_cast<std::int64_t>(step)).values[0] ==
+              static_cast<float>(setup.golden.generated("meta")[step - 1]));
     }
-    const RecordedRun prompt_only([&](TraceWriter& writer) { setup.run(greedy(0), &writer); }, TraceValues::none);
+    const RecordedRun prompt_only([&](TraceWriter& writer) { setup.run(greedy(0), &writer); },
+                                  TraceValues::none);
     CHECK(prompt_only.trace().steps().size() == 1);
 }
 
@@ -83,7 +90,8 @@ TEST_CASE("recording changes no generated token", "[generate]")
     const Ids silent = setup.run(options);
     const auto check = [&](TraceValues values, const std::vector<std::string>& only) {
         Ids recorded;
-        const RecordedRun run([&](TraceWriter& writer) { recorded = setup.run(options, &writer); }, values, only);
+        const RecordedRun run([&](TraceWriter& writer) { recorded = setup.run(options, &writer); }, values,
+                              only);
         CHECK(recorded == silent);
     };
     check(TraceValues::all, {});
@@ -136,7 +144,8 @@ TEST_CASE("NaN logits are an error, and the trace is complete up to there", "[ge
     options.folder = folder.path / "trace";
     options.values = TraceValues::all;
     TraceWriter writer(options);
-    CHECK_THROWS_WITH(setup.run(greedy(4), &writer), ContainsSubstring("NaN") && ContainsSubstring("complete"));
+    CHECK_THROWS_WITH(setup.run(greedy(4), &writer),
+                      ContainsSubstring("NaN") && ContainsSubstring("complete"));
     const Trace trace(options.folder);
     REQUIRE(trace.find("lm_head") != nullptr);
     CHECK(trace.find("lm_head")->statistics.nonfinite > 0);

@@ -44,7 +44,8 @@ void check_case(const GoldenCase& golden, Rule rule)
     std::vector<std::int64_t> generated;
     const RecordedRun run(
         [&](TraceWriter& writer) {
-            generated = generate(model, inputs, greedy(golden.description.at("greedy")), &writer, [](std::int64_t) {});
+            generated = generate(model, inputs, greedy(golden.description.at("greedy")), &writer,
+                                 [](std::int64_t) {});
         },
         TraceValues::all, {names.begin(), names.end()});
     CHECK(generated == golden.generated(name_of(rule)));
@@ -71,7 +72,8 @@ GenerateInputs whole_sequence(const GoldenCase& golden, const ModelConfig& confi
     const std::vector<std::int64_t> generated = golden.generated(name_of(rule));
     inputs.token_ids.insert(inputs.token_ids.end(), generated.begin(), generated.end());
     if (inputs.images.n_images() > 0) {
-        const CrossAttentionMask rest = continue_mask(inputs.mask, static_cast<std::int64_t>(generated.size()), rule);
+        const CrossAttentionMask rest =
+            continue_mask(inputs.mask, static_cast<std::int64_t>(generated.size()), rule);
         inputs.mask.visible.insert(inputs.mask.visible.end(), rest.visible.begin(), rest.visible.end());
         inputs.mask.n_tokens += rest.n_tokens;
     }
@@ -89,7 +91,8 @@ TEST_CASE("every golden case agrees with both oracles", "[golden]")
 #ifndef NDEBUG
             // 8216 tokens are 34 million scores, 15 to 20 seconds each under the sanitizers.
             if (golden.name == "long") {
-                WARN("case long under " << name_of(rule) << "'s rules is left to the fast build, where it takes 2 seconds");
+                WARN("case long under " << name_of(rule)
+                                        << "'s rules is left to the fast build, where it takes 2 seconds");
                 continue;
             }
 #endif
@@ -107,7 +110,8 @@ TEST_CASE("a golden that is not ours fails, and the first wrong tensor is named"
     const std::set<std::string> names = names_in(other);
     const RecordedRun run(
         [&](TraceWriter& writer) {
-            generate(model, golden_inputs(golden, model.config), greedy(golden.description.at("greedy")), &writer, [](std::int64_t) {});
+            generate(model, golden_inputs(golden, model.config), greedy(golden.description.at("greedy")),
+                     &writer, [](std::int64_t) {});
         },
         TraceValues::all, {names.begin(), names.end()});
     CompareOptions options;
@@ -131,7 +135,10 @@ TEST_CASE("every kind of tensor in a trace has a golden from each oracle", "[gol
             const GoldenCase golden = golden_case(name);
             const Model model = load_model(golden.checkpoint(), rule);
             const RecordedRun run(
-                [&](TraceWriter& writer) { generate(model, golden_inputs(golden, model.config), greedy(2), &writer, [](std::int64_t) {}); },
+                [&](TraceWriter& writer) {
+                    generate(model, golden_inputs(golden, model.config), greedy(2), &writer,
+                             [](std::int64_t) {});
+                },
                 TraceValues::none);
             for (const std::string& recorded : names_in(run.trace())) {
                 INFO(recorded << " in case " << name << " under " << name_of(rule));
@@ -151,9 +158,11 @@ TEST_CASE("decoding after the prompt equals one full pass", "[golden]")
                 continue;
             INFO("case " << golden.name << " under " << name_of(rule));
             const Model model = load_model(golden.checkpoint(), rule);
-            const GenerateInputs prompt = golden_inputs(golden, model.config), sequence = whole_sequence(golden, model.config, rule);
+            const GenerateInputs prompt = golden_inputs(golden, model.config),
+                                 sequence = whole_sequence(golden, model.config, rule);
             Sequence one_pass, stepwise;
-            const Tensor whole = prefill(model, sequence.token_ids, sequence.images, sequence.mask, one_pass, {});
+            const Tensor whole =
+                prefill(model, sequence.token_ids, sequence.images, sequence.mask, one_pass, {});
             Tensor joined({whole.extent(0) - 1, whole.extent(1)}), all_but_last = joined;
             std::copy_n(whole.data(), all_but_last.size(), all_but_last.data());
 
@@ -161,7 +170,8 @@ TEST_CASE("decoding after the prompt equals one full pass", "[golden]")
             std::copy(logits.values.begin(), logits.values.end(), joined.data());
             for (std::size_t i = 0; i + 1 < generated.size(); ++i) {
                 logits = decode(model, {generated[i]}, stepwise, {});
-                std::copy(logits.values.begin(), logits.values.end(), joined.row(static_cast<std::int64_t>(prompt.token_ids.size() + i)));
+                std::copy(logits.values.begin(), logits.values.end(),
+                          joined.row(static_cast<std::int64_t>(prompt.token_ids.size() + i)));
             }
             CHECK(distance(joined, all_but_last) < rounding);
             ++compared;

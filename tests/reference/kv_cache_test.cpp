@@ -26,7 +26,8 @@ TEST_CASE("a head's rows lie side by side, in the order they came", "[kv_cache]"
     for (std::int64_t head = 0; head < 3; ++head) {
         for (std::int64_t index = 0; index < 6; ++index)
             for (std::int64_t channel = 0; channel < 4; ++channel)
-                CHECK(rows.row(head, index)[channel] == (index < 5 ? first(index, head * 4 + channel) : second(0, head * 4 + channel)));
+                CHECK(rows.row(head, index)[channel] ==
+                      (index < 5 ? first(index, head * 4 + channel) : second(0, head * 4 + channel)));
         CHECK(rows.row(head, 5) == rows.row(head, 0) + 5 * 4);
     }
 }

@@ -23,7 +23,8 @@ TEST_CASE("layer_norm takes enough rows for several threads", "[layer_norm]")
     RandomWeights random(2);
     const Tensor x = random.tensor({4100, 64});
     const LayerNormWeights weights = random.layer_norm(64);
-    CHECK(distance(layer_norm(x, weights, 1e-5f), layer_norm_in_double(rows_of(x), weights, 1e-5)) < rounding);
+    CHECK(distance(layer_norm(x, weights, 1e-5f), layer_norm_in_double(rows_of(x), weights, 1e-5)) <
+          rounding);
 }
 
 TEST_CASE("a row of equal numbers becomes the bias", "[layer_norm]")
@@ -33,7 +34,8 @@ TEST_CASE("a row of equal numbers becomes the bias", "[layer_norm]")
     Tensor x({1, 8});
     x.values.assign(8, 5.0f);
     CHECK(layer_norm(x, weights, 1e-5f).values == weights.bias.values);
-    CHECK(layer_norm(Tensor({1, 8}), weights, 1e-5f).values == weights.bias.values);  // filled-up rows of the encoder
+    CHECK(layer_norm(Tensor({1, 8}), weights, 1e-5f).values ==
+          weights.bias.values);  // filled-up rows of the encoder
 }
 
 TEST_CASE("the variance is that of the whole row, and survives a large mean", "[layer_norm]")

@@ -19,8 +19,10 @@ double half_by_definition(std::uint16_t bits)
     const double sign = bits & 0x8000 ? -1 : 1;
     const int exponent = (bits >> 10) & 31, fraction = bits & 1023;
     if (exponent == 31)
-        return fraction != 0 ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
-    return exponent == 0 ? sign * std::ldexp(fraction, -24) : sign * std::ldexp(1024 + fraction, exponent - 25);
+        return fraction != 0 ? std::numeric_limits<double>::quiet_NaN()
+                             : sign * std::numeric_limits<double>::infinity();
+    return exponent == 0 ? sign * std::ldexp(fraction, -24)
+                         : sign * std::ldexp(1024 + fraction, exponent - 25);
 }
 
 // Bfloat16: 8 exponent and 7 fraction bits.
@@ -29,8 +31,10 @@ double bfloat_by_definition(std::uint16_t bits)
     const double sign = bits & 0x8000 ? -1 : 1;
     const int exponent = (bits >> 7) & 255, fraction = bits & 127;
     if (exponent == 255)
-        return fraction != 0 ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
-    return exponent == 0 ? sign * std::ldexp(fraction, -133) : sign * std::ldexp(128 + fraction, exponent - 134);
+        return fraction != 0 ? std::numeric_limits<double>::quiet_NaN()
+                             : sign * std::numeric_limits<double>::infinity();
+    return exponent == 0 ? sign * std::ldexp(fraction, -133)
+                         : sign * std::ldexp(128 + fraction, exponent - 134);
 }
 
 void check_all_halves(DType dtype, double (*by_definition)(std::uint16_t))
@@ -46,7 +50,9 @@ void check_all_halves(DType dtype, double (*by_definition)(std::uint16_t))
         for (std::int64_t in = 0; in < 256; ++in) {
             const double wanted = by_definition(static_cast<std::uint16_t>(out * 256 + in));
             const double found = row[static_cast<std::size_t>(in)];
-            const bool same = std::isnan(wanted) ? std::isnan(found) : found == wanted && std::signbit(found) == std::signbit(wanted);
+            const bool same = std::isnan(wanted)
+                                  ? std::isnan(found)
+                                  : found == wanted && std::signbit(found) == std::signbit(wanted);
             wrong += same ? 0 : 1;
         }
     }
@@ -66,14 +72,16 @@ struct TestMatrix {
             const std::uint32_t bits = std::bit_cast<std::uint32_t>(floats.back());
             const std::uint16_t sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000u);
             halves.push_back(dtype == DType::bf16 ? static_cast<std::uint16_t>(bits >> 16)
-                                                  : static_cast<std::uint16_t>(sign | (0x3400u + (bits & 0x7ffu))));  // 0.25 to 1
+                                                  : static_cast<std::uint16_t>(
+                                                        sign | (0x3400u + (bits & 0x7ffu))));  // 0.25 to 1
         }
         const void* data = dtype == DType::f32 ? static_cast<const void*>(floats.data()) : halves.data();
         matrix = {data, dtype, n_out, n_in, "test"};
     }
 };
 
-// The largest error of y, as a share of the sum of |x w|, which is what bounds rounding whatever the order of the sum.
+// The largest error of y, as a share of the sum of |x w|, which is what bounds rounding whatever the order of
+// the sum.
 double worst_share(const Tensor& y, const Tensor& x, const TestMatrix& weight, const Tensor& bias)
 {
     const std::int64_t n_in = weight.matrix.n_in, n_out = weight.matrix.n_out, n_rows = x.size() / n_in;
@@ -84,13 +92,15 @@ double worst_share(const Tensor& y, const Tensor& x, const TestMatrix& weight, c
         const float* w = row_of_weight.data();
         for (std::int64_t row = 0; row < n_rows; ++row) {
             const float* input = x.data() + row * n_in;
-            double sum = bias.empty() ? 0.0 : bias.values[static_cast<std::size_t>(out)], size = std::fabs(sum);
+            double sum = bias.empty() ? 0.0 : bias.values[static_cast<std::size_t>(out)],
+                   size = std::fabs(sum);
             for (std::int64_t in = 0; in < n_in; ++in) {
                 const double product = static_cast<double>(input[in]) * w[in];
                 sum += product;
                 size += std::fabs(product);
             }
-            const double share = std::fabs(y.values[static_cast<std::size_t>(row * n_out + out)] - sum) / size;
+            const double share =
+                std::fabs(y.values[static_cast<std::size_t>(row * n_out + out)] - sum) / size;
             if (!(share <= worst))
                 worst = share;
         }
@@ -101,25 +111,34 @@ double worst_share(const Tensor& y, const Tensor& x, const TestMatrix& weight, c
 // Measured over all shapes below: at most 3e-7 of the sum of |x w| for one product, far less for long sums.
 constexpr double rounding_share = 6e-7;
 
-void check_shape(RandomWeights& random, DType dtype, std::int64_t n_rows, std::int64_t n_in, std::int64_t n_out, bool with_bias)
+void check_shape(RandomWeights& random, DType dtype, std::int64_t n_rows, std::int64_t n_in,
+                 std::int64_t n_out, bool with_bias)
 {
-    INFO("dtype " << static_cast<int>(dtype) << " rows " << n_rows << " n_in " << n_in << " n_out " << n_out << " bias " << with_bias);
+    INFO("dtype " << static_cast<int>(dtype) << " rows " << n_rows << " n_in " << n_in << " n_out " << n_out
+                  << " bias " << with_bias);
     const Tensor x = random.tensor({n_rows, n_in});
     const TestMatrix weight(random, dtype, n_out, n_in);
     const Tensor bias = with_bias ? random.tensor({n_out}) : Tensor();
     const Tensor plain = linear_plain(x, weight.matrix, bias), fast = linear_fast(x, weight.matrix, bias);
     REQUIRE(plain.shape == Shape{n_rows, n_out});
     REQUIRE(fast.shape == Shape{n_rows, n_out});
-    const double plain_share = worst_share(plain, x, weight, bias), fast_share = worst_share(fast, x, weight, bias);
+    const double plain_share = worst_share(plain, x, weight, bias),
+                 fast_share = worst_share(fast, x, weight, bias);
     REQUIRE(plain_share <= rounding_share);
     REQUIRE(fast_share <= rounding_share);
 }
 
 }  // namespace
 
-TEST_CASE("all 65,536 half values are widened exactly", "[linear]") { check_all_halves(DType::f16, half_by_definition); }
+TEST_CASE("all 65,536 half values are widened exactly", "[linear]")
+{
+    check_all_halves(DType::f16, half_by_definition);
+}
 
-TEST_CASE("all 65,536 bfloat16 values are widened exactly", "[linear]") { check_all_halves(DType::bf16, bfloat_by_definition); }
+TEST_CASE("all 65,536 bfloat16 values are widened exactly", "[linear]")
+{
+    check_all_halves(DType::bf16, bfloat_by_definition);
+}
 
 TEST_CASE("a stretch of a row is widened from where it begins", "[linear]")
 {
@@ -175,8 +194,11 @@ TEST_CASE("linear keeps leading axes and refuses what does not fit", "[linear]")
         const Tensor y = function(x, weight, {});
         CHECK(y.shape == Shape{2, 3, 4});
         CHECK(y.values == function(flat, weight, {}).values);
-        CHECK_THROWS_WITH(function(Tensor({2, 5}), weight, {}), ContainsSubstring("random") && ContainsSubstring("6") && ContainsSubstring("[2, 5]"));
-        CHECK_THROWS_WITH(function(x, weight, Tensor({5})), ContainsSubstring("bias") && ContainsSubstring("[4]") && ContainsSubstring("[5]"));
+        CHECK_THROWS_WITH(function(Tensor({2, 5}), weight, {}), ContainsSubstring("random") &&
+                                                                    ContainsSubstring("6") &&
+                                                                    ContainsSubstring("[2, 5]"));
+        CHECK_THROWS_WITH(function(x, weight, Tensor({5})),
+                          ContainsSubstring("bias") && ContainsSubstring("[4]") && ContainsSubstring("[5]"));
         CHECK_THROWS_AS(function(Tensor(), weight, {}), std::runtime_error);
     }
 }
@@ -221,13 +243,16 @@ TEST_CASE("packed panels multiply strided rows and leave the gaps alone", "[line
     RandomWeights random(8);
     for (std::int64_t n_rows : {1, 3, 4, 12, 13, 29}) {
         for (std::int64_t n_out : {1, 16, 31, 32, 33, 70}) {
-            const std::int64_t n_in = 9, x_stride = 14, y_stride = n_out + 3, out_stride = 2, in_stride = n_out * 2 + 1;
+            const std::int64_t n_in = 9, x_stride = 14, y_stride = n_out + 3, out_stride = 2,
+                               in_stride = n_out * 2 + 1;
             INFO("rows " << n_rows << " n_out " << n_out);
-            const Tensor x = random.tensor({n_rows * x_stride}), w = random.tensor({n_in * in_stride + n_out * out_stride});
+            const Tensor x = random.tensor({n_rows * x_stride}),
+                         w = random.tensor({n_in * in_stride + n_out * out_stride});
             const Panels panels = pack_panels(w.data(), n_out, n_in, out_stride, in_stride);
             REQUIRE(panels.n_out == n_out);
             REQUIRE(panels.n_in == n_in);
-            std::vector<float> y(static_cast<std::size_t>(n_rows * y_stride), 77.0f);  // old contents must not count
+            std::vector<float> y(static_cast<std::size_t>(n_rows * y_stride),
+                                 77.0f);  // old contents must not count
             multiply_panels(x.data(), n_rows, x_stride, panels, y.data(), y_stride);
             double worst = 0;
             bool gaps_kept = true;
@@ -235,8 +260,10 @@ TEST_CASE("packed panels multiply strided rows and leave the gaps alone", "[line
                 for (std::int64_t out = 0; out < n_out; ++out) {
                     double sum = 0;
                     for (std::int64_t in = 0; in < n_in; ++in)
-                        sum += static_cast<double>(x(row * x_stride + in)) * w(out * out_stride + in * in_stride);
-                    worst = std::max(worst, std::fabs(sum - y[static_cast<std::size_t>(row * y_stride + out)]));
+                        sum += static_cast<double>(x(row * x_stride + in)) *
+                               w(out * out_stride + in * in_stride);
+                    worst =
+                        std::max(worst, std::fabs(sum - y[static_cast<std::size_t>(row * y_stride + out)]));
                 }
                 for (std::int64_t gap = n_out; gap < y_stride; ++gap)
                     gaps_kept = gaps_kept && y[static_cast<std::size_t>(row * y_stride + gap)] == 77.0f;

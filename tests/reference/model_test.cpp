@@ -27,7 +27,8 @@ Model small_model(RandomWeights& random, Rule rule)
     model.config.image_token = model.config.text.n_vocabulary;
     model.config.end_tokens = {2};
     model.weights.vision = random_vision_weights(random, model.config.vision);
-    model.weights.projector = {random.matrix(model.config.text.d_model, model.config.vision.d_output()), random.tensor({model.config.text.d_model})};
+    model.weights.projector = {random.matrix(model.config.text.d_model, model.config.vision.d_output()),
+                               random.tensor({model.config.text.d_model})};
     model.weights.text = random_text_weights(random, model.config.text);
     return model;
 }
@@ -49,7 +50,8 @@ std::vector<Tensor> three_steps(const Model& model, const GenerateInputs& inputs
     const std::int64_t n = static_cast<std::int64_t>(inputs.token_ids.size());
     Sequence sequence;
     std::vector<Tensor> logits;
-    logits.push_back(prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, step("prefill", 0, n)));
+    logits.push_back(
+        prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, step("prefill", 0, n)));
     logits.push_back(decode(model, {7}, sequence, step("decode", n, 1)));
     logits.push_back(decode(model, {11, 12, 13}, sequence, step("decode", n + 1, 3)));
     return logits;
@@ -58,7 +60,10 @@ std::vector<Tensor> three_steps(const Model& model, const GenerateInputs& inputs
 CrossAttentionMask rows_of_mask(const CrossAttentionMask& mask, std::int64_t first, std::int64_t count)
 {
     const std::int64_t width = mask.n_images * mask.n_tiles;
-    return {count, mask.n_images, mask.n_tiles, {mask.visible.begin() + first * width, mask.visible.begin() + (first + count) * width}};
+    return {count,
+            mask.n_images,
+            mask.n_tiles,
+            {mask.visible.begin() + first * width, mask.visible.begin() + (first + count) * width}};
 }
 
 }  // namespace
@@ -77,16 +82,19 @@ TEST_CASE("pixels and words to logits agree with double, two pictures and both r
 
         Rows patches;
         for (std::int64_t image = 0; image < 2; ++image)
-            for (const Row& row : linear_in_double(vision_encoder_in_double(model.weights.vision, model.config.vision, images, image, rule),
-                                                   model.weights.projector.weight, model.weights.projector.bias))
+            for (const Row& row : linear_in_double(
+                     vision_encoder_in_double(model.weights.vision, model.config.vision, images, image, rule),
+                     model.weights.projector.weight, model.weights.projector.bias))
                 patches.push_back(row);
-        CHECK(distance(logits, text_decoder_in_double(model.weights.text, model.config.text, ids, patches, mask, rule)) < 2 * rounding);
+        CHECK(distance(logits, text_decoder_in_double(model.weights.text, model.config.text, ids, patches,
+                                                      mask, rule)) < 2 * rounding);
     }
 }
 
 TEST_CASE("recording changes no bit, whatever is recorded", "[model]")
 {
-    const std::vector<std::pair<const char*, Rule>> runs{{"2x2", Rule::meta}, {"two_together", Rule::transformers}, {"text_only", Rule::meta}};
+    const std::vector<std::pair<const char*, Rule>> runs{
+        {"2x2", Rule::meta}, {"two_together", Rule::transformers}, {"text_only", Rule::meta}};
     for (const auto& [name, rule] : runs) {
         const GoldenCase golden = golden_case(name);
         const Model model = load_model(golden.checkpoint(), rule);
@@ -94,10 +102,12 @@ TEST_CASE("recording changes no bit, whatever is recorded", "[model]")
         const std::vector<Tensor> silent = three_steps(model, inputs, nullptr);
         const auto check = [&, name = name](TraceValues values, const std::vector<std::string>& only) {
             std::vector<Tensor> recorded;
-            const RecordedRun run([&](TraceWriter& writer) { recorded = three_steps(model, inputs, &writer); }, values, only);
+            const RecordedRun run(
+                [&](TraceWriter& writer) { recorded = three_steps(model, inputs, &writer); }, values, only);
             REQUIRE(recorded.size() == silent.size());
             for (std::size_t step = 0; step < silent.size(); ++step) {
-                INFO("case " << name << " step " << step << " values " << static_cast<int>(values) << " only " << only.size());
+                INFO("case " << name << " step " << step << " values " << static_cast<int>(values) << " only "
+                             << only.size());
                 CHECK(same_bits(recorded[step], silent[step]));
                 if (only.empty() && values == TraceValues::all)
                     CHECK(same_bits(run.tensor("lm_head", static_cast<std::int64_t>(step)), silent[step]));
@@ -116,7 +126,8 @@ TEST_CASE("the same run gives the same bits twice", "[model]")
     const GoldenCase golden = golden_case("2x2");
     const Model model = load_model(golden.checkpoint(), Rule::meta);
     const GenerateInputs inputs = golden_inputs(golden, model.config);
-    const std::vector<Tensor> first = three_steps(model, inputs, nullptr), second = three_steps(model, inputs, nullptr);
+    const std::vector<Tensor> first = three_steps(model, inputs, nullptr),
+                              second = three_steps(model, inputs, nullptr);
     for (std::size_t step = 0; step < first.size(); ++step)
         CHECK(same_bits(first[step], second[step]));
 }
@@ -136,7 +147,8 @@ TEST_CASE("a prompt starts a sentence anew", "[model]")
 
 TEST_CASE("load_model names what is not there", "[model]")
 {
-    CHECK_THROWS_WITH(load_model("golden/checkpoints/none", Rule::meta), ContainsSubstring("golden/checkpoints/none"));
+    CHECK_THROWS_WITH(load_model("golden/checkpoints/none", Rule::meta),
+                      ContainsSubstring("golden/checkpoints/none"));
 }
 
 TEST_CASE("TRAP mask_by_absolute_position: a prompt in two parts equals one pass", "[trap]")
@@ -147,20 +159,24 @@ TEST_CASE("TRAP mask_by_absolute_position: a prompt in two parts equals one pass
         const Model model = load_model(golden.checkpoint(), rule);
         const GenerateInputs inputs = golden_inputs(golden, model.config);
         const std::int64_t n_tokens = inputs.mask.n_tokens;
-        const auto place = std::find(inputs.token_ids.begin(), inputs.token_ids.end(), model.config.image_token);
+        const auto place =
+            std::find(inputs.token_ids.begin(), inputs.token_ids.end(), model.config.image_token);
         const std::int64_t n_first = place - inputs.token_ids.begin() + 1, n_rest = n_tokens - n_first;
         REQUIRE(n_rest >= 2);
         REQUIRE(inputs.mask.sees_nothing(0));
-        const std::vector<std::int64_t> first_ids(inputs.token_ids.begin(), place + 1), rest_ids(place + 1, inputs.token_ids.end());
+        const std::vector<std::int64_t> first_ids(inputs.token_ids.begin(), place + 1),
+            rest_ids(place + 1, inputs.token_ids.end());
 
         Sequence whole_sequence, sequence;
-        const Rows whole = rows_of(prefill(model, inputs.token_ids, inputs.images, inputs.mask, whole_sequence, {}));
+        const Rows whole =
+            rows_of(prefill(model, inputs.token_ids, inputs.images, inputs.mask, whole_sequence, {}));
         const Rows right(whole.begin() + n_first, whole.end());
         prefill(model, first_ids, inputs.images, rows_of_mask(inputs.mask, 0, n_first), sequence, {});
 
         // The wrong slice: rows 0, 1, ... of the whole mask for tokens n_first, n_first + 1, ...
         KvCache cache = sequence.cache;
-        const Tensor wrong = text_decoder(model.weights.text, model.config.text, rest_ids, {}, rows_of_mask(inputs.mask, 0, n_rest), cache, rule, {});
+        const Tensor wrong = text_decoder(model.weights.text, model.config.text, rest_ids, {},
+                                          rows_of_mask(inputs.mask, 0, n_rest), cache, rule, {});
         CHECK(distance(wrong, right) > plainly_visible);
 
         CHECK(distance(decode(model, rest_ids, sequence, {}), right) < rounding);
@@ -175,24 +191,29 @@ TEST_CASE("TRAP mask_by_absolute_position: in halves, thirds and single tokens",
     const Model model = load_model(golden.checkpoint(), Rule::meta);
     const GenerateInputs inputs = golden_inputs(golden, model.config);
     const std::int64_t n_tokens = inputs.mask.n_tokens;
-    const std::int64_t n_image = std::find(inputs.token_ids.begin(), inputs.token_ids.end(), model.config.image_token) - inputs.token_ids.begin() + 1;
+    const std::int64_t n_image =
+        std::find(inputs.token_ids.begin(), inputs.token_ids.end(), model.config.image_token) -
+        inputs.token_ids.begin() + 1;
     Sequence one_pass;
     const Rows whole = rows_of(prefill(model, inputs.token_ids, inputs.images, inputs.mask, one_pass, {}));
     for (std::int64_t n_part : {std::int64_t{1}, std::int64_t{2}, (n_tokens - n_image + 1) / 2}) {
         INFO("parts of " << n_part);
         Sequence sequence;
-        Rows parts = rows_of(prefill(model, {inputs.token_ids.begin(), inputs.token_ids.begin() + n_image}, inputs.images,
-                                     rows_of_mask(inputs.mask, 0, n_image), sequence, {}));
+        Rows parts = rows_of(prefill(model, {inputs.token_ids.begin(), inputs.token_ids.begin() + n_image},
+                                     inputs.images, rows_of_mask(inputs.mask, 0, n_image), sequence, {}));
         for (std::int64_t first = n_image; first < n_tokens; first += n_part) {
             const std::int64_t last = std::min(n_tokens, first + n_part);
-            for (const Row& row : rows_of(decode(model, {inputs.token_ids.begin() + first, inputs.token_ids.begin() + last}, sequence, {})))
+            for (const Row& row :
+                 rows_of(decode(model, {inputs.token_ids.begin() + first, inputs.token_ids.begin() + last},
+                                sequence, {})))
                 parts.push_back(row);
         }
         CHECK(distance(parts, whole) < rounding);
     }
 }
 
-TEST_CASE("TRAP generated_tokens_with_several_images: in the whole model the next token sees by the rule", "[trap]")
+TEST_CASE("TRAP generated_tokens_with_several_images: in the whole model the next token sees by the rule",
+          "[trap]")
 {
     const GoldenCase golden = golden_case("two_apart");
     for (Rule rule : rules) {
@@ -201,12 +222,14 @@ TEST_CASE("TRAP generated_tokens_with_several_images: in the whole model the nex
         const auto next_logits = [&](const CrossAttentionMask& mask) {
             Sequence sequence;
             prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, {});
-            return text_decoder(model.weights.text, model.config.text, {7}, {}, mask, sequence.cache, rule, {});
+            return text_decoder(model.weights.text, model.config.text, {7}, {}, mask, sequence.cache, rule,
+                                {});
         };
         const CrossAttentionMask repeated = rows_of_mask(inputs.mask, inputs.mask.n_tokens - 1, 1);
         CrossAttentionMask nothing = repeated;
         nothing.visible.assign(nothing.visible.size(), 0);
-        const Tensor right = next_logits(rule == Rule::meta ? nothing : repeated), wrong = next_logits(rule == Rule::meta ? repeated : nothing);
+        const Tensor right = next_logits(rule == Rule::meta ? nothing : repeated),
+                     wrong = next_logits(rule == Rule::meta ? repeated : nothing);
         CHECK(distance(wrong, right) > plainly_visible);
         Sequence sequence;
         prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, {});
@@ -216,7 +239,8 @@ TEST_CASE("TRAP generated_tokens_with_several_images: in the whole model the nex
                   prefill(model, inputs.token_ids, inputs.images, inputs.mask, again, {});
                   const CrossAttentionMask row = rule == Rule::meta ? nothing : repeated;
                   text_decoder(model.weights.text, model.config.text, {7}, {}, row, again.cache, rule, {});
-                  return text_decoder(model.weights.text, model.config.text, {8}, {}, row, again.cache, rule, {});
+                  return text_decoder(model.weights.text, model.config.text, {8}, {}, row, again.cache, rule,
+                                      {});
               }()) < rounding);
     }
 }

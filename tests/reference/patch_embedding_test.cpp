@@ -18,7 +18,8 @@ TEST_CASE("patches agree with double, colour, y, x inside a patch", "[patch_embe
         for (std::int64_t tile = 0; tile < 3; ++tile) {
             Tensor found({4, config.d_model});
             std::copy_n(states.row(image, tile), found.size(), found.data());
-            CHECK(distance(found, patch_embedding_in_double(weights.patch_embedding, config, pixels.row(image, tile))) < rounding);
+            CHECK(distance(found, patch_embedding_in_double(weights.patch_embedding, config,
+                                                            pixels.row(image, tile))) < rounding);
         }
 }
 
@@ -35,7 +36,8 @@ TEST_CASE("one pixel changes one patch: patches run row by row", "[patch_embeddi
             for (std::int64_t tile = 0; tile < 3; ++tile)
                 for (std::int64_t patch = 0; patch < 4; ++patch) {
                     const float* state = states.row(0, tile) + patch * config.d_model;
-                    const bool changed = std::any_of(state, state + config.d_model, [](float value) { return value != 0; });
+                    const bool changed =
+                        std::any_of(state, state + config.d_model, [](float value) { return value != 0; });
                     CHECK(changed == (tile == 1 && patch == y / 3 * 2 + x / 3));
                 }
         }
@@ -47,6 +49,7 @@ TEST_CASE("patch_embedding refuses pixels of another size", "[patch_embedding]")
     RandomWeights random(3);
     const VisionConfig config = small_vision_config();
     const VisionWeights weights = random_vision_weights(random, config);
-    CHECK_THROWS_WITH(patch_embedding(weights, config, Tensor({1, 3, 3, 6, 7})), ContainsSubstring("pixel_values") && ContainsSubstring("7"));
+    CHECK_THROWS_WITH(patch_embedding(weights, config, Tensor({1, 3, 3, 6, 7})),
+                      ContainsSubstring("pixel_values") && ContainsSubstring("7"));
     CHECK_THROWS_AS(patch_embedding(weights, config, Tensor({1, 4, 3, 6, 6})), std::runtime_error);
 }

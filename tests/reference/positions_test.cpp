@@ -16,7 +16,8 @@ struct Setup {
     std::vector<std::int64_t> ids{4, 0};  // the second picture is none: id 0 has rows of its own
 
     explicit Setup(std::uint32_t seed)
-        : random(seed), weights(random_vision_weights(random, config)), states(random.tensor({2, config.max_tiles, config.n_patches(), config.d_model}))
+        : random(seed), weights(random_vision_weights(random, config)),
+          states(random.tensor({2, config.max_tiles, config.n_patches(), config.d_model}))
     {
     }
     // tile_share, position_share: what the gates make of the tables; id_shift: a wrong start of counting.
@@ -28,8 +29,11 @@ struct Setup {
             for (std::int64_t tile = 0; tile < config.max_tiles; ++tile)
                 for (std::int64_t patch = 0; patch < config.n_patches(); ++patch, ++row)
                     for (std::int64_t i = 0; i < config.d_model; ++i)
-                        rows[row][static_cast<std::size_t>(i)] += position_share * weights.position_embedding(patch, i) +
-                            tile_share * weights.tile_position_embedding(std::max<std::int64_t>(0, id + id_shift), tile, patch * config.d_model + i);
+                        rows[row][static_cast<std::size_t>(i)] +=
+                            position_share * weights.position_embedding(patch, i) +
+                            tile_share *
+                                weights.tile_position_embedding(std::max<std::int64_t>(0, id + id_shift),
+                                                                tile, patch * config.d_model + i);
         return rows;
     }
     Rows tile_in_double(double share, std::int64_t id_shift = 0) const
@@ -40,7 +44,9 @@ struct Setup {
             for (std::int64_t tile = 0; tile < config.max_tiles; ++tile)
                 for (std::int64_t patch = 0; patch < config.n_patches(); ++patch, ++row)
                     for (std::int64_t i = 0; i < config.d_model; ++i)
-                        rows[row][static_cast<std::size_t>(i)] += share * weights.pre_tile_embedding(std::max<std::int64_t>(0, id + id_shift), tile, i);
+                        rows[row][static_cast<std::size_t>(i)] +=
+                            share *
+                            weights.pre_tile_embedding(std::max<std::int64_t>(0, id + id_shift), tile, i);
         return rows;
     }
 };
@@ -56,7 +62,8 @@ TEST_CASE("the class token stands in front of every tile's patches", "[positions
     for (std::int64_t image = 0; image < 2; ++image)
         for (std::int64_t tile = 0; tile < 3; ++tile) {
             CHECK(std::equal(token.values.begin(), token.values.end(), longer.row(image, tile)));
-            CHECK(std::equal(states.row(image, tile), states.row(image, tile) + 20, longer.row(image, tile) + 5));
+            CHECK(std::equal(states.row(image, tile), states.row(image, tile) + 20,
+                             longer.row(image, tile) + 5));
         }
     CHECK_THROWS_WITH(with_class_token(states, Tensor({6})), ContainsSubstring("class embedding"));
 }
@@ -64,13 +71,15 @@ TEST_CASE("the class token stands in front of every tile's patches", "[positions
 TEST_CASE("tables of another size are refused", "[positions]")
 {
     Setup setup(2);
-    CHECK_THROWS_WITH(add_tile_embedding(setup.states, setup.ids, Tensor({6, 2, 10}), 1.0f), ContainsSubstring("tile embedding"));
+    CHECK_THROWS_WITH(add_tile_embedding(setup.states, setup.ids, Tensor({6, 2, 10}), 1.0f),
+                      ContainsSubstring("tile embedding"));
     VisionWeights wrong = setup.weights;
     wrong.position_embedding = Tensor({6, 10});
     CHECK_THROWS_WITH(add_positions(setup.states, setup.ids, wrong), ContainsSubstring("position embedding"));
     wrong = setup.weights;
     wrong.tile_position_embedding = Tensor({6, 3, 49});
-    CHECK_THROWS_WITH(add_positions(setup.states, setup.ids, wrong), ContainsSubstring("tile position embedding"));
+    CHECK_THROWS_WITH(add_positions(setup.states, setup.ids, wrong),
+                      ContainsSubstring("tile position embedding"));
 }
 
 TEST_CASE("TRAP gate_without_tanh: the tile embedding's gate is opened by tanh", "[trap]")
@@ -79,7 +88,8 @@ TEST_CASE("TRAP gate_without_tanh: the tile embedding's gate is opened by tanh",
     const float gate = -1.1f;
     const Rows right = setup.tile_in_double(std::tanh(-1.1));
     CHECK(distance(setup.tile_in_double(-1.1), right) > plainly_visible);
-    CHECK(distance(add_tile_embedding(setup.states, setup.ids, setup.weights.pre_tile_embedding, gate), right) < rounding);
+    CHECK(distance(add_tile_embedding(setup.states, setup.ids, setup.weights.pre_tile_embedding, gate),
+                   right) < rounding);
 }
 
 TEST_CASE("TRAP one_minus_tanh: plain positions get what tile positions leave", "[trap]")
@@ -97,8 +107,11 @@ TEST_CASE("TRAP aspect_id_0: ids index the tables as they are, 0 included", "[tr
 {
     const Setup setup(5);
     const double share = std::tanh(0.7), gate = std::tanh(0.8);
-    CHECK(distance(setup.positions_in_double(1 - share, share, -1), setup.positions_in_double(1 - share, share)) > plainly_visible);
+    CHECK(distance(setup.positions_in_double(1 - share, share, -1),
+                   setup.positions_in_double(1 - share, share)) > plainly_visible);
     CHECK(distance(setup.tile_in_double(gate, -1), setup.tile_in_double(gate)) > plainly_visible);
-    CHECK(distance(add_positions(setup.states, setup.ids, setup.weights), setup.positions_in_double(1 - share, share)) < rounding);
-    CHECK(distance(add_tile_embedding(setup.states, setup.ids, setup.weights.pre_tile_embedding, 0.8f), setup.tile_in_double(gate)) < rounding);
+    CHECK(distance(add_positions(setup.states, setup.ids, setup.weights),
+                   setup.positions_in_double(1 - share, share)) < rounding);
+    CHECK(distance(add_tile_embedding(setup.states, setup.ids, setup.weights.pre_tile_embedding, 0.8f),
+                   setup.tile_in_double(gate)) < rounding);
 }

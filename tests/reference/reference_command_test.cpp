@@ -1,4 +1,5 @@
-// The program `reference`: every command, every option, every exit code. reference_hostile_test.cpp has the broken input.
+// The program `reference`: every command, every option, every exit code. reference_hostile_test.cpp has the
+// broken input.
 #include <algorithm>
 
 #include "reference/checkpoint/load_tensors.h"
@@ -11,7 +12,8 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::string demo_answer = "I see a pink boat at the top, a black fish at the left and a red tree at the bottom right.\n";
+const std::string demo_answer =
+    "I see a pink boat at the top, a black fish at the left and a red tree at the bottom right.\n";
 
 // Every file of a folder with its bytes, by its path inside.
 std::map<std::string, std::string> files_of(const fs::path& folder)
@@ -36,11 +38,14 @@ TEST_CASE("reference: help says what there is, with an example", "[command_line]
     const CommandResult help = reference({"--help"});
     check_fine(help);
     CHECK(help.err.empty());
-    for (const std::string word : {"run", "forward", "tokenize", "preprocess", "inspect", "Example: reference "})
+    for (const std::string word :
+         {"run", "forward", "tokenize", "preprocess", "inspect", "Example: reference "})
         CHECK_THAT(help.out, ContainsSubstring(word));
     const CommandResult run_help = reference({"run", "--help"});
-    for (const std::string option : {"--model", "--image", "--prompt", "--raw", "--chat", "--max-new-tokens", "--temperature", "--top-p", "--top-k", "--seed",
-                                     "--reference", "--threads", "--trace", "--trace-only", "--trace-values", "--trace-npy", "--force"})
+    for (const std::string option :
+         {"--model", "--image", "--prompt", "--raw", "--chat", "--max-new-tokens", "--temperature", "--top-p",
+          "--top-k", "--seed", "--reference", "--threads", "--trace", "--trace-only", "--trace-values",
+          "--trace-npy", "--force"})
         CHECK_THAT(run_help.out, ContainsSubstring(option));
 }
 
@@ -102,7 +107,8 @@ TEST_CASE("reference: bad usage is exit 2 and one line on stderr", "[command_lin
 
 TEST_CASE("reference run: the shipped model says what is in the demo picture", "[command_line]")
 {
-    const CommandResult answer = reference({"run", "--image", images + "demo.png", "--prompt", "What is in this image?", "--reference", "meta"});
+    const CommandResult answer = reference(
+        {"run", "--image", images + "demo.png", "--prompt", "What is in this image?", "--reference", "meta"});
     check_fine(answer);
     CHECK(answer.out == demo_answer);
     CHECK(answer.err.empty());  // progress is for terminals only
@@ -110,8 +116,9 @@ TEST_CASE("reference run: the shipped model says what is in the demo picture", "
 
 TEST_CASE("reference run: a raw prompt's special tokens are honoured, a question's are not", "[command_line]")
 {
-    const std::string raw = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWhat is your name?<|eot_id|>"
-                            "<|start_header_id|>assistant<|end_header_id|>\n\n";
+    const std::string raw =
+        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWhat is your name?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n";
     const CommandResult asked = reference({"run", "--prompt", "What is your name?"});
     const CommandResult raw_asked = reference({"run", "--raw", "--prompt", raw});
     check_fine(asked);
@@ -122,27 +129,48 @@ TEST_CASE("reference run: a raw prompt's special tokens are honoured, a question
     const TalkingModel model;
     const TempFolder folder;
     const auto prompt_ids = [&](const std::string& name, const Arguments& more) {
-        Arguments arguments{"run", "--model", model.path(), "--max-new-tokens", "0", "--trace", (folder.path / name).string(), "--trace-values", "none"};
+        Arguments arguments{"run",
+                            "--model",
+                            model.path(),
+                            "--max-new-tokens",
+                            "0",
+                            "--trace",
+                            (folder.path / name).string(),
+                            "--trace-values",
+                            "none"};
         arguments.insert(arguments.end(), more.begin(), more.end());
         check_fine(reference(arguments));
-        return read_json(folder.path / name / "trace.json").at("prompt").at("token_ids").get<std::vector<std::int64_t>>();
+        return read_json(folder.path / name / "trace.json")
+            .at("prompt")
+            .at("token_ids")
+            .get<std::vector<std::int64_t>>();
     };
-    const auto images_of = [](const std::vector<std::int64_t>& ids) { return std::count(ids.begin(), ids.end(), 512); };
-    CHECK(images_of(prompt_ids("raw", {"--raw", "--prompt", "<|image|>What?", "--image", images + "tile.png"})) == 1);
-    CHECK(images_of(prompt_ids("chat", {"--prompt", "<|image|>What?", "--image", images + "tile.png"})) == 1);  // the one the template puts
+    const auto images_of = [](const std::vector<std::int64_t>& ids) {
+        return std::count(ids.begin(), ids.end(), 512);
+    };
+    CHECK(images_of(prompt_ids(
+              "raw", {"--raw", "--prompt", "<|image|>What?", "--image", images + "tile.png"})) == 1);
+    CHECK(images_of(prompt_ids("chat", {"--prompt", "<|image|>What?", "--image", images + "tile.png"})) ==
+          1);  // the one the template puts
     CHECK(images_of(prompt_ids("text", {"--prompt", "<|image|>What?"})) == 0);
-    check_refused(reference({"run", "--raw", "--prompt", "<|image|><|image|>What?", "--image", images + "tile.png"}), "reference", {"2 <|image|>", "1 picture"});
-    check_refused(reference({"run", "--raw", "--prompt", "What?", "--image", images + "tile.png"}), "reference", {"0 <|image|>", "1 picture"});
-    check_refused(reference({"run", "--raw", "--prompt", "<|image|>What?"}), "reference", {"1 <|image|>", "0 picture"});
+    check_refused(
+        reference({"run", "--raw", "--prompt", "<|image|><|image|>What?", "--image", images + "tile.png"}),
+        "reference", {"2 <|image|>", "1 picture"});
+    check_refused(reference({"run", "--raw", "--prompt", "What?", "--image", images + "tile.png"}),
+                  "reference", {"0 <|image|>", "1 picture"});
+    check_refused(reference({"run", "--raw", "--prompt", "<|image|>What?"}), "reference",
+                  {"1 <|image|>", "0 picture"});
     check_refused(reference({"run", "--prompt", "\xff\xfe"}), "reference", {"UTF-8"});
 }
 
 TEST_CASE("reference run --chat: one line is one turn", "[command_line]")
 {
-    const CommandResult answers = reference({"run", "--chat"}, {.input = "What is your name?\n\nWho are you?\n"});
+    const CommandResult answers =
+        reference({"run", "--chat"}, {.input = "What is your name?\n\nWho are you?\n"});
     check_fine(answers);
     CHECK(answers.out == "My name is Pictor.\nI am Pictor, a tiny model.\n");
-    const CommandResult first_given = reference({"run", "--chat", "--prompt", "What is your name?"}, {.input = "Who are you?"});
+    const CommandResult first_given =
+        reference({"run", "--chat", "--prompt", "What is your name?"}, {.input = "Who are you?"});
     check_fine(first_given);
     CHECK(first_given.out == answers.out);
     const CommandResult silent = reference({"run", "--chat"});
@@ -175,13 +203,15 @@ TEST_CASE("reference run: --max-new-tokens, several pictures, what the trace say
 {
     const TalkingModel model;
     const TempFolder folder;
-    const CommandResult nothing = reference({"run", "--model", model.path(), "--prompt", "a", "--max-new-tokens", "0"});
+    const CommandResult nothing =
+        reference({"run", "--model", model.path(), "--prompt", "a", "--max-new-tokens", "0"});
     check_fine(nothing);
     CHECK(nothing.out == "\n");
 
     const std::string trace_folder = (folder.path / "trace").string();
-    const CommandResult one = reference({"run", "--model", model.path(), "--prompt", "a", "--image", images + "tile.png", "--image", images + "row.png",
-                                         "--max-new-tokens", "1", "--trace", trace_folder});
+    const CommandResult one =
+        reference({"run", "--model", model.path(), "--prompt", "a", "--image", images + "tile.png", "--image",
+                   images + "row.png", "--max-new-tokens", "1", "--trace", trace_folder});
     check_fine(one);
     CHECK(one.err == "trace: " + trace_folder + "\n");
     const Json trace = read_json(folder.path / "trace/trace.json");
@@ -191,7 +221,8 @@ TEST_CASE("reference run: --max-new-tokens, several pictures, what the trace say
     REQUIRE(trace.at("images").size() == 2);
     CHECK(trace.at("images")[0].at("file") == images + "tile.png");
     CHECK(trace.at("images")[1].at("file") == images + "row.png");
-    CHECK_THAT(trace.at("prompt").at("text").get<std::string>(), ContainsSubstring("<|image|><|image|>a<|eot_id|>"));
+    CHECK_THAT(trace.at("prompt").at("text").get<std::string>(),
+               ContainsSubstring("<|image|><|image|>a<|eot_id|>"));
     CHECK(trace.at("prompt").at("token_ids").size() == trace.at("prompt").at("token_texts").size());
     CHECK(entries_of(folder.path) == std::set<std::string>{"trace"});
 }
@@ -200,7 +231,9 @@ TEST_CASE("reference: threads do not change a bit", "[command_line]")
 {
     const TempFolder folder;
     for (const std::string threads : {"1", "2"})
-        check_fine(reference(forward(case_inputs("2x2"), {"--threads", threads, "--greedy", "2", "--trace-npy", "--trace", (folder.path / threads).string()})));
+        check_fine(
+            reference(forward(case_inputs("2x2"), {"--threads", threads, "--greedy", "2", "--trace-npy",
+                                                   "--trace", (folder.path / threads).string()})));
     const std::map<std::string, std::string> one = files_of(folder.path / "1");
     CHECK(one.size() > 100);
     CHECK(one == files_of(folder.path / "2"));
@@ -223,8 +256,10 @@ TEST_CASE("reference: which model, from any working directory", "[command_line]"
     CHECK(fs::equivalent(inspected({}, ""), "models/pictor"));
     CHECK(fs::equivalent(inspected({}, model.path()), model.path()));
     CHECK(fs::equivalent(inspected({"--model", fs::absolute(base).string()}, model.path()), base));
-    check_refused(reference({"tokenize", "a"}, {.environment = {{"PICTOR_MODEL", "/nowhere/at/all"}}}), "reference", {"/nowhere/at/all"});
-    const CommandResult answer = reference({"run", "--prompt", "What is your name?"}, {.folder = elsewhere.path});
+    check_refused(reference({"tokenize", "a"}, {.environment = {{"PICTOR_MODEL", "/nowhere/at/all"}}}),
+                  "reference", {"/nowhere/at/all"});
+    const CommandResult answer =
+        reference({"run", "--prompt", "What is your name?"}, {.folder = elsewhere.path});
     check_fine(answer);
     CHECK(answer.out == "My name is Pictor.\n");
     CHECK(entries_of(elsewhere.path).empty());
@@ -253,16 +288,20 @@ TEST_CASE("reference tokenize: an argument, a file, standard input", "[command_l
     CHECK(plain[0] == Json{64, 264});
     CHECK(plain[1].empty());
     CHECK(plain[2].size() > 1);
-    const std::vector<Json> special = ids_of(reference({"tokenize", "--special", "--file", "-"}, {.input = lines}));
+    const std::vector<Json> special =
+        ids_of(reference({"tokenize", "--special", "--file", "-"}, {.input = lines}));
     REQUIRE(special.size() == 4);
     CHECK(special[2].size() == 1);
 
     const TempFolder folder;
     write_file(folder.path / "lines", lines);
-    CHECK(ids_of(reference({"tokenize", "--tokenizer", "models/pictor/tokenizer.json", "--file", (folder.path / "lines").string()})) == plain);
+    CHECK(ids_of(reference({"tokenize", "--tokenizer", "models/pictor/tokenizer.json", "--file",
+                            (folder.path / "lines").string()})) == plain);
     check_refused(reference({"tokenize", "--file", (folder.path / "none").string()}), "reference", {"none"});
-    check_refused(reference({"tokenize", "--file", folder.path.string()}), "reference", {folder.path.string()});
-    check_refused(reference({"tokenize", "--tokenizer", (folder.path / "none.json").string(), "a"}), "reference", {"none.json"});
+    check_refused(reference({"tokenize", "--file", folder.path.string()}), "reference",
+                  {folder.path.string()});
+    check_refused(reference({"tokenize", "--tokenizer", (folder.path / "none.json").string(), "a"}),
+                  "reference", {"none.json"});
     check_refused(reference({"tokenize", "\xc3("}), "reference", {"UTF-8"});
 }
 
@@ -272,17 +311,26 @@ TEST_CASE("reference preprocess: JSON, and tiles in a file", "[command_line]")
     const fs::path output = folder.path / "tiles.safetensors";
     const CommandResult odd = reference({"preprocess", images + "odd.png", "--output", output.string()});
     check_fine(odd);
-    CHECK(Json::parse(odd.out) == Json{{"size", {173, 301}}, {"resized", {128, 224}}, {"tiles", {2, 2}}, {"tile_size", 112}, {"patch_size", 14}, {"aspect_ratio_id", 6}});
-    const CommandResult row = reference({"preprocess", images + "row.png", "--output", output.string()});  // replaces the file
+    CHECK(Json::parse(odd.out) == Json{{"size", {173, 301}},
+                                       {"resized", {128, 224}},
+                                       {"tiles", {2, 2}},
+                                       {"tile_size", 112},
+                                       {"patch_size", 14},
+                                       {"aspect_ratio_id", 6}});
+    const CommandResult row =
+        reference({"preprocess", images + "row.png", "--output", output.string()});  // replaces the file
     check_fine(row);
     CHECK(Json::parse(row.out).at("tiles") == Json{1, 4});
     const pictor::SafetensorsFile file(output);
     CHECK(file.tensors().size() == 3);
     CHECK(load_floats(file, "pixel_values", {4, 3, 112, 112}).values.size() == 4 * 3 * 112 * 112);
-    CHECK(load_integers(file, "aspect_ratio_ids", {1}) == std::vector<std::int64_t>{Json::parse(row.out).at("aspect_ratio_id").get<std::int64_t>()});
+    CHECK(load_integers(file, "aspect_ratio_ids", {1}) ==
+          std::vector<std::int64_t>{Json::parse(row.out).at("aspect_ratio_id").get<std::int64_t>()});
     CHECK(load_integers(file, "aspect_ratio_mask", {4}) == std::vector<std::int64_t>{1, 1, 1, 1});
     check_fine(reference({"preprocess", "--model", base, images + "tile.png"}));
-    check_refused(reference({"preprocess", images + "odd.png", "--output", (folder.path / "none/tiles.safetensors").string()}), "reference", {"none/tiles.safetensors"});
+    check_refused(reference({"preprocess", images + "odd.png", "--output",
+                             (folder.path / "none/tiles.safetensors").string()}),
+                  "reference", {"none/tiles.safetensors"});
     CHECK(entries_of(folder.path) == std::set<std::string>{"tiles.safetensors"});
 }
 
@@ -292,7 +340,9 @@ TEST_CASE("reference forward: exact tensors in, golden tokens out", "[command_li
     const GoldenCase golden = golden_case("2x2");
     for (const std::string rule : {"meta", "transformers"}) {
         const fs::path trace_folder = folder.path / rule;
-        const CommandResult result = reference(forward(case_inputs("2x2"), {"--greedy", "5", "--reference", rule, "--trace", trace_folder.string(), "--trace-values", "none"}));
+        const CommandResult result =
+            reference(forward(case_inputs("2x2"), {"--greedy", "5", "--reference", rule, "--trace",
+                                                   trace_folder.string(), "--trace-values", "none"}));
         check_fine(result);
         const Json trace = read_json(trace_folder / "trace.json");
         CHECK(trace.at("generated").at("token_ids") == Json(golden.generated(rule)));
@@ -317,12 +367,14 @@ TEST_CASE("reference --trace: which tensors, how many of their values", "[comman
         check_fine(result);
         return std::pair(read_json(folder.path / name / "trace.json").at("tensors"), result.err);
     };
-    const auto [only, only_err] = traced("only", {"--trace-only", "*.cross_attn.probs", "--trace-only", "lm_hea?", "--trace-only", "misspelt.*"});
+    const auto [only, only_err] = traced("only", {"--trace-only", "*.cross_attn.probs", "--trace-only",
+                                                  "lm_hea?", "--trace-only", "misspelt.*"});
     CHECK(only.size() == 3);
     CHECK_THAT(only_err, ContainsSubstring("'misspelt.*' matched no tensor"));
     CHECK_THAT(only_err, !ContainsSubstring("lm_hea?"));
-    CHECK(entries_of(folder.path / "only/tensors") == std::set<std::string>{"000-language_model.layers.1.cross_attn.probs.json",
-                                                                         "000-language_model.layers.3.cross_attn.probs.json", "000-lm_head.json"});
+    CHECK(entries_of(folder.path / "only/tensors") ==
+          std::set<std::string>{"000-language_model.layers.1.cross_attn.probs.json",
+                                "000-language_model.layers.3.cross_attn.probs.json", "000-lm_head.json"});
     const auto [all, all_err] = traced("all", {"--trace-values", "all"});
     const auto [sample, sample_err] = traced("sample", {"--trace-values", "sample"});
     const auto [none, none_err] = traced("none", {"--trace-values", "none", "--trace-npy"});
@@ -346,13 +398,15 @@ TEST_CASE("reference --trace: no folder is lost", "[command_line]")
     check_fine(reference(forward(case_inputs("1x1"), options)));
     write_file(trace_folder / "note", "mine");
     const std::map<std::string, std::string> before = files_of(trace_folder);
-    check_refused(reference(forward(case_inputs("2x2"), options)), "reference", {trace_folder.string(), "exists already", "--force"});
+    check_refused(reference(forward(case_inputs("2x2"), options)), "reference",
+                  {trace_folder.string(), "exists already", "--force"});
     CHECK(files_of(trace_folder) == before);
 
     Arguments forced = options;
     forced.push_back("--force");
     write_file(folder.path / "broken.safetensors", "broken");
-    check_refused(reference(forward(folder.path / "broken.safetensors", forced)), "reference", {"broken.safetensors"});
+    check_refused(reference(forward(folder.path / "broken.safetensors", forced)), "reference",
+                  {"broken.safetensors"});
     CHECK(files_of(trace_folder) == before);  // a run that fails replaces nothing
     check_fine(reference(forward(case_inputs("2x2"), forced)));
     CHECK(files_of(trace_folder).size() == 2);
@@ -360,9 +414,15 @@ TEST_CASE("reference --trace: no folder is lost", "[command_line]")
 
     fs::create_directory(folder.path / "photos");
     write_file(folder.path / "photos/holiday", "mine");
-    check_refused(reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos").string(), "--force"})), "reference", {"not a trace"});
-    check_refused(reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos/holiday").string(), "--force"})), "reference", {"file of this name"});
-    check_refused(reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos/holiday/trace").string()})), "reference", {"cannot be made"});
+    check_refused(
+        reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos").string(), "--force"})),
+        "reference", {"not a trace"});
+    check_refused(reference(forward(case_inputs("1x1"),
+                                    {"--trace", (folder.path / "photos/holiday").string(), "--force"})),
+                  "reference", {"file of this name"});
+    check_refused(
+        reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos/holiday/trace").string()})),
+        "reference", {"cannot be made"});
     check_refused(reference(forward(case_inputs("1x1"), {"--trace", ""})), "reference", {"--trace"});
     CHECK(files_of(folder.path / "photos") == std::map<std::string, std::string>{{"holiday", "mine"}});
     CHECK(entries_of(folder.path) == std::set<std::string>{"broken.safetensors", "photos", "trace"});
@@ -388,11 +448,15 @@ TEST_CASE("reference: the fast and the debug build agree within the measured noi
     const TempFolder folder;
     for (const std::string name : {"2x2", "text_only"}) {
         for (const std::string build : {"build", "build/debug"}) {
-            const CommandResult result = run_command((fs::absolute(build) / "reference").string(),
-                                                     forward(case_inputs(name), {"--greedy", "3", "--trace-values", "all", "--trace", (folder.path / name / build).string()}));
+            const CommandResult result =
+                run_command((fs::absolute(build) / "reference").string(),
+                            forward(case_inputs(name), {"--greedy", "3", "--trace-values", "all", "--trace",
+                                                        (folder.path / name / build).string()}));
             check_fine(result);
         }
-        const CommandResult diff = trace({"diff", (folder.path / name / "build").string(), (folder.path / name / "build/debug").string(), "--policy", "golden/tolerances.json"});
+        const CommandResult diff =
+            trace({"diff", (folder.path / name / "build").string(),
+                   (folder.path / name / "build/debug").string(), "--policy", "golden/tolerances.json"});
         check_fine(diff);
         CHECK_THAT(diff.out, ContainsSubstring(" 0 differ"));
     }

@@ -16,7 +16,8 @@ namespace pictor_test {
 inline const std::string images = "models/pictor/pictures/";
 inline const std::string base = "golden/checkpoints/base";
 
-// A model of a few thousand random numbers that reads and writes the shipped model's tokens: quick where any answer will do.
+// A model of a few thousand random numbers that reads and writes the shipped model's tokens: quick where any
+// answer will do.
 class TalkingModel {
 public:
     TalkingModel()
@@ -53,18 +54,23 @@ private:
 // `run` with that model and more.
 inline Arguments talk(const TalkingModel& model, const Arguments& more)
 {
-    Arguments arguments{"run", "--model", model.path(), "--prompt", "What is this?", "--max-new-tokens", "12"};
+    Arguments arguments{"run",           "--model",          model.path(), "--prompt",
+                        "What is this?", "--max-new-tokens", "12"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
 }
 
-inline Arguments forward(const std::filesystem::path& inputs, const Arguments& more, const std::string& model = base)
+inline Arguments forward(const std::filesystem::path& inputs, const Arguments& more,
+                         const std::string& model = base)
 {
     Arguments arguments{"forward", "--model", model, "--inputs", inputs.string()};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
 }
 
-inline std::filesystem::path case_inputs(const std::string& name) { return std::filesystem::path("golden/cases") / name / "inputs.safetensors"; }
+inline std::filesystem::path case_inputs(const std::string& name)
+{
+    return std::filesystem::path("golden/cases") / name / "inputs.safetensors";
+}
 
 }  // namespace pictor_test

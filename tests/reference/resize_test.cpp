@@ -19,7 +19,8 @@ Image formula_picture(std::int64_t height, std::int64_t width)
     for (std::int64_t row = 0; row < height; ++row)
         for (std::int64_t column = 0; column < width; ++column)
             for (std::int64_t colour = 0; colour < 3; ++colour)
-                picture.rgb.push_back(static_cast<std::uint8_t>(row * 73 + column * 151 + colour * 57 + row * column * 7));
+                picture.rgb.push_back(
+                    static_cast<std::uint8_t>(row * 73 + column * 151 + colour * 57 + row * column * 7));
     return picture;
 }
 
@@ -64,7 +65,8 @@ TEST_CASE("resize gives Pillow's bytes at every size")
         std::istringstream fields(line);
         std::int64_t height, width, new_height, new_width, crc;
         char comma;
-        REQUIRE(fields >> height >> comma >> width >> comma >> new_height >> comma >> new_width >> comma >> crc);
+        REQUIRE(fields >> height >> comma >> width >> comma >> new_height >> comma >> new_width >> comma >>
+                crc);
         const Image resized = resize_bilinear(formula_picture(height, width), new_height, new_width);
         INFO(line);
         REQUIRE(resized.height == new_height);
@@ -85,15 +87,17 @@ TEST_CASE("resize keeps a single colour, the extremes too")
 {
     for (int value : {0, 1, 127, 254, 255}) {
         const Image picture = gray(5, 7, std::vector<int>(35, value));
-        for (const auto& [height, width] : {std::array{1, 1}, std::array{3, 40}, std::array{40, 3}, std::array{123, 45}})
-            CHECK(reds(resize_bilinear(picture, height, width)) == std::vector<int>(static_cast<std::size_t>(height * width), value));
+        for (const auto& [height, width] :
+             {std::array{1, 1}, std::array{3, 40}, std::array{40, 3}, std::array{123, 45}})
+            CHECK(reds(resize_bilinear(picture, height, width)) ==
+                  std::vector<int>(static_cast<std::size_t>(height * width), value));
     }
 }
 
 TEST_CASE("TRAP resize_without_antialias: a pixel that shrinks away still counts", "[trap]")
 {
-    // Eight columns to two: the middle of each half falls between columns 1 and 2 (5 and 6). A bilinear resize without
-    // antialiasing looks at those alone and would return 0 for a lit column 0 or 3.
+    // Eight columns to two: the middle of each half falls between columns 1 and 2 (5 and 6). A bilinear
+    // resize without antialiasing looks at those alone and would return 0 for a lit column 0 or 3.
     CHECK(reds(resize_bilinear(gray(1, 8, {255, 0, 0, 0, 0, 0, 0, 0}), 1, 2)) == std::vector<int>{46, 0});
     CHECK(reds(resize_bilinear(gray(1, 8, {0, 0, 0, 255, 0, 0, 0, 0}), 1, 2)) == std::vector<int>{46, 27});
     CHECK(reds(resize_bilinear(gray(8, 1, {0, 0, 0, 255, 0, 0, 0, 0}), 2, 1)) == std::vector<int>{46, 27});

@@ -39,5 +39,6 @@ TEST_CASE("epsilon counts beside the mean square, not the root", "[rms_norm]")
 
 TEST_CASE("rms_norm refuses a weight of another length", "[rms_norm]")
 {
-    CHECK_THROWS_WITH(rms_norm(Tensor({2, 6}), Tensor({3}), 1e-5f), ContainsSubstring("rms_norm") && ContainsSubstring("[6]") && ContainsSubstring("[3]"));
+    CHECK_THROWS_WITH(rms_norm(Tensor({2, 6}), Tensor({3}), 1e-5f),
+                      ContainsSubstring("rms_norm") && ContainsSubstring("[6]") && ContainsSubstring("[3]"));
 }

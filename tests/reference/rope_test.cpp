@@ -42,7 +42,8 @@ TEST_CASE("frequencies without and with scaling agree with double", "[rope]")
             REQUIRE(found.size() == wanted.size());
             for (std::size_t pair = 0; pair < found.size(); ++pair) {
                 INFO("d_head " << d_head << " pair " << pair);
-                CHECK(found[pair] == Approx(wanted[pair]).epsilon(1e-6));  // float32 as in the references, not more exact
+                CHECK(found[pair] ==
+                      Approx(wanted[pair]).epsilon(1e-6));  // float32 as in the references, not more exact
             }
         }
     }
@@ -86,7 +87,8 @@ TEST_CASE("rotation keeps lengths, and scores depend on distance alone", "[rope]
     const Tensor pair = random.tensor({1, 6});
     RopeConfig config;
     const auto score = [&](std::int64_t here, std::int64_t there) {
-        const Rows a = rows_of(rotate(pair, rope_angles(config, 6, here, 1))), b = rows_of(rotate(pair, rope_angles(config, 6, there, 1)));
+        const Rows a = rows_of(rotate(pair, rope_angles(config, 6, here, 1))),
+                   b = rows_of(rotate(pair, rope_angles(config, 6, there, 1)));
         double sum = 0;
         for (std::size_t i = 0; i < 6; ++i)
             sum += a[0][i] * b[0][i];
@@ -99,7 +101,8 @@ TEST_CASE("rotation keeps lengths, and scores depend on distance alone", "[rope]
 
 TEST_CASE("rotate refuses rows that are not the tokens of the angles", "[rope]")
 {
-    CHECK_THROWS_WITH(rotate(Tensor({3, 8}), rope_angles(real_model(), 8, 0, 4)), ContainsSubstring("rotate"));
+    CHECK_THROWS_WITH(rotate(Tensor({3, 8}), rope_angles(real_model(), 8, 0, 4)),
+                      ContainsSubstring("rotate"));
 }
 
 TEST_CASE("TRAP rope_pairs_halves: channel i turns with channel i + d_head / 2, in every head", "[trap]")
@@ -108,7 +111,8 @@ TEST_CASE("TRAP rope_pairs_halves: channel i turns with channel i + d_head / 2, 
     const Tensor x = random.tensor({9, 3 * 8});
     const RopeConfig config = real_model();
     const Row frequencies = frequencies_in_double(config, 8, true);
-    const Rows right = rotate_in_double(rows_of(x), frequencies, 5), neighbours = rotate_in_double(rows_of(x), frequencies, 5, true);
+    const Rows right = rotate_in_double(rows_of(x), frequencies, 5),
+               neighbours = rotate_in_double(rows_of(x), frequencies, 5, true);
     CHECK(distance(neighbours, right) > plainly_visible);
     CHECK(distance(rotate(x, rope_angles(config, 8, 5, 9)), right) < rounding);
 }
@@ -119,16 +123,20 @@ TEST_CASE("TRAP llama3_rope_scaling: without it position 0 is right and 8192 is 
     const std::int64_t d_head = 128;
     const Tensor x = random.tensor({1, d_head});
     const RopeConfig config = real_model();
-    const Row right = frequencies_in_double(config, d_head, true), unscaled = frequencies_in_double(config, d_head, false);
+    const Row right = frequencies_in_double(config, d_head, true),
+              unscaled = frequencies_in_double(config, d_head, false);
 
     // The trap: nothing shows at the beginning.
-    CHECK(distance(rotate_in_double(rows_of(x), unscaled, 0), rotate_in_double(rows_of(x), right, 0)) < rounding);
-    const Row drifted = rotate_in_double(rows_of(x), unscaled, 8192)[0], wanted = rotate_in_double(rows_of(x), right, 8192)[0];
+    CHECK(distance(rotate_in_double(rows_of(x), unscaled, 0), rotate_in_double(rows_of(x), right, 0)) <
+          rounding);
+    const Row drifted = rotate_in_double(rows_of(x), unscaled, 8192)[0],
+              wanted = rotate_in_double(rows_of(x), right, 8192)[0];
     CHECK(likeness(drifted, wanted) < 0.9);
 
-    // Ours. Angles are rounded to float32 as in both references, so that far out they are off by half a unit of
-    // position times frequency: 8192 has 2^-11 there, and 131071 has 2^-8.
-    for (const auto& [position, tolerance] : std::vector<std::pair<std::int64_t, double>>{{0, rounding}, {100, 1e-4}, {8192, 4e-3}, {131071, 6e-2}}) {
+    // Ours. Angles are rounded to float32 as in both references, so that far out they are off by half a unit
+    // of position times frequency: 8192 has 2^-11 there, and 131071 has 2^-8.
+    for (const auto& [position, tolerance] : std::vector<std::pair<std::int64_t, double>>{
+             {0, rounding}, {100, 1e-4}, {8192, 4e-3}, {131071, 6e-2}}) {
         INFO("position " << position);
         const Tensor ours = rotate(x, rope_angles(config, d_head, position, 1));
         CHECK(distance(ours, rotate_in_double(rows_of(x), right, static_cast<double>(position))) < tolerance);

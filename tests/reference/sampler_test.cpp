@@ -58,7 +58,8 @@ void check_frequencies(const SamplingOptions& options, const std::vector<double>
         if (wanted[id] == 0)
             CHECK(found[id] == 0);
         else  // four standard deviations of the count
-            CHECK(found[id] == Approx(wanted[id]).margin(4 * std::sqrt(wanted[id] * (1 - wanted[id]) / n_draws)));
+            CHECK(found[id] ==
+                  Approx(wanted[id]).margin(4 * std::sqrt(wanted[id] * (1 - wanted[id]) / n_draws)));
     }
 }
 

@@ -19,11 +19,13 @@ struct Setup {
     explicit Setup(std::uint32_t seed) : random(seed), weights(random_self_attention(random, config)) {}
 
     // Tokens first ... of hidden, as many as `count`, behind what the cache holds.
-    Tensor attend(const Tensor& hidden, std::int64_t first, std::int64_t count, KeysAndValues& cache, const Recorder& record = {}) const
+    Tensor attend(const Tensor& hidden, std::int64_t first, std::int64_t count, KeysAndValues& cache,
+                  const Recorder& record = {}) const
     {
         Tensor part({count, config.d_model});
         std::copy_n(hidden.row(first), count * config.d_model, part.data());
-        return self_attention(weights, config, part, rope_angles(config.rope, config.d_head, first, count), cache, record);
+        return self_attention(weights, config, part, rope_angles(config.rope, config.d_head, first, count),
+                              cache, record);
     }
 };
 
@@ -39,7 +41,8 @@ TEST_CASE("self-attention agrees with double", "[self_attention]")
         const Tensor output = setup.attend(hidden, 0, n_tokens, cache);
         CHECK(output.shape == hidden.shape);
         CHECK(cache.keys.n_rows() == n_tokens);
-        CHECK(distance(output, self_attention_in_double(setup.weights, setup.config, rows_of(hidden))) < rounding);
+        CHECK(distance(output, self_attention_in_double(setup.weights, setup.config, rows_of(hidden))) <
+              rounding);
     }
 }
 
@@ -60,7 +63,8 @@ TEST_CASE("query heads share key heads in order, four over two", "[self_attentio
         q.insert(q.end(), q_from + head * d_head * d, q_from + (head + 1) * d_head * d);
     for (std::int64_t out = 0; out < d; ++out)
         for (std::int64_t head = 0; head < 4; ++head)
-            std::copy_n(o_from + out * 4 * d_head + order[head] * d_head, d_head, o.data() + out * 4 * d_head + head * d_head);
+            std::copy_n(o_from + out * 4 * d_head + order[head] * d_head, d_head,
+                        o.data() + out * 4 * d_head + head * d_head);
     dealt.q_proj.data = q.data();
     dealt.o_proj.data = o.data();
     const Rows right = self_attention_in_double(setup.weights, setup.config, rows_of(hidden));
@@ -89,7 +93,8 @@ TEST_CASE("token by token with a cache gives what one pass gives", "[self_attent
     const Tensor whole = setup.attend(hidden, 0, 11, whole_cache);
     KeysAndValues cache;
     Tensor joined({11, setup.config.d_model});
-    for (const auto& [first, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 4}, {4, 1}, {5, 1}, {6, 5}}) {
+    for (const auto& [first, count] :
+         std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 4}, {4, 1}, {5, 1}, {6, 5}}) {
         const Tensor part = setup.attend(hidden, first, count, cache);
         std::copy(part.values.begin(), part.values.end(), joined.row(first));
     }
@@ -107,9 +112,11 @@ TEST_CASE("recorded attention is what was computed", "[self_attention]")
         KeysAndValues cache;
         setup.attend(hidden, 0, n_tokens, cache, record);
     });
-    const Tensor scores = run.tensor("scores"), masked = run.tensor("masked_scores"), probs = run.tensor("probs");
+    const Tensor scores = run.tensor("scores"), masked = run.tensor("masked_scores"),
+                 probs = run.tensor("probs");
     REQUIRE(probs.shape == Shape{n_heads, n_tokens, n_tokens});
-    const Rows query = rows_of(run.tensor("rotated_q")), keys = rows_of(run.tensor("rotated_k"));  // one row per head
+    const Rows query = rows_of(run.tensor("rotated_q")),
+               keys = rows_of(run.tensor("rotated_k"));  // one row per head
     double worst = 0;
     bool masks_right = true;
     for (std::int64_t head = 0; head < n_heads; ++head) {
@@ -118,10 +125,14 @@ TEST_CASE("recorded attention is what was computed", "[self_attention]")
             for (std::int64_t key = 0; key < n_tokens; ++key) {
                 double score = 0;
                 for (std::size_t i = 0; i < 6; ++i)
-                    score += query[static_cast<std::size_t>(token * n_heads + head)][i] * keys[static_cast<std::size_t>(key * 2 + head / 2)][i];
+                    score += query[static_cast<std::size_t>(token * n_heads + head)][i] *
+                             keys[static_cast<std::size_t>(key * 2 + head / 2)][i];
                 worst = std::max(worst, std::fabs(score / std::sqrt(6.0) - scores(head, token, key)));
-                masks_right = masks_right && masked(head, token, key) == (key <= token ? scores(head, token, key) : std::numeric_limits<float>::lowest()) &&
-                              (key <= token || probs(head, token, key) == 0.0f);
+                masks_right =
+                    masks_right &&
+                    masked(head, token, key) ==
+                        (key <= token ? scores(head, token, key) : std::numeric_limits<float>::lowest()) &&
+                    (key <= token || probs(head, token, key) == 0.0f);
                 sum += probs(head, token, key);
             }
             worst = std::max(worst, std::fabs(sum - 1));
@@ -135,6 +146,7 @@ TEST_CASE("self-attention refuses a state of another width", "[self_attention]")
 {
     Setup setup(6);
     KeysAndValues cache;
-    CHECK_THROWS_WITH(self_attention(setup.weights, setup.config, Tensor({2, 19}), rope_angles(setup.config.rope, 6, 0, 2), cache, {}),
+    CHECK_THROWS_WITH(self_attention(setup.weights, setup.config, Tensor({2, 19}),
+                                     rope_angles(setup.config.rope, 6, 0, 2), cache, {}),
                       ContainsSubstring("self_attention") && ContainsSubstring("20"));
 }

@@ -1,5 +1,5 @@
-// For the tests of the steps between a model's tensors: random weights in memory, and the arithmetic once more in
-// double, as plain as can be and without a look at reference/.
+// For the tests of the steps between a model's tensors: random weights in memory, and the arithmetic once
+// more in double, as plain as can be and without a look at reference/.
 #pragma once
 
 #include <cmath>
@@ -41,11 +41,15 @@ public:
         kept_->push_back(tensor({n_out, n_in}, 1.7f / std::sqrt(static_cast<float>(n_in))).values);
         return {kept_->back().data(), pictor::DType::f32, n_out, n_in, "random"};
     }
-    pictor::LayerNormWeights layer_norm(std::int64_t d) { return {tensor({d}, 0.5f, 1.0f), tensor({d}, 0.3f)}; }
+    pictor::LayerNormWeights layer_norm(std::int64_t d)
+    {
+        return {tensor({d}, 0.5f, 1.0f), tensor({d}, 0.3f)};
+    }
 
 private:
     std::mt19937 random_;
-    std::shared_ptr<std::deque<std::vector<float>>> kept_ = std::make_shared<std::deque<std::vector<float>>>();
+    std::shared_ptr<std::deque<std::vector<float>>> kept_ =
+        std::make_shared<std::deque<std::vector<float>>>();
 };
 
 // All sizes differ, so that one taken for another shows.
@@ -82,23 +86,27 @@ inline pictor::VisionConfig small_vision_config()
     return config;
 }
 
-inline pictor::CrossAttentionWeights random_cross_attention(RandomWeights& random, const pictor::TextConfig& config)
+inline pictor::CrossAttentionWeights random_cross_attention(RandomWeights& random,
+                                                            const pictor::TextConfig& config)
 {
     const std::int64_t n_query = config.n_heads * config.d_head, n_key = config.n_kv_heads * config.d_head;
-    return {random.matrix(n_query, config.d_model), random.matrix(n_key, config.d_model), random.matrix(n_key, config.d_model),
-            random.matrix(config.d_model, n_query), random.tensor({config.d_head}, 1.0f, 1.5f), random.tensor({config.d_head}, 1.0f, 1.5f)};
+    return {random.matrix(n_query, config.d_model),     random.matrix(n_key, config.d_model),
+            random.matrix(n_key, config.d_model),       random.matrix(config.d_model, n_query),
+            random.tensor({config.d_head}, 1.0f, 1.5f), random.tensor({config.d_head}, 1.0f, 1.5f)};
 }
 
-inline pictor::SelfAttentionWeights random_self_attention(RandomWeights& random, const pictor::TextConfig& config)
+inline pictor::SelfAttentionWeights random_self_attention(RandomWeights& random,
+                                                          const pictor::TextConfig& config)
 {
     const std::int64_t n_query = config.n_heads * config.d_head, n_key = config.n_kv_heads * config.d_head;
-    return {random.matrix(n_query, config.d_model), random.matrix(n_key, config.d_model), random.matrix(n_key, config.d_model),
-            random.matrix(config.d_model, n_query)};
+    return {random.matrix(n_query, config.d_model), random.matrix(n_key, config.d_model),
+            random.matrix(n_key, config.d_model), random.matrix(config.d_model, n_query)};
 }
 
 inline pictor::TextMlpWeights random_text_mlp(RandomWeights& random, const pictor::TextConfig& config)
 {
-    return {random.matrix(config.d_mlp, config.d_model), random.matrix(config.d_mlp, config.d_model), random.matrix(config.d_model, config.d_mlp)};
+    return {random.matrix(config.d_mlp, config.d_model), random.matrix(config.d_mlp, config.d_model),
+            random.matrix(config.d_model, config.d_mlp)};
 }
 
 inline pictor::TextWeights random_text_weights(RandomWeights& random, const pictor::TextConfig& config)
@@ -125,7 +133,8 @@ inline pictor::TextWeights random_text_weights(RandomWeights& random, const pict
     return weights;
 }
 
-inline pictor::VisionLayerWeights random_vision_layer(RandomWeights& random, const pictor::VisionConfig& config, bool is_global)
+inline pictor::VisionLayerWeights random_vision_layer(RandomWeights& random,
+                                                      const pictor::VisionConfig& config, bool is_global)
 {
     const std::int64_t d = config.d_model;
     pictor::VisionLayerWeights layer;
@@ -170,8 +179,9 @@ inline pictor::VisionWeights random_vision_weights(RandomWeights& random, const 
 }
 
 // A picture per entry of `ids_and_tiles`: aspect ratio id, and how many of its tiles exist.
-inline pictor::VisionInputs random_images(RandomWeights& random, const pictor::VisionConfig& config,
-                                             const std::vector<std::pair<std::int64_t, std::int64_t>>& ids_and_tiles)
+inline pictor::VisionInputs random_images(
+    RandomWeights& random, const pictor::VisionConfig& config,
+    const std::vector<std::pair<std::int64_t, std::int64_t>>& ids_and_tiles)
 {
     pictor::VisionInputs images;
     const std::int64_t n_images = static_cast<std::int64_t>(ids_and_tiles.size());
@@ -198,7 +208,8 @@ inline Rows rows_of(const Tensor& tensor)
     const std::size_t width = static_cast<std::size_t>(tensor.shape.back());
     Rows rows;
     for (std::size_t start = 0; start < tensor.values.size(); start += width)
-        rows.emplace_back(tensor.values.begin() + static_cast<std::ptrdiff_t>(start), tensor.values.begin() + static_cast<std::ptrdiff_t>(start + width));
+        rows.emplace_back(tensor.values.begin() + static_cast<std::ptrdiff_t>(start),
+                          tensor.values.begin() + static_cast<std::ptrdiff_t>(start + width));
     return rows;
 }
 
@@ -243,7 +254,8 @@ inline Rows layer_norm_in_double(Rows x, const pictor::LayerNormWeights& weights
         for (double value : row)
             variance += (value - mean) * (value - mean) / static_cast<double>(row.size());
         for (std::size_t i = 0; i < row.size(); ++i)
-            row[i] = (row[i] - mean) / std::sqrt(variance + eps) * weights.weight.values[i] + weights.bias.values[i];
+            row[i] = (row[i] - mean) / std::sqrt(variance + eps) * weights.weight.values[i] +
+                     weights.bias.values[i];
     }
     return x;
 }
@@ -259,14 +271,17 @@ inline Rows add_in_double(Rows a, const Rows& b, double factor = 1)
     return a;
 }
 
-// visible(query, key); a query must see something. query [n][n_heads * d_head], keys and values [m][n_kv_heads * d_head].
-inline Rows attend_in_double(const Rows& query, const Rows& keys, const Rows& values, std::int64_t n_heads, std::int64_t n_kv_heads,
+// visible(query, key); a query must see something. query [n][n_heads * d_head], keys and values
+// [m][n_kv_heads * d_head].
+inline Rows attend_in_double(const Rows& query, const Rows& keys, const Rows& values, std::int64_t n_heads,
+                             std::int64_t n_kv_heads,
                              const std::function<bool(std::size_t, std::size_t)>& visible)
 {
     const std::size_t d_head = query[0].size() / static_cast<std::size_t>(n_heads);
     Rows context(query.size(), Row(query[0].size()));
     for (std::size_t head = 0; head < static_cast<std::size_t>(n_heads); ++head) {
-        const std::size_t at = head * d_head, kv_at = head / static_cast<std::size_t>(n_heads / n_kv_heads) * d_head;
+        const std::size_t at = head * d_head,
+                          kv_at = head / static_cast<std::size_t>(n_heads / n_kv_heads) * d_head;
         for (std::size_t row = 0; row < query.size(); ++row) {
             Row weight(keys.size());
             double sum = 0;
@@ -274,7 +289,8 @@ inline Rows attend_in_double(const Rows& query, const Rows& keys, const Rows& va
                 double score = 0;
                 for (std::size_t i = 0; i < d_head; ++i)
                     score += query[row][at + i] * keys[key][kv_at + i];
-                weight[key] = visible(row, key) ? std::exp(score / std::sqrt(static_cast<double>(d_head))) : 0.0;
+                weight[key] =
+                    visible(row, key) ? std::exp(score / std::sqrt(static_cast<double>(d_head))) : 0.0;
                 sum += weight[key];
             }
             for (std::size_t key = 0; key < keys.size(); ++key)
@@ -312,8 +328,8 @@ inline double distance(const Tensor& a, const Tensor& b)
     return a.shape == b.shape ? distance(rows_of(a), rows_of(b)) : std::numeric_limits<double>::infinity();
 }
 
-// What float32 may cost a step or a whole small model against double, and what a real mistake costs at least. Measured
-// over the tests: the largest of the first kind is 5e-6, the smallest of the second 0.26.
+// What float32 may cost a step or a whole small model against double, and what a real mistake costs at least.
+// Measured over the tests: the largest of the first kind is 5e-6, the smallest of the second 0.26.
 constexpr double rounding = 2e-5;
 constexpr double plainly_visible = 0.1;
 

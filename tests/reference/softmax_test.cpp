@@ -102,7 +102,8 @@ TEST_CASE("exp_float is within 2 units in the last place", "[softmax]")
     };
     for (double x = -87.329; x < 88.719; x += 0.00037)
         check(static_cast<float>(x));
-    for (std::uint32_t bits = 0x30000000u; bits < 0x42b00000u; bits += 1021) {  // 5e-10 to 88, every size of number
+    for (std::uint32_t bits = 0x30000000u; bits < 0x42b00000u;
+         bits += 1021) {  // 5e-10 to 88, every size of number
         check(std::bit_cast<float>(bits));
         check(-std::bit_cast<float>(bits > 0x42ae0000u ? 0x42ae0000u : bits));
     }
@@ -125,7 +126,8 @@ TEST_CASE("exp_float at its ends", "[softmax]")
 TEST_CASE("silu agrees with double, far out too", "[softmax]")
 {
     for (double x = -30; x <= 30; x += 0.0113)
-        REQUIRE(silu(static_cast<float>(x)) == Approx(silu_in_double(static_cast<float>(x))).epsilon(1e-6).margin(1e-12));
+        REQUIRE(silu(static_cast<float>(x)) ==
+                Approx(silu_in_double(static_cast<float>(x))).epsilon(1e-6).margin(1e-12));
     CHECK(silu(-1000.0f) == 0.0f);
     CHECK(silu(1000.0f) == 1000.0f);
 }

@@ -22,16 +22,19 @@ TEST_CASE("split pattern: a text is cut where the pattern says, and nothing is l
 {
     CHECK(SplitPattern(runs).split("") == Pieces{});
     CHECK(SplitPattern(runs).split("two 12345!") == Pieces{"two", " ", "123", "45", "!"});
-    CHECK(SplitPattern("bc").split("abcab") == Pieces{"a", "bc", "ab"});  // what is not matched is a piece as well
-    CHECK(SplitPattern("\\w+|\\W").split("éé ") == Pieces{"éé", " "});    // \w, \d and \b are Unicode's
+    CHECK(SplitPattern("bc").split("abcab") ==
+          Pieces{"a", "bc", "ab"});  // what is not matched is a piece as well
+    CHECK(SplitPattern("\\w+|\\W").split("éé ") == Pieces{"éé", " "});  // \w, \d and \b are Unicode's
 }
 
 TEST_CASE("split pattern: its faults are errors with a place")
 {
     CHECK_THAT(error_of([] { SplitPattern("(a"); }), ContainsSubstring("missing closing parenthesis"));
     CHECK_THAT(error_of([] { SplitPattern("a\\p{Nonsense}b"); }), ContainsSubstring("near 'b'"));
-    CHECK_THAT(error_of([] { SplitPattern("x*").split("abc"); }), ContainsSubstring("matches nothing at byte 0"));
-    CHECK_THAT(error_of([] { SplitPattern("(a|aa|aaa)+$").split(std::string(200, 'a') + "!"); }), ContainsSubstring("match limit"));
+    CHECK_THAT(error_of([] { SplitPattern("x*").split("abc"); }),
+               ContainsSubstring("matches nothing at byte 0"));
+    CHECK_THAT(error_of([] { SplitPattern("(a|aa|aaa)+$").split(std::string(200, 'a') + "!"); }),
+               ContainsSubstring("match limit"));
 }
 
 TEST_CASE("TRAP mongolian_vowel_separator: U+180E is not a space", "[trap]")

@@ -44,7 +44,8 @@ TEST_CASE("absurd shapes are refused before memory is asked for", "[tensor]")
     CHECK_THROWS_WITH(Tensor({3, -1}), ContainsSubstring("[3, -1]"));
     CHECK_THROWS_AS(Tensor({std::int64_t{1} << 40}), std::runtime_error);
     // The product would wrap around to a small number.
-    CHECK_THROWS_WITH(Tensor({std::int64_t{1} << 32, std::int64_t{1} << 32, 4}), ContainsSubstring("4294967296"));
+    CHECK_THROWS_WITH(Tensor({std::int64_t{1} << 32, std::int64_t{1} << 32, 4}),
+                      ContainsSubstring("4294967296"));
 }
 
 TEST_CASE("require_shape says who asked, what was wanted and what came", "[tensor]")
@@ -52,8 +53,9 @@ TEST_CASE("require_shape says who asked, what was wanted and what came", "[tenso
     const Tensor tensor({2, 3});
     CHECK_NOTHROW(require_shape("test", tensor, {2, 3}));
     CHECK_NOTHROW(require_shape("test", tensor, {-1, 3}));
-    CHECK_THROWS_WITH(require_shape("some step", tensor, {-1, 4}),
-                      ContainsSubstring("some step") && ContainsSubstring("[-1, 4]") && ContainsSubstring("[2, 3]"));
+    CHECK_THROWS_WITH(require_shape("some step", tensor, {-1, 4}), ContainsSubstring("some step") &&
+                                                                       ContainsSubstring("[-1, 4]") &&
+                                                                       ContainsSubstring("[2, 3]"));
     CHECK_THROWS_AS(require_shape("test", tensor, {2, 3, 1}), std::runtime_error);
     CHECK_THROWS_AS(require_shape("test", tensor, {6}), std::runtime_error);
 }

@@ -1,5 +1,5 @@
-// The text side once more in double, without cache and without a look at reference/text/. Each mistake that others made
-// can be switched on, so that a test can show what it would have done.
+// The text side once more in double, without cache and without a look at reference/text/. Each mistake that
+// others made can be switched on, so that a test can show what it would have done.
 #pragma once
 
 #include "tests/reference/small_model.h"
@@ -7,12 +7,12 @@
 namespace pictor_test {
 
 struct TextMistakes {
-    bool neighbours_turn = false;         // RoPE on channels 2i, 2i + 1
+    bool neighbours_turn = false;  // RoPE on channels 2i, 2i + 1
     bool no_rope_scaling = false;
     bool no_query_norm = false;
     bool no_key_norm = false;
     bool rope_on_cross = false;
-    bool blind_rows_uniform = false;      // everything masked: softmax of equal numbers
+    bool blind_rows_uniform = false;  // everything masked: softmax of equal numbers
     bool other_rule_for_attention = false;
     bool blind_rows_keep_mlp = false;
     bool gate_without_tanh = false;
@@ -23,14 +23,16 @@ inline Row frequencies_in_double(const pictor::RopeConfig& config, std::int64_t 
     const double pi = std::acos(-1.0), original = static_cast<double>(config.original_length);
     Row frequencies;
     for (std::int64_t pair = 0; pair < d_head / 2; ++pair) {
-        const double frequency = std::pow(config.theta, -2.0 * static_cast<double>(pair) / static_cast<double>(d_head));
+        const double frequency =
+            std::pow(config.theta, -2.0 * static_cast<double>(pair) / static_cast<double>(d_head));
         const double wavelength = 2 * pi / frequency;
         if (!scaled || wavelength < original / config.high_freq_factor) {
             frequencies.push_back(frequency);
         } else if (wavelength > original / config.low_freq_factor) {
             frequencies.push_back(frequency / config.factor);
         } else {
-            const double smooth = (original / wavelength - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor);
+            const double smooth = (original / wavelength - config.low_freq_factor) /
+                                  (config.high_freq_factor - config.low_freq_factor);
             frequencies.push_back((1 - smooth) * frequency / config.factor + smooth * frequency);
         }
     }
@@ -38,14 +40,16 @@ inline Row frequencies_in_double(const pictor::RopeConfig& config, std::int64_t 
 }
 
 // Pairs are channels i and i + d_head / 2, or with `neighbours` 2i and 2i + 1.
-inline Rows rotate_in_double(const Rows& x, const Row& frequencies, double first_position, bool neighbours = false)
+inline Rows rotate_in_double(const Rows& x, const Row& frequencies, double first_position,
+                             bool neighbours = false)
 {
     Rows rotated = x;
     const std::size_t half = frequencies.size();
     for (std::size_t token = 0; token < x.size(); ++token) {
         for (std::size_t start = 0; start < x[token].size(); start += 2 * half) {
             for (std::size_t pair = 0; pair < half; ++pair) {
-                const std::size_t a = start + (neighbours ? 2 * pair : pair), b = start + (neighbours ? 2 * pair + 1 : pair + half);
+                const std::size_t a = start + (neighbours ? 2 * pair : pair),
+                                  b = start + (neighbours ? 2 * pair + 1 : pair + half);
                 const double angle = (first_position + static_cast<double>(token)) * frequencies[pair];
                 rotated[token][a] = x[token][a] * std::cos(angle) - x[token][b] * std::sin(angle);
                 rotated[token][b] = x[token][b] * std::cos(angle) + x[token][a] * std::sin(angle);
@@ -55,14 +59,19 @@ inline Rows rotate_in_double(const Rows& x, const Row& frequencies, double first
     return rotated;
 }
 
-inline Rows self_attention_in_double(const pictor::SelfAttentionWeights& weights, const pictor::TextConfig& config, const Rows& hidden,
+inline Rows self_attention_in_double(const pictor::SelfAttentionWeights& weights,
+                                     const pictor::TextConfig& config, const Rows& hidden,
                                      const TextMistakes& mistakes = {})
 {
-    const Row frequencies = frequencies_in_double(config.rope, config.d_head, config.rope.scaled && !mistakes.no_rope_scaling);
-    const Rows query = rotate_in_double(linear_in_double(hidden, weights.q_proj), frequencies, 0, mistakes.neighbours_turn);
-    const Rows keys = rotate_in_double(linear_in_double(hidden, weights.k_proj), frequencies, 0, mistakes.neighbours_turn);
-    const Rows context = attend_in_double(query, keys, linear_in_double(hidden, weights.v_proj), config.n_heads, config.n_kv_heads,
-                                          [](std::size_t token, std::size_t key) { return key <= token; });
+    const Row frequencies =
+        frequencies_in_double(config.rope, config.d_head, config.rope.scaled && !mistakes.no_rope_scaling);
+    const Rows query =
+        rotate_in_double(linear_in_double(hidden, weights.q_proj), frequencies, 0, mistakes.neighbours_turn);
+    const Rows keys =
+        rotate_in_double(linear_in_double(hidden, weights.k_proj), frequencies, 0, mistakes.neighbours_turn);
+    const Rows context =
+        attend_in_double(query, keys, linear_in_double(hidden, weights.v_proj), config.n_heads,
+                         config.n_kv_heads, [](std::size_t token, std::size_t key) { return key <= token; });
     return linear_in_double(context, weights.o_proj);
 }
 
@@ -76,9 +85,10 @@ inline bool is_blind(const pictor::CrossAttentionMask& mask, std::size_t token)
 }
 
 // patches: the projector's output as rows, image by image, tile by tile.
-inline Rows cross_attention_in_double(const pictor::CrossAttentionWeights& weights, const pictor::TextConfig& config, const Rows& hidden,
-                                      const Rows& patches, const pictor::CrossAttentionMask& mask, pictor::Rule rule,
-                                      const TextMistakes& mistakes = {})
+inline Rows cross_attention_in_double(const pictor::CrossAttentionWeights& weights,
+                                      const pictor::TextConfig& config, const Rows& hidden,
+                                      const Rows& patches, const pictor::CrossAttentionMask& mask,
+                                      pictor::Rule rule, const TextMistakes& mistakes = {})
 {
     Rows query = linear_in_double(hidden, weights.q_proj), keys = linear_in_double(patches, weights.k_proj);
     if (!mistakes.no_query_norm)
@@ -95,10 +105,12 @@ inline Rows cross_attention_in_double(const pictor::CrossAttentionWeights& weigh
             if (is_blind(mask, token))
                 query[token].assign(query[token].size(), 0.0);
 
-    const std::size_t width = static_cast<std::size_t>(mask.n_images * mask.n_tiles), n_patches = patches.size() / width;
-    Rows context = attend_in_double(query, keys, linear_in_double(patches, weights.v_proj), config.n_heads, config.n_kv_heads,
-                                    [&](std::size_t token, std::size_t key) {
-                                        return is_blind(mask, token) || mask.visible[token * width + key / n_patches] != 0;
+    const std::size_t width = static_cast<std::size_t>(mask.n_images * mask.n_tiles),
+                      n_patches = patches.size() / width;
+    Rows context = attend_in_double(query, keys, linear_in_double(patches, weights.v_proj), config.n_heads,
+                                    config.n_kv_heads, [&](std::size_t token, std::size_t key) {
+                                        return is_blind(mask, token) ||
+                                               mask.visible[token * width + key / n_patches] != 0;
                                     });
     if ((rule == pictor::Rule::meta) != mistakes.other_rule_for_attention)
         for (std::size_t token = 0; token < context.size(); ++token)
@@ -118,8 +130,9 @@ inline Rows text_mlp_in_double(const pictor::TextMlpWeights& weights, const Rows
 }
 
 // A whole prompt to logits. No pictures: pass no patches.
-inline Rows text_decoder_in_double(const pictor::TextWeights& weights, const pictor::TextConfig& config, const std::vector<std::int64_t>& ids,
-                                   const Rows& patches, const pictor::CrossAttentionMask& mask, pictor::Rule rule,
+inline Rows text_decoder_in_double(const pictor::TextWeights& weights, const pictor::TextConfig& config,
+                                   const std::vector<std::int64_t>& ids, const Rows& patches,
+                                   const pictor::CrossAttentionMask& mask, pictor::Rule rule,
                                    const TextMistakes& mistakes = {})
 {
     Rows hidden;
@@ -128,18 +141,25 @@ inline Rows text_decoder_in_double(const pictor::TextWeights& weights, const pic
         weights.embed_tokens.widen_row(id, row.data());
         hidden.emplace_back(row.begin(), row.end());
     }
-    const auto open = [&](float gate) { return mistakes.gate_without_tanh ? static_cast<double>(gate) : std::tanh(static_cast<double>(gate)); };
+    const auto open = [&](float gate) {
+        return mistakes.gate_without_tanh ? static_cast<double>(gate) : std::tanh(static_cast<double>(gate));
+    };
     for (const pictor::TextLayerWeights& layer : weights.layers) {
         if (layer.is_cross && patches.empty())
             continue;
         const Rows normalised = rms_norm_in_double(hidden, layer.input_layernorm, config.rms_norm_eps);
         if (layer.is_cross)
-            hidden = add_in_double(hidden, cross_attention_in_double(layer.cross_attention, config, normalised, patches, mask, rule, mistakes),
+            hidden = add_in_double(hidden,
+                                   cross_attention_in_double(layer.cross_attention, config, normalised,
+                                                             patches, mask, rule, mistakes),
                                    open(layer.attention_gate));
         else
-            hidden = add_in_double(hidden, self_attention_in_double(layer.self_attention, config, normalised, mistakes));
-        Rows moved = text_mlp_in_double(layer.mlp, rms_norm_in_double(hidden, layer.post_attention_layernorm, config.rms_norm_eps));
-        for (std::size_t token = 0; layer.is_cross && !mistakes.blind_rows_keep_mlp && token < moved.size(); ++token)
+            hidden = add_in_double(
+                hidden, self_attention_in_double(layer.self_attention, config, normalised, mistakes));
+        Rows moved = text_mlp_in_double(
+            layer.mlp, rms_norm_in_double(hidden, layer.post_attention_layernorm, config.rms_norm_eps));
+        for (std::size_t token = 0; layer.is_cross && !mistakes.blind_rows_keep_mlp && token < moved.size();
+             ++token)
             if (is_blind(mask, token))
                 moved[token].assign(moved[token].size(), 0.0);
         hidden = add_in_double(hidden, moved, layer.is_cross ? open(layer.mlp_gate) : 1.0);

@@ -38,20 +38,19 @@ ImageConfig config_of(const json& expected, const std::string& normalisation, st
     return config;
 }
 
-ImageConfig clip_config(std::int64_t tile_size)
-{
-    return config_of(expected_cases(), "clip", tile_size);
-}
+ImageConfig clip_config(std::int64_t tile_size) { return config_of(expected_cases(), "clip", tile_size); }
 
 Image plain_image(std::int64_t height, std::int64_t width, std::uint8_t value = 200)
 {
     return {height, width, std::vector<std::uint8_t>(static_cast<std::size_t>(height * width * 3), value)};
 }
 
-// The largest difference between pixel_values and the table's entry for each byte of the canvas; absent tiles hold 0.
+// The largest difference between pixel_values and the table's entry for each byte of the canvas; absent tiles
+// hold 0.
 double largest_difference(const TiledImage& tiled, const Image& canvas, const json& table)
 {
-    const std::int64_t tile_size = tiled.pixel_values.extent(2), n_tiles = tiled.tiles_high * tiled.tiles_wide;
+    const std::int64_t tile_size = tiled.pixel_values.extent(2),
+                       n_tiles = tiled.tiles_high * tiled.tiles_wide;
     double largest = 0;
     for (std::int64_t colour = 0; colour < 3; ++colour) {
         const auto values = table[static_cast<std::size_t>(colour)].get<std::vector<float>>();
@@ -63,7 +62,8 @@ double largest_difference(const TiledImage& tiled, const Image& canvas, const js
                     if (tile < n_tiles)
                         wanted = values[canvas.pixel(tile / tiled.tiles_wide * tile_size + row,
                                                      tile % tiled.tiles_wide * tile_size + column)[colour]];
-                    const double difference = std::abs(double{tiled.pixel_values(tile, colour, row, column)} - double{wanted});
+                    const double difference =
+                        std::abs(double{tiled.pixel_values(tile, colour, row, column)} - double{wanted});
                     largest = difference <= largest ? largest : difference;  // NaN stays
                 }
     }
@@ -80,13 +80,17 @@ TEST_CASE("tiles: pixel values are those of transformers' PIL processor at every
         INFO(entry["name"].get<std::string>());
         const std::string normalisation = entry["normalisation"];
         const Image picture = decode_image(golden / entry["file"].get<std::string>());
-        const TiledImage tiled = cut_into_tiles(picture, config_of(expected, normalisation, entry["tile_size"]));
+        const TiledImage tiled =
+            cut_into_tiles(picture, config_of(expected, normalisation, entry["tile_size"]));
         CHECK(std::vector{tiled.height, tiled.width} == entry["size"].get<std::vector<std::int64_t>>());
-        CHECK(std::vector{tiled.resized_height, tiled.resized_width} == entry["resized"].get<std::vector<std::int64_t>>());
-        REQUIRE(std::vector{tiled.tiles_high, tiled.tiles_wide} == entry["tiles"].get<std::vector<std::int64_t>>());
+        CHECK(std::vector{tiled.resized_height, tiled.resized_width} ==
+              entry["resized"].get<std::vector<std::int64_t>>());
+        REQUIRE(std::vector{tiled.tiles_high, tiled.tiles_wide} ==
+                entry["tiles"].get<std::vector<std::int64_t>>());
         CHECK(tiled.aspect_ratio_id == entry["aspect_ratio_id"].get<std::int64_t>());
         for (std::size_t tile = 0; tile < tiled.tile_mask.size(); ++tile)
-            CHECK(tiled.tile_mask[tile] == (static_cast<std::int64_t>(tile) < tiled.tiles_high * tiled.tiles_wide));
+            CHECK(tiled.tile_mask[tile] ==
+                  (static_cast<std::int64_t>(tile) < tiled.tiles_high * tiled.tiles_wide));
 
         const Image canvas = decode_image(golden / entry["canvas"].get<std::string>());
         REQUIRE(canvas.height == tiled.tiles_high * tiled.pixel_values.extent(2));
@@ -113,8 +117,8 @@ TEST_CASE("tiles: canvas and size of 2,400 pictures, thin ones too")
         const ImageSize canvas = choose_canvas(picture, number[2], number[3]);
         REQUIRE(canvas == ImageSize{number[4], number[5]});
         REQUIRE(fit_to_canvas(picture, canvas, number[2]) == ImageSize{number[6], number[7]});
-        REQUIRE(tile_grids(number[3])[static_cast<std::size_t>(number[8] - 1)]
-                == ImageSize{canvas.height / number[2], canvas.width / number[2]});
+        REQUIRE(tile_grids(number[3])[static_cast<std::size_t>(number[8] - 1)] ==
+                ImageSize{canvas.height / number[2], canvas.width / number[2]});
         ++n_sizes;
     }
     CHECK(n_sizes == 2400);
@@ -122,7 +126,8 @@ TEST_CASE("tiles: canvas and size of 2,400 pictures, thin ones too")
 
 TEST_CASE("tiles: the grids of four tiles, in the order of aspect_ratio_id")
 {
-    CHECK(tile_grids(4) == std::vector<ImageSize>{{1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 1}, {2, 2}, {3, 1}, {4, 1}});
+    CHECK(tile_grids(4) ==
+          std::vector<ImageSize>{{1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 1}, {2, 2}, {3, 1}, {4, 1}});
     CHECK(tile_grids(1) == std::vector<ImageSize>{{1, 1}});
 }
 
@@ -152,7 +157,8 @@ TEST_CASE("TRAP pad_after_normalise: padding is -mean/std, absent tiles are 0", 
     REQUIRE(tiled.resized_height < 112);
     for (std::int64_t colour = 0; colour < 3; ++colour) {
         const auto c = static_cast<std::size_t>(colour);
-        CHECK(tiled.pixel_values(0, colour, 0, 0) == Approx((200 / 255.0 - config.mean[c]) / config.std[c]).epsilon(1e-6));
+        CHECK(tiled.pixel_values(0, colour, 0, 0) ==
+              Approx((200 / 255.0 - config.mean[c]) / config.std[c]).epsilon(1e-6));
         CHECK(tiled.pixel_values(0, colour, 111, 0) == Approx(-config.mean[c] / config.std[c]).epsilon(1e-6));
         CHECK(tiled.pixel_values(2, colour, 0, 0) == 0.0f);
         CHECK(tiled.pixel_values(3, colour, 111, 111) == 0.0f);
@@ -166,8 +172,10 @@ TEST_CASE("TRAP tiles_high_before_wide: a row of four tiles is id 4, a column of
     std::fill_n(row.pixel(5, 112 * 2 + 7), 3, std::uint8_t{255});     // in the third tile of the row
     std::fill_n(column.pixel(112 * 2 + 7, 5), 3, std::uint8_t{255});  // in the third tile of the column
     const TiledImage wide = cut_into_tiles(row, config), high = cut_into_tiles(column, config);
-    CHECK(std::vector{wide.tiles_high, wide.tiles_wide, wide.aspect_ratio_id} == std::vector<std::int64_t>{1, 4, 4});
-    CHECK(std::vector{high.tiles_high, high.tiles_wide, high.aspect_ratio_id} == std::vector<std::int64_t>{4, 1, 8});
+    CHECK(std::vector{wide.tiles_high, wide.tiles_wide, wide.aspect_ratio_id} ==
+          std::vector<std::int64_t>{1, 4, 4});
+    CHECK(std::vector{high.tiles_high, high.tiles_wide, high.aspect_ratio_id} ==
+          std::vector<std::int64_t>{4, 1, 8});
     CHECK(wide.pixel_values(2, 0, 5, 7) > 1.0f);
     CHECK(high.pixel_values(2, 0, 7, 5) > 1.0f);
     CHECK(wide.pixel_values(2, 0, 7, 5) < 0.0f);
@@ -183,7 +191,8 @@ TEST_CASE("TRAP aspect_id_0: ids count from 1, 0 is left for no picture", "[trap
     CHECK(TiledImage{}.aspect_ratio_id == 0);
     const std::vector<ImageSize> grids = tile_grids(4);
     for (std::size_t index = 0; index < grids.size(); ++index) {
-        const TiledImage tiled = cut_into_tiles(plain_image(grids[index].height * 14, grids[index].width * 14), clip_config(14));
+        const TiledImage tiled =
+            cut_into_tiles(plain_image(grids[index].height * 14, grids[index].width * 14), clip_config(14));
         CHECK(tiled.aspect_ratio_id == static_cast<std::int64_t>(index) + 1);
     }
 }

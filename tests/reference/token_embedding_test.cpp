@@ -29,7 +29,8 @@ TEST_CASE("16-bit tables are widened", "[token_embedding]")
     CHECK(embedded.values == std::vector<float>{0.0f, 3.0f, 1.0f, -2.0f});
 }
 
-TEST_CASE("TRAP embedding_rows_plus_8: <|image|> has a row behind the vocabulary, and one more is an error", "[trap]")
+TEST_CASE("TRAP embedding_rows_plus_8: <|image|> has a row behind the vocabulary, and one more is an error",
+          "[trap]")
 {
     RandomWeights random(2);
     const TextConfig config = pictor_test::small_text_config();
@@ -38,7 +39,8 @@ TEST_CASE("TRAP embedding_rows_plus_8: <|image|> has a row behind the vocabulary
     REQUIRE(weights.embed_tokens.n_out == config.n_vocabulary + 8);
     REQUIRE(weights.lm_head.n_out == config.n_vocabulary);
 
-    const Tensor embedded = embed_tokens(weights.embed_tokens, {image_token, image_token + 7, image_token - 1});
+    const Tensor embedded =
+        embed_tokens(weights.embed_tokens, {image_token, image_token + 7, image_token - 1});
     std::vector<float> row(static_cast<std::size_t>(config.d_model));
     weights.embed_tokens.widen_row(image_token, row.data());
     CHECK(std::equal(row.begin(), row.end(), embedded.row(0)));
@@ -46,6 +48,7 @@ TEST_CASE("TRAP embedding_rows_plus_8: <|image|> has a row behind the vocabulary
     CHECK_FALSE(std::equal(embedded.row(0), embedded.row(1), embedded.row(2)));
 
     CHECK_THROWS_WITH(embed_tokens(weights.embed_tokens, {0, image_token + 8}),
-                      ContainsSubstring("token 1") && ContainsSubstring("29") && ContainsSubstring("29 rows"));
+                      ContainsSubstring("token 1") && ContainsSubstring("29") &&
+                          ContainsSubstring("29 rows"));
     CHECK_THROWS_WITH(embed_tokens(weights.embed_tokens, {-1}), ContainsSubstring("-1"));
 }

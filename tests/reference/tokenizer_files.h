@@ -15,7 +15,8 @@
 
 namespace pictor_test {
 
-// A tokenizer.json of 256 single bytes and a few merges, to be spoilt by the tests. Special tokens: 259 <|a|>, 260 <|b|>.
+// A tokenizer.json of 256 single bytes and a few merges, to be spoilt by the tests. Special tokens: 259
+// <|a|>, 260 <|b|>.
 inline nlohmann::json small_tokenizer()
 {
     std::ifstream in("models/pictor/tokenizer.json");

@@ -101,7 +101,8 @@ TEST_CASE("tokenizer: Pictor's ids are those of the tokenizers library")
 TEST_CASE("tokenizer: the real Llama 3 ids are Meta's")
 {
     if (!std::filesystem::exists(llama_file)) {
-        WARN("left out: " << llama_file.string() << " is missing; tests/reference/fetch_llama_tokenizer.sh downloads it");
+        WARN("left out: " << llama_file.string()
+                          << " is missing; tests/reference/fetch_llama_tokenizer.sh downloads it");
         return;
     }
     const Tokenizer llama = Tokenizer::load(llama_file);
@@ -126,9 +127,11 @@ TEST_CASE("tokenizer: pieces, special tokens, sizes")
     CHECK_FALSE(tokenizer.is_special(-1));
     CHECK_FALSE(tokenizer.is_special(513));
     CHECK_FALSE(tokenizer.find_special(" the").has_value());
-    CHECK_THAT(error_of([&] { tokenizer.piece(513); }), ContainsSubstring("token id 513 is not of this tokenizer"));
+    CHECK_THAT(error_of([&] { tokenizer.piece(513); }),
+               ContainsSubstring("token id 513 is not of this tokenizer"));
     CHECK_THAT(error_of([&] { tokenizer.piece(-1); }), ContainsSubstring("token id -1"));
-    CHECK_THAT(error_of([&] { tokenizer.special_id("<|picture|>"); }), ContainsSubstring("no special token '<|picture|>'"));
+    CHECK_THAT(error_of([&] { tokenizer.special_id("<|picture|>"); }),
+               ContainsSubstring("no special token '<|picture|>'"));
     CHECK(tokenizer.decode({480, 269, 489}, false) == "<|begin_of_text|>What<|eot_id|>");
     CHECK(tokenizer.decode({480, 269, 489}, true) == "What");
     CHECK(Tokenizer::load("models/pictor").size() == 513);
@@ -149,13 +152,14 @@ TEST_CASE("tokenizer: text that is not UTF-8 is refused")
     const Tokenizer tokenizer = pictor_tokenizer();
     CHECK_THAT(error_of([&] { tokenizer.encode("caf\xE9 au lait", false); }),
                ContainsSubstring("not UTF-8: byte 0xE9 at offset 3"));
-    for (const std::string bytes : {"\x80", "\xC0\xAF", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF",
-                                    "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "ok\xE2\x82", "\xF0\x9F\x98"}) {
+    for (const std::string bytes :
+         {"\x80", "\xC0\xAF", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF",
+          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "ok\xE2\x82", "\xF0\x9F\x98"}) {
         CAPTURE(bytes);
         CHECK_THAT(error_of([&] { tokenizer.encode(bytes, true); }), ContainsSubstring("not UTF-8"));
     }
-    CHECK(tokenizer.decode(tokenizer.encode("\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80", false), false)
-          == "\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80");
+    CHECK(tokenizer.decode(tokenizer.encode("\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80", false), false) ==
+          "\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80");
 }
 
 TEST_CASE("tokenizer: a stream holds back characters until they are complete")
@@ -172,8 +176,8 @@ TEST_CASE("tokenizer: a stream holds back characters until they are complete")
 
     CHECK(stream.push(ids[2]) == "");
     CHECK(stream.push(ids[3]) == "");
-    CHECK(stream.push(tokenizer.special_id("<|eot_id|>")) == "");       // left out, and breaks nothing
-    CHECK(stream.push(ids[0]) == "\uFFFD");                             // the smiley can no longer be completed
+    CHECK(stream.push(tokenizer.special_id("<|eot_id|>")) == "");  // left out, and breaks nothing
+    CHECK(stream.push(ids[0]) == "\uFFFD");                        // the smiley can no longer be completed
     CHECK(stream.flush() == "\uFFFD");
     CHECK(stream.flush() == "");
 
@@ -190,13 +194,16 @@ TEST_CASE("TRAP merge_order: the pair of lowest rank merges first, then the left
     CHECK(plain.encode("abc", false) == Ids{a, 258});  // b c ranks before a b, though abc is a token
     const Tokenizer pairs = load_edited([](json& file) {
         file["model"]["ignore_merges"] = false;
-        file["model"]["merges"] = json::array({json::array({"a", "b"}), json::array({"ab", "c"}), json::array({"b", "c"})});  // the other spelling, another order
+        file["model"]["merges"] =
+            json::array({json::array({"a", "b"}), json::array({"ab", "c"}),
+                         json::array({"b", "c"})});  // the other spelling, another order
     });
     CHECK(pairs.encode("abc", false) == Ids{257});
     const Tokenizer twins = load_ranks(ranks({"aa", "aaa"}));
     CHECK(twins.encode("aaaaa", false) == Ids{256, 257});  // aa aa a, then aa + a
     const Tokenizer chain = load_ranks(ranks({"ab", "bc", "de", "cde"}));
-    CHECK(chain.encode("abcde", false) == Ids{256, 259});  // b is gone when b c comes up, and c still waits for de
+    CHECK(chain.encode("abcde", false) ==
+          Ids{256, 259});  // b is gone when b c comes up, and c still waits for de
 }
 
 TEST_CASE("TRAP ignore_merges: a whole pre-token that is a token is taken as it is", "[trap]")
@@ -210,7 +217,8 @@ TEST_CASE("TRAP long_runs_are_cut: Meta cuts runs of 25,000 characters", "[trap]
 {
     const Tokenizer tokenizer = load_ranks(ranks({"aa", "aaa"}));
     CHECK(tokenizer.encode(std::string(24999, 'a'), false).back() == 257);
-    CHECK(tokenizer.encode(std::string(25001, 'a'), false).back() == 'a');  // alone behind the cut, else it were in an aaa
+    CHECK(tokenizer.encode(std::string(25001, 'a'), false).back() ==
+          'a');  // alone behind the cut, else it were in an aaa
     CHECK(tokenizer.encode(std::string(50001, 'a'), false).back() == 'a');
     // U+001C is a space for Python, which counts the runs, but not for the split pattern.
     CHECK(tokenizer.encode(std::string(24998, 'a') + "\x1C" + "aaa", false).back() == 257);
@@ -243,7 +251,8 @@ TEST_CASE("tokenizer: a long word of one letter takes no square of its length")
         }
     });
     Ids ids;
-    CHECK(seconds([&] { ids = tokenizer.encode(std::string(200'000, 'q'), false); }) < 5);  // 0.03 s in the fast build
+    CHECK(seconds([&] { ids = tokenizer.encode(std::string(200'000, 'q'), false); }) <
+          5);  // 0.03 s in the fast build
     CHECK(ids.size() == 3125);
     CHECK(seconds([&] { ids = tokenizer.encode(std::string(200'000, ' ') + "x", false); }) < 5);
     CHECK(ids.size() == 200'001);
@@ -254,10 +263,13 @@ TEST_CASE("tokenizer: a long word of one letter takes no square of its length")
 TEST_CASE("tokenizer: the split pattern is the file's, and its failures are errors")
 {
     const auto with_pattern = [](const std::string& pattern) {
-        return [pattern](json& file) { file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern; };
+        return [pattern](json& file) {
+            file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern;
+        };
     };
     CHECK(load_edited(with_pattern("a|bc")).encode("abc", false).size() == 2);
-    CHECK(load_edited(with_pattern("bc")).encode("abcab", false).back() == 256);  // what is not matched stays, as one piece
+    CHECK(load_edited(with_pattern("bc")).encode("abcab", false).back() ==
+          256);  // what is not matched stays, as one piece
     const Tokenizer words = load_edited([&](json& file) {
         with_pattern("\\w+|\\W")(file);
         file["model"]["vocab"]["Ã©Ã©"] = 261;  // the bytes of éé
@@ -265,10 +277,13 @@ TEST_CASE("tokenizer: the split pattern is the file's, and its failures are erro
     CHECK(words.encode("éé", false) == Ids{261});  // \w, \d and \b are Unicode's
     CHECK_THAT(load_error(with_pattern("(")), ContainsSubstring("split pattern: "));
     CHECK_THAT(load_error(with_pattern("\\C")), ContainsSubstring("split pattern: "));
-    CHECK_THAT(load_error(with_pattern("[\\S]")), ContainsSubstring("split pattern: \\S inside a character class"));
+    CHECK_THAT(load_error(with_pattern("[\\S]")),
+               ContainsSubstring("split pattern: \\S inside a character class"));
     CHECK_THAT(load_error(with_pattern("\\p{Nonsense}")), ContainsSubstring("split pattern: "));
     const Tokenizer nothing = load_edited(with_pattern("x*"));
-    CHECK_THAT(error_of([&] { nothing.encode("abc", false); }), ContainsSubstring("matches nothing at byte 0"));
+    CHECK_THAT(error_of([&] { nothing.encode("abc", false); }),
+               ContainsSubstring("matches nothing at byte 0"));
     const Tokenizer endless = load_edited(with_pattern("(a|aa|aaa)+$"));
-    CHECK_THAT(error_of([&] { endless.encode(std::string(200, 'a') + "!", false); }), ContainsSubstring("match limit"));
+    CHECK_THAT(error_of([&] { endless.encode(std::string(200, 'a') + "!", false); }),
+               ContainsSubstring("match limit"));
 }

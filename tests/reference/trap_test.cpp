@@ -12,7 +12,8 @@
 namespace {
 
 // Every match's first group in the C++ files of these folders, with the file where it was found first.
-std::map<std::string, std::string> find_names(const std::vector<std::string>& folders, const std::regex& pattern)
+std::map<std::string, std::string> find_names(const std::vector<std::string>& folders,
+                                              const std::regex& pattern)
 {
     std::map<std::string, std::string> names;
     for (const std::string& folder : folders) {
@@ -35,7 +36,9 @@ const std::regex tested("TEST_CASE\\(\"TRAP ([a-z0-9_]+): [^\"]*\", \"[^\"]*\\[t
 
 TEST_CASE("every trap marked in the sources has a test of its name", "[trap]")
 {
-    const std::map<std::string, std::string> marks = find_names({"base", "reference", "trace", "viz"}, marked), tests = find_names({"tests"}, tested);
+    const std::map<std::string, std::string> marks =
+                                                 find_names({"base", "reference", "trace", "viz"}, marked),
+                                             tests = find_names({"tests"}, tested);
     CHECK(marks.size() >= 25);
     for (const auto& [name, file] : marks) {
         INFO("TRAP(" << name << ") in " << file);
@@ -45,7 +48,9 @@ TEST_CASE("every trap marked in the sources has a test of its name", "[trap]")
 
 TEST_CASE("every test of a trap has its mark in the sources", "[trap]")
 {
-    const std::map<std::string, std::string> marks = find_names({"base", "reference", "trace", "viz"}, marked), tests = find_names({"tests"}, tested);
+    const std::map<std::string, std::string> marks =
+                                                 find_names({"base", "reference", "trace", "viz"}, marked),
+                                             tests = find_names({"tests"}, tested);
     CHECK(tests.size() >= 25);
     for (const auto& [name, file] : tests) {
         INFO("TRAP " << name << " in " << file);
@@ -56,11 +61,14 @@ TEST_CASE("every test of a trap has its mark in the sources", "[trap]")
 TEST_CASE("a mark is spelt so that it is found", "[trap]")
 {
     // TRAP in capitals with any other spelling would escape the two checks above.
-    const std::map<std::string, std::string> any = find_names({"base", "reference", "trace", "viz"}, std::regex("(//[^\\n]*\\bTRAP\\b(?!\\([a-z0-9_]+\\):)[^\\n]*)"));
+    const std::map<std::string, std::string> any =
+        find_names({"base", "reference", "trace", "viz"},
+                   std::regex("(//[^\\n]*\\bTRAP\\b(?!\\([a-z0-9_]+\\):)[^\\n]*)"));
     for (const auto& [line, file] : any)
         UNSCOPED_INFO(file << ": " << line);
     CHECK(any.empty());
-    const std::map<std::string, std::string> cases = find_names({"tests"}, std::regex("TEST_CASE\\(\"(TRAP(?! [a-z0-9_]+: [^\"]*\", \"[^\"]*\\[trap\\])[^\\n]*)"));
+    const std::map<std::string, std::string> cases = find_names(
+        {"tests"}, std::regex("TEST_CASE\\(\"(TRAP(?! [a-z0-9_]+: [^\"]*\", \"[^\"]*\\[trap\\])[^\\n]*)"));
     for (const auto& [line, file] : cases)
         UNSCOPED_INFO(file << ": " << line);
     CHECK(cases.empty());

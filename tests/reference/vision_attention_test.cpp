@@ -27,7 +27,8 @@ struct Setup {
     std::vector<std::uint8_t> padding;  // 5 patches of 8 rows; image 0 has two of three tiles, image 1 all
 
     explicit Setup(std::uint32_t seed, std::int64_t n_rows = 8)
-        : random(seed), weights(random_vision_layer(random, config, false)), hidden(random.tensor({2, 3, n_rows, config.d_model}, 2.0f))
+        : random(seed), weights(random_vision_layer(random, config, false)),
+          hidden(random.tensor({2, 3, n_rows, config.d_model}, 2.0f))
     {
         for (std::int64_t image = 0; image < 2; ++image)
             for (std::int64_t tile = 0; tile < 3; ++tile)
@@ -41,7 +42,8 @@ struct Setup {
     }
     Rows in_double(std::int64_t image, const VisionMistakes& mistakes = {}) const
     {
-        return vision_attention_in_double(weights, config, image_rows(hidden, image), padding_of(image), mistakes);
+        return vision_attention_in_double(weights, config, image_rows(hidden, image), padding_of(image),
+                                          mistakes);
     }
 };
 
@@ -71,10 +73,12 @@ TEST_CASE("pictures do not see each other, tiles of one picture do", "[vision_at
 TEST_CASE("vision attention refuses a state of another width", "[vision_attention]")
 {
     const Setup setup(3);
-    CHECK_THROWS_WITH(vision_attention(setup.weights, setup.config, Tensor({1, 3, 8, 9}), setup.padding, {}), ContainsSubstring("vision_attention"));
+    CHECK_THROWS_WITH(vision_attention(setup.weights, setup.config, Tensor({1, 3, 8, 9}), setup.padding, {}),
+                      ContainsSubstring("vision_attention"));
 }
 
-TEST_CASE("TRAP padding_masks_padding_only: patches look at padding and absent tiles, padding not at padding", "[trap]")
+TEST_CASE("TRAP padding_masks_padding_only: patches look at padding and absent tiles, padding not at padding",
+          "[trap]")
 {
     const Setup setup(4);
     const Tensor output = vision_attention(setup.weights, setup.config, setup.hidden, setup.padding, {});
@@ -88,16 +92,21 @@ TEST_CASE("TRAP padding_masks_padding_only: patches look at padding and absent t
         CHECK(distance(image_rows(output, image), right) < rounding);
     }
 
-    const RecordedRun run = record_step([&](const Recorder& record) { vision_attention(setup.weights, setup.config, setup.hidden, setup.padding, record); });
-    const Tensor scores = run.tensor("scores"), masked = run.tensor("masked_scores"), probs = run.tensor("probs");
+    const RecordedRun run = record_step([&](const Recorder& record) {
+        vision_attention(setup.weights, setup.config, setup.hidden, setup.padding, record);
+    });
+    const Tensor scores = run.tensor("scores"), masked = run.tensor("masked_scores"),
+                 probs = run.tensor("probs");
     REQUIRE(probs.shape == Shape{2, 2, 24, 24});
     for (std::int64_t image = 0; image < 2; ++image)
         for (std::int64_t head = 0; head < 2; ++head)
             for (std::int64_t query = 0; query < 24; ++query)
                 for (std::int64_t key = 0; key < 24; ++key) {
                     const std::size_t first = static_cast<std::size_t>(image * 24);
-                    const bool both = setup.padding[first + static_cast<std::size_t>(query)] != 0 && setup.padding[first + static_cast<std::size_t>(key)] != 0;
-                    REQUIRE(masked(image, head, query, key) == (both ? std::numeric_limits<float>::lowest() : scores(image, head, query, key)));
+                    const bool both = setup.padding[first + static_cast<std::size_t>(query)] != 0 &&
+                                      setup.padding[first + static_cast<std::size_t>(key)] != 0;
+                    REQUIRE(masked(image, head, query, key) ==
+                            (both ? std::numeric_limits<float>::lowest() : scores(image, head, query, key)));
                     REQUIRE((probs(image, head, query, key) == 0.0f) == both);
                 }
 }

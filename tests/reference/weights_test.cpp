@@ -43,7 +43,10 @@ struct TinyCheckpoint {
         config = read_config(folder.path);
     }
     Weights load() const { return load_weights(folder.path, config); }
-    std::string error() const { return error_of([&] { load(); }); }
+    std::string error() const
+    {
+        return error_of([&] { load(); });
+    }
 };
 
 std::vector<float> floats_of(const RawTensor& tensor)
@@ -127,10 +130,13 @@ TEST_CASE("weights: every parameter lands where its name says")
     CHECK(vision.pre_tile_gate == raw("vision_model.pre_tile_positional_embedding.gate")[0]);
     CHECK(vision.post_tile_gate == raw("vision_model.post_tile_positional_embedding.gate")[0]);
     CHECK(vision.position_gate == raw("vision_model.gated_positional_embedding.gate")[0]);
-    same_tensor(vision.pre_tile_embedding, {4, 2, 12}, "vision_model.pre_tile_positional_embedding.embedding.weight");
-    same_tensor(vision.post_tile_embedding, {4, 2, 12}, "vision_model.post_tile_positional_embedding.embedding.weight");
+    same_tensor(vision.pre_tile_embedding, {4, 2, 12},
+                "vision_model.pre_tile_positional_embedding.embedding.weight");
+    same_tensor(vision.post_tile_embedding, {4, 2, 12},
+                "vision_model.post_tile_positional_embedding.embedding.weight");
     same_tensor(vision.position_embedding, {5, 12}, "vision_model.gated_positional_embedding.embedding");
-    same_tensor(vision.tile_position_embedding, {4, 2, 60}, "vision_model.gated_positional_embedding.tile_embedding.weight");
+    same_tensor(vision.tile_position_embedding, {4, 2, 60},
+                "vision_model.gated_positional_embedding.tile_embedding.weight");
     same_norm(vision.layernorm_pre, "vision_model.layernorm_pre");
     same_norm(vision.layernorm_post, "vision_model.layernorm_post");
 
@@ -202,7 +208,8 @@ TEST_CASE("weights: the newer names mean the same")
     CHECK(b.unexpected.empty());
     CHECK(floats_of(a.text.lm_head) == floats_of(b.text.lm_head));
     CHECK(floats_of(a.text.embed_tokens) == floats_of(b.text.embed_tokens));
-    CHECK(floats_of(a.text.layers[1].cross_attention.v_proj) == floats_of(b.text.layers[1].cross_attention.v_proj));
+    CHECK(floats_of(a.text.layers[1].cross_attention.v_proj) ==
+          floats_of(b.text.layers[1].cross_attention.v_proj));
     CHECK(a.vision.class_embedding.values == b.vision.class_embedding.values);
     CHECK(a.projector.bias.values == b.projector.bias.values);
 
@@ -215,8 +222,10 @@ TEST_CASE("weights: dtypes may be mixed, and tensors may lie at odd addresses")
     RawTensors tensors = tiny_tensors();
     for (const char* name : {"language_model.lm_head.weight", "vision_model.class_embedding"})
         tensors[name] = as_bf16(tensors[name]);
-    tensors["vision_model.layernorm_pre.bias"] = {"F16", {12}, bytes_of(std::vector<std::uint16_t>(12, 0xbc00))};
-    tensors["multi_modal_projector.weight"] = {"F16", {16, 24}, bytes_of(std::vector<std::uint16_t>(16 * 24, 0x3800))};
+    tensors["vision_model.layernorm_pre.bias"] = {
+        "F16", {12}, bytes_of(std::vector<std::uint16_t>(12, 0xbc00))};
+    tensors["multi_modal_projector.weight"] = {
+        "F16", {16, 24}, bytes_of(std::vector<std::uint16_t>(16 * 24, 0x3800))};
 
     for (const bool odd : {false, true}) {
         CAPTURE(odd);
@@ -230,7 +239,8 @@ TEST_CASE("weights: dtypes may be mixed, and tensors may lie at odd addresses")
         CHECK(weights.vision.layernorm_pre.bias.values == std::vector<float>(12, -1.0f));
         CHECK(weights.projector.weight.dtype == DType::f16);
         CHECK(floats_of(weights.projector.weight) == std::vector<float>(16 * 24, 0.5f));
-        CHECK(floats_of(weights.text.embed_tokens) == floats_of(tensors["language_model.model.embed_tokens.weight"]));
+        CHECK(floats_of(weights.text.embed_tokens) ==
+              floats_of(tensors["language_model.model.embed_tokens.weight"]));
         CHECK(weights.aligned_copies.empty() == !odd);  // only what lies badly is copied
         CHECK(reinterpret_cast<std::uintptr_t>(weights.text.embed_tokens.data) % sizeof(float) == 0);
     }
@@ -249,7 +259,8 @@ TEST_CASE("weights: shards make one model, and stay mapped when the weights move
     const TempFolder folder;
     write_file(folder.path / "config.json", tiny_config().dump());
     for (int shard = 0; shard < 3; ++shard)
-        write_file(folder.path / ("shard-" + std::to_string(shard) + ".safetensors"), safetensors_bytes(shards[shard]));
+        write_file(folder.path / ("shard-" + std::to_string(shard) + ".safetensors"),
+                   safetensors_bytes(shards[shard]));
     write_file(folder.path / "model.safetensors.index.json", json{{"weight_map", map}}.dump());
 
     Weights first = load_weights(folder.path, read_config(folder.path));
@@ -257,10 +268,13 @@ TEST_CASE("weights: shards make one model, and stay mapped when the weights move
     CHECK(weights.files.size() == 3);
     CHECK(weights.unexpected.empty());
     CHECK(floats_of(weights.text.lm_head) == floats_of(tensors.at("language_model.lm_head.weight")));
-    CHECK(floats_of(weights.vision.patch_embedding) == floats_of(tensors.at("vision_model.patch_embedding.weight")));
+    CHECK(floats_of(weights.vision.patch_embedding) ==
+          floats_of(tensors.at("vision_model.patch_embedding.weight")));
 }
 
-TEST_CASE("TRAP embedding_rows: the table has 8 rows more than the vocabulary, and the LM head has none of them", "[trap]")
+TEST_CASE(
+    "TRAP embedding_rows: the table has 8 rows more than the vocabulary, and the LM head has none of them",
+    "[trap]")
 {
     const RawTensors tensors = tiny_tensors();
     const TinyCheckpoint checkpoint(tensors);
@@ -274,11 +288,13 @@ TEST_CASE("TRAP embedding_rows: the table has 8 rows more than the vocabulary, a
 
     RawTensors without = tensors;
     without["language_model.model.embed_tokens.weight"] = f32({20, 16}, std::vector<float>(20 * 16, 1.0f));
-    CHECK_THAT(TinyCheckpoint(without).error(),
-               ContainsSubstring("language_model.model.embed_tokens.weight is F32 [20, 16], wanted [28, 16]"));
+    CHECK_THAT(
+        TinyCheckpoint(without).error(),
+        ContainsSubstring("language_model.model.embed_tokens.weight is F32 [20, 16], wanted [28, 16]"));
     RawTensors tied = tensors;
     tied["language_model.lm_head.weight"] = f32({28, 16}, std::vector<float>(28 * 16, 1.0f));
-    CHECK_THAT(TinyCheckpoint(tied).error(), ContainsSubstring("language_model.lm_head.weight is F32 [28, 16], wanted [20, 16]"));
+    CHECK_THAT(TinyCheckpoint(tied).error(),
+               ContainsSubstring("language_model.lm_head.weight is F32 [28, 16], wanted [20, 16]"));
 }
 
 TEST_CASE("weights: missing, unexpected and misshapen tensors are all named")
@@ -314,7 +330,8 @@ TEST_CASE("weights: missing, unexpected and misshapen tensors are all named")
 
 TEST_CASE("weights: NaN and infinity are refused wherever they stand")
 {
-    const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+    const float nan = std::numeric_limits<float>::quiet_NaN(),
+                infinity = std::numeric_limits<float>::infinity();
     const std::vector<std::pair<std::string, float>> faults{
         {"vision_model.class_embedding", nan},
         {"vision_model.gated_positional_embedding.gate", -infinity},
@@ -327,10 +344,13 @@ TEST_CASE("weights: NaN and infinity are refused wherever they stand")
         for (const auto& [name, value] : faults) {
             CAPTURE(name, value, odd);
             RawTensors tensors = tiny_tensors();
-            std::memcpy(tensors[name].bytes.data() + tensors[name].bytes.size() - sizeof value, &value, sizeof value);
-            CHECK_THAT(TinyCheckpoint(tensors, odd).error(), ContainsSubstring(name + " holds NaN or infinity"));
+            std::memcpy(tensors[name].bytes.data() + tensors[name].bytes.size() - sizeof value, &value,
+                        sizeof value);
+            CHECK_THAT(TinyCheckpoint(tensors, odd).error(),
+                       ContainsSubstring(name + " holds NaN or infinity"));
             tensors[name] = as_bf16(tensors[name]);
-            CHECK_THAT(TinyCheckpoint(tensors, odd).error(), ContainsSubstring(name + " holds NaN or infinity"));
+            CHECK_THAT(TinyCheckpoint(tensors, odd).error(),
+                       ContainsSubstring(name + " holds NaN or infinity"));
         }
     RawTensors tensors = tiny_tensors();
     std::vector<std::uint16_t> halves(20 * 16, 0x7bff);  // the largest F16, finite
@@ -348,13 +368,16 @@ TEST_CASE("inspect: the shipped model, counted")
     const json& parameters = inspection.at("parameters");
     CHECK(parameters.at("embeddings") == (520 + 512) * 128);
     CHECK(parameters.at("projector") == 128 * 384 + 128);
-    CHECK(parameters.at("total") == parameters.at("vision").get<std::int64_t>() + parameters.at("projector").get<std::int64_t>() +
-                                        parameters.at("text").get<std::int64_t>() + parameters.at("embeddings").get<std::int64_t>());
+    CHECK(parameters.at("total") ==
+          parameters.at("vision").get<std::int64_t>() + parameters.at("projector").get<std::int64_t>() +
+              parameters.at("text").get<std::int64_t>() + parameters.at("embeddings").get<std::int64_t>());
     const json& memory = inspection.at("memory");
     CHECK(memory.at("weight_bytes") == json{{"F32", 4 * parameters.at("total").get<std::int64_t>()}});
     CHECK(memory.at("file_bytes") == std::filesystem::file_size("models/pictor/model.safetensors"));
-    CHECK(memory.at("kv_cache_bytes_per_token") == 8 * 2 * 4 * 16 * 4);      // layers, k and v, kv heads, channels, bytes
-    CHECK(memory.at("image_cache_bytes") == 2 * 4 * 65 * 2 * 4 * 16 * 4);  // layers, tiles, patches, k and v, ...
+    CHECK(memory.at("kv_cache_bytes_per_token") ==
+          8 * 2 * 4 * 16 * 4);  // layers, k and v, kv heads, channels, bytes
+    CHECK(memory.at("image_cache_bytes") ==
+          2 * 4 * 65 * 2 * 4 * 16 * 4);  // layers, tiles, patches, k and v, ...
 
     const std::string text = inspection_text(inspection);
     CHECK_THAT(text, ContainsSubstring("missing      none"));
@@ -373,5 +396,6 @@ TEST_CASE("inspect: an incomplete model is described, not refused")
     CHECK(inspection.at("missing") == json{"multi_modal_projector.bias"});
     CHECK(inspection.at("unexpected") == json{"stray"});
     CHECK_THAT(inspection.at("wrong").at(0).get<std::string>(), ContainsSubstring("wanted [20, 16]"));
-    CHECK_THAT(inspection_text(inspection), ContainsSubstring("missing      1 tensors\n  multi_modal_projector.bias\n"));
+    CHECK_THAT(inspection_text(inspection),
+               ContainsSubstring("missing      1 tensors\n  multi_modal_projector.bias\n"));
 }

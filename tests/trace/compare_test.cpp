@@ -88,8 +88,14 @@ TEST_CASE("compare: finds the first tensor, the worst element and the first, in 
     CHECK(first.max_error == Approx(0.5).epsilon(1e-6));
     CHECK(first.relative_error == Approx(0.5 / pair.b->find(first.name)->statistics.std).epsilon(1e-6));
     const std::string report = pair.report(comparison);
-    CHECK_THAT(report, ContainsSubstring("First difference: step 0, language_model.layers.3.cross_attn.probs [head 2, token 3, key 5]"));
-    CHECK_THAT(report, ContainsSubstring("worst  at [1, 1, 3]: head 1, token 1 \" cat\", key 3 = image 0 tile 0 patch 3 (row 1, column 0)"));
+    CHECK_THAT(
+        report,
+        ContainsSubstring(
+            "First difference: step 0, language_model.layers.3.cross_attn.probs [head 2, token 3, key 5]"));
+    CHECK_THAT(
+        report,
+        ContainsSubstring(
+            "worst  at [1, 1, 3]: head 1, token 1 \" cat\", key 3 = image 0 tile 0 patch 3 (row 1, column 0)"));
     CHECK_THAT(report, ContainsSubstring("first  at [0, 1, 2]"));
     CHECK_THAT(report, ContainsSubstring("different: 4 tensors compared, 1 differ"));
     CHECK_THAT(report, ContainsSubstring("computed at tests/trace/trace_fixture.h:"));
@@ -105,23 +111,27 @@ TEST_CASE("compare: the tolerance is atol + rtol x |b|, no more and no less")
     Pair pair;
     pair.options.policy = Policy(Tolerance{0.5, 0.25});
     pair.left.hidden[4] = 8;
-    pair.right.hidden[4] = 10;   // 2 <= 0.5 + 2.5
+    pair.right.hidden[4] = 10;  // 2 <= 0.5 + 2.5
     CHECK(pair.compare().same);
-    pair.left.hidden[4] = 7;     // 3 <= 3
+    pair.left.hidden[4] = 7;  // 3 <= 3
     CHECK(pair.compare().same);
-    pair.left.hidden[4] = 6.99f; // 3.01 > 3
+    pair.left.hidden[4] = 6.99f;  // 3.01 > 3
     CHECK_FALSE(pair.compare().same);
     pair.left.hidden[4] = 10;
-    pair.right.hidden[4] = 6.9f; // 3.1 > 0.5 + 1.725
+    pair.right.hidden[4] = 6.9f;  // 3.1 > 0.5 + 1.725
     CHECK_FALSE(pair.compare().same);
 }
 
 TEST_CASE("TRAP nan_passes: NaN and unequal infinities are differences", "[trap]")
 {
-    struct Case { float a, b; bool same; };
-    for (const Case& each : {Case{nan_value, nan_value, false}, Case{nan_value, 1, false}, Case{1, nan_value, false},
-                             Case{1, infinite, false}, Case{infinite, 1, false}, Case{infinite, -infinite, false},
-                             Case{infinite, infinite, true}, Case{-infinite, -infinite, true}, Case{0, -0.0f, true}}) {
+    struct Case {
+        float a, b;
+        bool same;
+    };
+    for (const Case& each :
+         {Case{nan_value, nan_value, false}, Case{nan_value, 1, false}, Case{1, nan_value, false},
+          Case{1, infinite, false}, Case{infinite, 1, false}, Case{infinite, -infinite, false},
+          Case{infinite, infinite, true}, Case{-infinite, -infinite, true}, Case{0, -0.0f, true}}) {
         Pair pair;
         pair.options.policy = Policy(Tolerance{1e30, 1});
         pair.left.hidden[7] = each.a;
@@ -162,7 +172,8 @@ TEST_CASE("compare: other shapes and missing tensors fail; --common only names t
         writer.finish();
         return Trace(folder / name);
     };
-    const Trace plain = write("plain", false, {2, 3}), extra = write("extra", true, {2, 3}), turned = write("turned", false, {3, 2});
+    const Trace plain = write("plain", false, {2, 3}), extra = write("extra", true, {2, 3}),
+                turned = write("turned", false, {3, 2});
     CHECK(compare_traces(plain, plain, {}).same);
     const Comparison shapes = compare_traces(plain, turned, {});
     CHECK_FALSE(shapes.same);
@@ -179,7 +190,8 @@ TEST_CASE("compare: other shapes and missing tensors fail; --common only names t
     REQUIRE(named.only_b.size() == 1);
     std::ostringstream out;
     print_comparison(out, named, plain, extra, common);
-    CHECK_THAT(out.str(), ContainsSubstring("1 tensors are only in") && ContainsSubstring("(ignored): extra"));
+    CHECK_THAT(out.str(),
+               ContainsSubstring("1 tensors are only in") && ContainsSubstring("(ignored): extra"));
     CompareOptions check;  // golden must be in the run; what else the run has is fine
     check.extra_is_fine = true;
     CHECK(compare_traces(extra, plain, check).same);
@@ -266,8 +278,10 @@ TEST_CASE("compare: a broken file is an error, not a difference")
     pair.compare();
     for (const char* side : {"a", "b"}) {
         pair.compare();
-        replace_text(pair.folder / side / "tensors/000-language_model.embed_tokens.json", "9,10,11,-12", "9,10,11");
-        CHECK_THROWS_WITH(compare_traces(Trace(pair.folder / "a"), Trace(pair.folder / "b"), {}), ContainsSubstring("11 values"));
+        replace_text(pair.folder / side / "tensors/000-language_model.embed_tokens.json", "9,10,11,-12",
+                     "9,10,11");
+        CHECK_THROWS_WITH(compare_traces(Trace(pair.folder / "a"), Trace(pair.folder / "b"), {}),
+                          ContainsSubstring("11 values"));
     }
 }
 
@@ -283,13 +297,15 @@ TEST_CASE("compare: generated ids count when they are asked for")
     const Comparison comparison = compare_traces(Trace(folder / "a"), Trace(folder / "b"), options);
     CHECK_FALSE(comparison.same);
     CHECK_THAT(comparison.generated_problem, ContainsSubstring("[1,2]"));
-    CHECK(compare_traces(Trace(folder / "b"), Trace(folder / "a"), options).same);  // the golden asks for none
+    CHECK(
+        compare_traces(Trace(folder / "b"), Trace(folder / "a"), options).same);  // the golden asks for none
 }
 
 TEST_CASE("policy: the glob with the most plain characters wins")
 {
     const TemporaryFolder folder;
-    write_text(folder / "policy.json", R"({"_": "a comment", "*": {"atol": 1, "rtol": 0}, "*.probs": {"atol": 2, "rtol": 0},
+    write_text(folder / "policy.json",
+               R"({"_": "a comment", "*": {"atol": 1, "rtol": 0}, "*.probs": {"atol": 2, "rtol": 0},
         "language_model.*.probs": {"atol": 3, "rtol": 0.5}, "input_ids": {"atol": 4, "rtol": 0}})");
     const Policy policy(folder / "policy.json");
     const auto atol = [&](const char* name, const char* dtype = "F32") {
@@ -334,7 +350,8 @@ TEST_CASE("places: indices in words")
     SmallTrace().write(folder / "run");
     const Trace trace(folder / "run");
     const Places places(trace);
-    const auto words = [&](const char* name, std::int64_t step, std::vector<std::string> axes, std::vector<std::int64_t> shape, std::int64_t position) {
+    const auto words = [&](const char* name, std::int64_t step, std::vector<std::string> axes,
+                           std::vector<std::int64_t> shape, std::int64_t position) {
         TraceEntry entry;
         entry.name = name;
         entry.step = step;
@@ -344,11 +361,14 @@ TEST_CASE("places: indices in words")
     };
     // 2 x 2 patches and the class token: 5 keys a tile, 4 tiles a picture.
     CHECK(words("x.cross_attn.probs", 0, {"key"}, {40}, 0) == "key 0 = image 0 tile 0 patch 0 (class token)");
-    CHECK(words("x.cross_attn.probs", 0, {"key"}, {40}, 29) == "key 29 = image 1 tile 1 patch 4 (row 1, column 1)");
+    CHECK(words("x.cross_attn.probs", 0, {"key"}, {40}, 29) ==
+          "key 29 = image 1 tile 1 patch 4 (row 1, column 1)");
     CHECK(words("vision_model.x.probs", 0, {"query"}, {32}, 15) == "query 15 = tile 1 patch 7 (padding row)");
-    CHECK(words("language_model.layers.0.self_attn.probs", 0, {"token", "key"}, {3, 3}, 7) == "token 2 \"<|image|>\", key 1 = token 1 \" cat\"");
+    CHECK(words("language_model.layers.0.self_attn.probs", 0, {"token", "key"}, {3, 3}, 7) ==
+          "token 2 \"<|image|>\", key 1 = token 1 \" cat\"");
     CHECK(words("lm_head", 1, {"token", "vocabulary"}, {1, 9}, 4) == "token 3, vocabulary 4");
     CHECK(words("vision_model.patch_embedding", 0, {"tile", "patch"}, {4, 4}, 4) == "tile 1, patch 0");
-    CHECK(words("vision_model.layernorm_pre", 0, {"tile", "patch"}, {4, 5}, 5) == "tile 1, patch 0 (class token)");
+    CHECK(words("vision_model.layernorm_pre", 0, {"tile", "patch"}, {4, 5}, 5) ==
+          "tile 1, patch 0 (class token)");
     CHECK(words("x", 0, {}, {}, 0) == "the only number");
 }

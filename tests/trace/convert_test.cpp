@@ -86,7 +86,8 @@ TEST_CASE("convert: what a sample lacks is said, or taken from .npy")
     options.npy = false;
     options.values = TraceValues::none;
     SmallTrace().write(folder / "none", options);
-    CHECK_THROWS_WITH(convert(folder / "none", folder / "none.safetensors", {}), ContainsSubstring("no tensor to convert"));
+    CHECK_THROWS_WITH(convert(folder / "none", folder / "none.safetensors", {}),
+                      ContainsSubstring("no tensor to convert"));
 }
 
 TEST_CASE("convert: an existing output is refused unless force, an npy folder always")
@@ -94,12 +95,14 @@ TEST_CASE("convert: an existing output is refused unless force, an npy folder al
     const TemporaryFolder folder;
     SmallTrace().write(folder / "run");
     convert(folder / "run", folder / "x.safetensors", {});
-    CHECK_THROWS_WITH(convert(folder / "run", folder / "x.safetensors", {}), ContainsSubstring("exists already"));
+    CHECK_THROWS_WITH(convert(folder / "run", folder / "x.safetensors", {}),
+                      ContainsSubstring("exists already"));
     ConvertOptions force;
     force.force = true;
     CHECK_NOTHROW(convert(folder / "run", folder / "x.safetensors", force));
     convert(folder / "x.safetensors", folder / "back", {});
-    CHECK_THROWS_WITH(convert(folder / "x.safetensors", folder / "back", {}), ContainsSubstring("exists already"));
+    CHECK_THROWS_WITH(convert(folder / "x.safetensors", folder / "back", {}),
+                      ContainsSubstring("exists already"));
     CHECK_NOTHROW(convert(folder / "x.safetensors", folder / "back", force));
     fs::create_directory(folder / "photos");
     write_text(folder / "photos/cat", "x");
@@ -111,14 +114,17 @@ TEST_CASE("convert: an existing output is refused unless force, an npy folder al
 TEST_CASE("convert: every dtype of .safetensors")
 {
     const TemporaryFolder folder;
-    const std::string data("\x00\x3c\x00\x80\x00\x7c\x01\x00"      // F16: 1, -0, infinity, 2^-24
-                           "\x80\x3f\x00\xc0"                      // BF16: 1, -2
-                           "\xff\xff\xff\xff\x07"                  // I32: -1; U8: 7
-                           "\x00\x00\x00\x00\x00\x00\xf8\x3f", 25);// F64: 1.5
-    write_text(folder / "x.safetensors", safetensors(R"({"half": {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]},
+    const std::string data("\x00\x3c\x00\x80\x00\x7c\x01\x00"  // F16: 1, -0, infinity, 2^-24
+                           "\x80\x3f\x00\xc0"                  // BF16: 1, -2
+                           "\xff\xff\xff\xff\x07"              // I32: -1; U8: 7
+                           "\x00\x00\x00\x00\x00\x00\xf8\x3f",
+                           25);  // F64: 1.5
+    write_text(folder / "x.safetensors",
+               safetensors(R"({"half": {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]},
         "brain": {"dtype": "BF16", "shape": [2], "data_offsets": [8, 12]}, "int": {"dtype": "I32", "shape": [], "data_offsets": [12, 16]},
         "byte": {"dtype": "U8", "shape": [1], "data_offsets": [16, 17]}, "double": {"dtype": "F64", "shape": [1, 1, 1], "data_offsets": [17, 25]},
-        "empty": {"dtype": "F32", "shape": [0, 3], "data_offsets": [25, 25]}})", data));
+        "empty": {"dtype": "F32", "shape": [0, 3], "data_offsets": [25, 25]}})",
+                           data));
     ConvertOptions options;
     convert(folder / "x.safetensors", folder / "run", options);
     const Trace trace(folder / "run");
@@ -157,7 +163,9 @@ TEST_CASE("convert: broken .safetensors files")
         CHECK_THROWS_WITH(convert(folder / "x.safetensors", folder / "out", {}), ContainsSubstring(message));
         CHECK_FALSE(fs::exists(folder / "out"));
     };
-    const auto header = [&](const std::string& tensor) { return safetensors("{\"x\": " + tensor + "}", std::string(8, '\0')); };
+    const auto header = [&](const std::string& tensor) {
+        return safetensors("{\"x\": " + tensor + "}", std::string(8, '\0'));
+    };
     check("", "cut short");
     check("\xff\xff\xff\xff\xff\xff\xff\x7f{}", "cut short");
     check(safetensors("{", ""), "not valid JSON");
@@ -172,11 +180,19 @@ TEST_CASE("convert: broken .safetensors files")
     check(header(R"({"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]})"), "\"shape\"");
     check(header(R"({"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 8]})"), "2^40");
     check(header(R"({"dtype": "F8_E4M3", "shape": [8], "data_offsets": [0, 8]})"), "F8_E4M3");
-    check(header(R"({"dtype": "F32", "shape": [18446744073709551615], "data_offsets": [0, 8]})"), "\"shape\"");
-    check(safetensors(R"({"../x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})", std::string(8, '\0')), "tensor name");
-    check(safetensors(R"({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "y": {"dtype": "I32", "shape": [1], "data_offsets": [2, 6]}})",
-                      std::string(8, '\0')), "overlap");
-    check(safetensors(R"({"999999999-x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})", std::string(8, '\0')), "step 999999999");
+    check(header(R"({"dtype": "F32", "shape": [18446744073709551615], "data_offsets": [0, 8]})"),
+          "\"shape\"");
+    check(safetensors(R"({"../x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})",
+                      std::string(8, '\0')),
+          "tensor name");
+    check(
+        safetensors(
+            R"({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "y": {"dtype": "I32", "shape": [1], "data_offsets": [2, 6]}})",
+            std::string(8, '\0')),
+        "overlap");
+    check(safetensors(R"({"999999999-x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})",
+                      std::string(8, '\0')),
+          "step 999999999");
 }
 
 TEST_CASE("convert: inputs that are nothing known")
@@ -184,7 +200,8 @@ TEST_CASE("convert: inputs that are nothing known")
     const TemporaryFolder folder;
     CHECK_THROWS_WITH(convert(folder / "none", folder / "out", {}), ContainsSubstring("no such file"));
     write_text(folder / "x.bin", "x");
-    CHECK_THROWS_WITH(convert(folder / "x.bin", folder / "out", {}), ContainsSubstring("want a .safetensors"));
+    CHECK_THROWS_WITH(convert(folder / "x.bin", folder / "out", {}),
+                      ContainsSubstring("want a .safetensors"));
     CHECK_THROWS_WITH(convert(folder.path, folder / "out", {}), ContainsSubstring("no .npy files"));
     write_text(folder / "x.npy", "x");
     CHECK_THROWS_WITH(convert(folder.path, folder / "out", {}), ContainsSubstring("no .npy file"));
@@ -208,16 +225,19 @@ TEST_CASE("convert: the debugger tree of transformers")
         {"module_path": "Mllama.lm_head", "outputs": {"shape": "torch.Size([1, 2000])", "dtype": "torch.float32",
             "value": ["tensor([[1., 2.,  ..., 3., 4.]])"], "mean": "tensor(2.5000e+00)", "std": "tensor(1.0000e+00)", "min": "tensor(1.)", "max": "tensor(4.)"}},
         {"module_path": "Mllama.norm", "outputs": {"shape": "torch.Size([2, 1])", "dtype": "torch.float32", "value": "./norm.safetensors"}}]})JSON");
-    write_text(folder / "norm.safetensors", safetensors(R"JSON({"data": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}})JSON",
-                                                        std::string("\0\0\x80\x3f\0\0\0\x40", 8)));
+    write_text(folder / "norm.safetensors",
+               safetensors(R"JSON({"data": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}})JSON",
+                           std::string("\0\0\x80\x3f\0\0\0\x40", 8)));
     const std::vector<std::string> notes = convert(folder / "tree.json", folder / "run", {});
     CHECK(notes.size() == 2);
     const Trace trace(folder / "run");
     std::vector<std::string> names;
     for (const TraceEntry& entry : trace.entries())
         names.push_back(entry.name);
-    CHECK(names == std::vector<std::string>{"language_model.layers.0.q_proj", "language_model.layers.0.rotary.0", "language_model.layers.0.rotary.1",
-                                            "language_model.layers.0.act", "language_model.layers.0.act.call2", "lm_head", "norm"});
+    CHECK(names == std::vector<std::string>{"language_model.layers.0.q_proj",
+                                            "language_model.layers.0.rotary.0",
+                                            "language_model.layers.0.rotary.1", "language_model.layers.0.act",
+                                            "language_model.layers.0.act.call2", "lm_head", "norm"});
     CHECK(trace.find("language_model.layers.0.q_proj")->shape == std::vector<std::int64_t>{1, 2, 3});
     const std::vector<float> values = loaded(folder / "run", "language_model.layers.0.q_proj");
     CHECK(values[1] == -0.25f);
@@ -230,7 +250,8 @@ TEST_CASE("convert: the debugger tree of transformers")
     CHECK(trace.find("lm_head")->values == TraceValues::none);
     CHECK(trace.find("lm_head")->statistics.mean == 2.5);
     CHECK(trace.find("lm_head")->statistics.std == Approx(std::sqrt(1999.0 / 2000)));
-    CHECK_THROWS_WITH(convert(folder / "tree.json", folder / "out.safetensors", {}), ContainsSubstring("only its statistics"));
+    CHECK_THROWS_WITH(convert(folder / "tree.json", folder / "out.safetensors", {}),
+                      ContainsSubstring("only its statistics"));
 }
 
 TEST_CASE("convert: broken debugger trees")
@@ -242,7 +263,9 @@ TEST_CASE("convert: broken debugger trees")
         CHECK_THROWS_WITH(convert(folder / "tree.json", folder / "out", {}), ContainsSubstring(message));
         CHECK_FALSE(fs::exists(folder / "out"));
     };
-    const auto output = [](const std::string& tensor) { return "{\"module_path\": \"M.x\", \"outputs\": " + tensor + "}"; };
+    const auto output = [](const std::string& tensor) {
+        return "{\"module_path\": \"M.x\", \"outputs\": " + tensor + "}";
+    };
     check("", "not valid JSON");
     check("{}", "module_path");
     check("[{\"module_path\": 3}]", "module_path");
@@ -250,16 +273,40 @@ TEST_CASE("convert: broken debugger trees")
     check("{\"module_path\": \"M\", \"children\": [3]}", "module_path");
     check("{\"module_path\": \"M\"}", "no tensor");
     check("{\"module_path\": " + std::string(100000, '['), "too deep");
-    check(output(R"JSON({"shape": "torch.Size([3])", "dtype": "torch.float32", "value": ["tensor([1., 2.])"]})JSON"), "2 numbers for shape [3]");
-    check(output(R"JSON({"shape": "torch.Size([99999999999999999999])", "dtype": "torch.float32"})JSON"), "\"shape\"");
-    check(output(R"JSON({"shape": "torch.Size([4294967296, 4294967296])", "dtype": "torch.float32"})JSON"), "2^40");
-    check(output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.float32", "value": "../x.safetensors"})JSON"), "not beside");
-    check(output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.float32", "value": "/x.safetensors"})JSON"), "not beside");
-    check(output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.float32", "value": "x.safetensors"})JSON"), "is missing");
-    check(output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.int64", "value": ["tensor([1.5])"]})JSON"), "no whole number");
-    check("{\"module_path\": \"M.a/b\", \"outputs\": {\"shape\": [0], \"dtype\": \"torch.float32\", \"data\": []}}", "tensor name");
+    check(
+        output(
+            R"JSON({"shape": "torch.Size([3])", "dtype": "torch.float32", "value": ["tensor([1., 2.])"]})JSON"),
+        "2 numbers for shape [3]");
+    check(output(R"JSON({"shape": "torch.Size([99999999999999999999])", "dtype": "torch.float32"})JSON"),
+          "\"shape\"");
+    check(output(R"JSON({"shape": "torch.Size([4294967296, 4294967296])", "dtype": "torch.float32"})JSON"),
+          "2^40");
+    check(
+        output(
+            R"JSON({"shape": "torch.Size([1])", "dtype": "torch.float32", "value": "../x.safetensors"})JSON"),
+        "not beside");
+    check(output(
+              R"JSON({"shape": "torch.Size([1])", "dtype": "torch.float32", "value": "/x.safetensors"})JSON"),
+          "not beside");
+    check(
+        output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.float32", "value": "x.safetensors"})JSON"),
+        "is missing");
+    check(
+        output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.int64", "value": ["tensor([1.5])"]})JSON"),
+        "no whole number");
+    check(
+        "{\"module_path\": \"M.a/b\", \"outputs\": {\"shape\": [0], \"dtype\": \"torch.float32\", \"data\": []}}",
+        "tensor name");
     std::string deep;
     for (int i = 0; i < 150; ++i)
         deep += "{\"module_path\": \"M\", \"children\": [";
-    check(deep + std::string(150, ' ') + [] { std::string end; for (int i = 0; i < 150; ++i) end += "]}"; return end; }(), "deep");
+    check(
+        deep + std::string(150, ' ') +
+            [] {
+                std::string end;
+                for (int i = 0; i < 150; ++i)
+                    end += "]}";
+                return end;
+            }(),
+        "deep");
 }

@@ -12,7 +12,7 @@
 TEST_CASE("the causes that are known and the causes that are tested are the same", "[explain]")
 {
     const std::set<std::string> known(std::begin(pictor::known_causes), std::end(pictor::known_causes));
-    CHECK(known.size() == std::size(pictor::known_causes));   // none twice
+    CHECK(known.size() == std::size(pictor::known_causes));  // none twice
     const std::regex pattern("TEST_CASE\\(\"CAUSE ([a-z0-9_]+): [^\"]*\", \"[^\"]*\\[explain\\]");
     std::set<std::string> tested;
     for (const auto& entry : std::filesystem::directory_iterator("tests/trace")) {

@@ -1,4 +1,5 @@
-// A golden step in two traces, right in one and with one known mistake in the other, and what `trace diff` says of them.
+// A golden step in two traces, right in one and with one known mistake in the other, and what `trace diff`
+// says of them.
 #pragma once
 
 #include <algorithm>
@@ -20,20 +21,20 @@
 namespace pictor_test {
 
 using Values = std::vector<float>;
-using Place = std::pair<std::string, std::int64_t>;   // a tensor and its step
+using Place = std::pair<std::string, std::int64_t>;  // a tensor and its step
 using Tensors = std::map<Place, Values>;
 
 constexpr float hidden_score = std::numeric_limits<float>::lowest();
 
 struct GoldenStep {
-    std::vector<std::string> inputs;               // what the step is computed from
+    std::vector<std::string> inputs;  // what the step is computed from
     std::string golden = "golden/cases/2x2/meta";
     std::int64_t step = 0;
-    Tensors both = {};                             // other numbers than the golden's, in both traces
-    std::filesystem::path model = {};              // a checkpoint, for what only weights can tell
+    Tensors both = {};                 // other numbers than the golden's, in both traces
+    std::filesystem::path model = {};  // a checkpoint, for what only weights can tell
     pictor::TraceValues values = pictor::TraceValues::all;
     std::int64_t sample_above = 10;
-    std::int64_t largest = pictor::ExplainOptions{}.largest;   // numbers that are computed again whole
+    std::int64_t largest = pictor::ExplainOptions{}.largest;  // numbers that are computed again whole
 };
 
 inline std::string axes_of(const pictor::TraceEntry& entry)
@@ -45,7 +46,8 @@ inline std::string axes_of(const pictor::TraceEntry& entry)
 }
 
 // The named tensors of every step up to the one in question, with other numbers where `changed` has them.
-inline void write_part(const std::filesystem::path& folder, const GoldenStep& part, const std::vector<std::string>& names, const Tensors& changed)
+inline void write_part(const std::filesystem::path& folder, const GoldenStep& part,
+                       const std::vector<std::string>& names, const Tensors& changed)
 {
     const pictor::Trace trace(part.golden);
     pictor::TraceOptions options;
@@ -66,11 +68,12 @@ inline void write_part(const std::filesystem::path& folder, const GoldenStep& pa
             const auto found = changed.find({entry.name, step});
             const Values values = found != changed.end() ? found->second : trace.load(entry).values;
             std::vector<std::int64_t> shape = entry.shape;
-            if (shape.size() == 1)   // a longer prompt
+            if (shape.size() == 1)  // a longer prompt
                 shape[0] = static_cast<std::int64_t>(values.size());
             REQUIRE(static_cast<std::int64_t>(values.size()) == pictor::checked_size(entry.name, shape));
             if (entry.dtype == "I64")
-                record.integers(entry.name, axes_of(entry), std::vector<std::int64_t>(values.begin(), values.end()), shape);
+                record.integers(entry.name, axes_of(entry),
+                                std::vector<std::int64_t>(values.begin(), values.end()), shape);
             else
                 record(entry.name, axes_of(entry), {values.data(), shape});
         }
@@ -83,10 +86,14 @@ struct Compared {
     pictor::Explanation explanation;
     std::string page;
 
-    const std::string& tensor(const pictor::Fault& fault) const { return comparison.tensors[static_cast<std::size_t>(fault.index)].name; }
+    const std::string& tensor(const pictor::Fault& fault) const
+    {
+        return comparison.tensors[static_cast<std::size_t>(fault.index)].name;
+    }
 };
 
-inline Compared compare_folders(const std::filesystem::path& left, const std::filesystem::path& right, const pictor::ExplainOptions& options = {})
+inline Compared compare_folders(const std::filesystem::path& left, const std::filesystem::path& right,
+                                const pictor::ExplainOptions& options = {})
 {
     const pictor::Trace a(left), b(right);
     Compared result;
@@ -109,7 +116,8 @@ inline Compared compare_parts(const GoldenStep& part, const std::string& tensor,
     return compare_folders(folder / "a", folder / "b", {part.model, part.largest});
 }
 
-inline Values golden_values(const std::string& name, const std::string& golden = "golden/cases/2x2/meta", std::int64_t step = 0)
+inline Values golden_values(const std::string& name, const std::string& golden = "golden/cases/2x2/meta",
+                            std::int64_t step = 0)
 {
     const pictor::Trace trace(golden);
     const pictor::TraceEntry* entry = trace.find(name, step);
@@ -134,7 +142,8 @@ inline Values combined(Values x, const Values& y, const std::function<double(dou
 }
 
 // Rows of `width` numbers whose channel i comes from channel from(i).
-inline Values reordered(const Values& values, std::int64_t width, const std::function<std::int64_t(std::int64_t)>& from)
+inline Values reordered(const Values& values, std::int64_t width,
+                        const std::function<std::int64_t(std::int64_t)>& from)
 {
     Values result = values;
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -146,8 +155,11 @@ inline Values reordered(const Values& values, std::int64_t width, const std::fun
 
 inline const std::string base_checkpoint = "golden/checkpoints/base";
 
-// rows of x [n][d_in] by the base checkpoint's weights [d_out][d_in], of which output `out` takes row from(out).
-inline Values by_weights(const std::string& module, const Values& x, std::size_t d_in, const std::function<std::size_t(std::size_t)>& from = [](std::size_t out) { return out; })
+// rows of x [n][d_in] by the base checkpoint's weights [d_out][d_in], of which output `out` takes row
+// from(out).
+inline Values by_weights(
+    const std::string& module, const Values& x, std::size_t d_in,
+    const std::function<std::size_t(std::size_t)>& from = [](std::size_t out) { return out; })
 {
     const pictor::ModelWeights weights(base_checkpoint);
     const auto w = weights.find(module, "weight");
@@ -163,7 +175,8 @@ inline Values by_weights(const std::string& module, const Values& x, std::size_t
     return y;
 }
 
-// "CAUSE bos_doubled: ..." -> "bos_doubled": a test cannot check another cause than the one it is named after.
+// "CAUSE bos_doubled: ..." -> "bos_doubled": a test cannot check another cause than the one it is named
+// after.
 inline std::string cause_under_test()
 {
     const std::string name = Catch::getResultCapture().getCurrentTestName(), word = "CAUSE ";

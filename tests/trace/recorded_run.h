@@ -16,7 +16,8 @@ namespace pictor_test {
 
 class RecordedRun {
 public:
-    explicit RecordedRun(const std::function<void(pictor::TraceWriter&)>& run, pictor::TraceValues values = pictor::TraceValues::all,
+    explicit RecordedRun(const std::function<void(pictor::TraceWriter&)>& run,
+                         pictor::TraceValues values = pictor::TraceValues::all,
                          const std::vector<std::string>& only = {})
     {
         pictor::TraceOptions options;

@@ -61,11 +61,15 @@ TEST_CASE("recorder: writes what the format says")
     CHECK(index["tensors"][0]["dtype"] == "I64");
     CHECK(index["tensors"][2]["name"] == "language_model.layers.3.cross_attn.probs");
     CHECK(index["tensors"][3]["step"] == 1);
-    CHECK(index["steps"][1] == nlohmann::json({{"index", 1}, {"kind", "decode"}, {"first_token", 3}, {"token_count", 1}}));
+    CHECK(index["steps"][1] ==
+          nlohmann::json({{"index", 1}, {"kind", "decode"}, {"first_token", 3}, {"token_count", 1}}));
     const std::string tensor = read_text(folder / "run/tensors/000-language_model.embed_tokens.json");
-    CHECK(tensor.rfind("{\"name\": \"language_model.embed_tokens\", \"step\": 0, \"axes\": [\"token\", \"channel\"], "
-                       "\"shape\": [3, 4], \"dtype\": \"F32\", \"values\": [\n0.1,-2.5,3,4,\n5,6.25,7,8,\n9,10,11,-12\n], "
-                       "\"statistics\": {\"min\": -12, \"max\": 11,", 0) == 0);
+    CHECK(
+        tensor.rfind(
+            "{\"name\": \"language_model.embed_tokens\", \"step\": 0, \"axes\": [\"token\", \"channel\"], "
+            "\"shape\": [3, 4], \"dtype\": \"F32\", \"values\": [\n0.1,-2.5,3,4,\n5,6.25,7,8,\n9,10,11,-12\n], "
+            "\"statistics\": {\"min\": -12, \"max\": 11,",
+            0) == 0);
     CHECK(nlohmann::json::parse(tensor)["statistics"] == entry["statistics"]);
     CHECK(names_in(folder.path) == std::vector<std::string>{"run"});
 }
@@ -73,8 +77,16 @@ TEST_CASE("recorder: writes what the format says")
 TEST_CASE("recorder: every float reads back to the same bits")
 {
     const TemporaryFolder folder;
-    std::vector<float> values{0.0f, -0.0f, 1.0f / 3, std::numeric_limits<float>::lowest(), std::numeric_limits<float>::min(),
-                              std::numeric_limits<float>::denorm_min(), -1e-40f, 16777216.0f, 1e-5f, 1e20f};
+    std::vector<float> values{0.0f,
+                              -0.0f,
+                              1.0f / 3,
+                              std::numeric_limits<float>::lowest(),
+                              std::numeric_limits<float>::min(),
+                              std::numeric_limits<float>::denorm_min(),
+                              -1e-40f,
+                              16777216.0f,
+                              1e-5f,
+                              1e20f};
     std::uint32_t bits = 12345;
     while (values.size() < 20000) {
         bits = bits * 1664525 + 1013904223;
@@ -152,7 +164,8 @@ TEST_CASE("recorder: a sample wanders over every axis")
     // The same in blocks keeps the same numbers.
     RecordedRows rows = writer.recorder().begin("blocks", "token channel", {64, 64});
     for (std::size_t at = 0; at < values.size(); at += 100)
-        rows.append(values.data() + at, static_cast<std::int64_t>(std::min<std::size_t>(100, values.size() - at)));
+        rows.append(values.data() + at,
+                    static_cast<std::int64_t>(std::min<std::size_t>(100, values.size() - at)));
     rows.finish();
     writer.finish();
 
@@ -219,11 +232,13 @@ TEST_CASE("recorder: globs")
     CHECK_FALSE(glob_matches("*a*a*a*a*a*a*a*a*a*a*b", hostile));
 }
 
-TEST_CASE("recorder: an existing folder is refused unless force, and then replaced only when the new one is complete")
+TEST_CASE(
+    "recorder: an existing folder is refused unless force, and then replaced only when the new one is complete")
 {
     const TemporaryFolder folder;
     SmallTrace().write(folder / "run");
-    CHECK_THROWS_WITH(TraceWriter(options_for(folder / "run")), ContainsSubstring("exists already") && ContainsSubstring("--force"));
+    CHECK_THROWS_WITH(TraceWriter(options_for(folder / "run")),
+                      ContainsSubstring("exists already") && ContainsSubstring("--force"));
     TraceOptions options = options_for(folder / "run");
     options.force = true;
     {

@@ -22,7 +22,10 @@ struct Outcome {
 Outcome run(const TemporaryFolder& folder, const std::string& command)
 {
     const fs::path output = folder / "output.txt";
-    const int status = std::system(fmt::format("PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=trace/python {} > {} 2>&1", command, output.string()).c_str());
+    const int status =
+        std::system(fmt::format("PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=trace/python {} > {} 2>&1", command,
+                                output.string())
+                        .c_str());
     return {status, read_text(output)};
 }
 
@@ -35,7 +38,10 @@ std::string python_with(const TemporaryFolder& folder, const std::string& module
     return "";
 }
 
-void write_python(const TemporaryFolder& folder, const std::string& code) { write_text(folder / "script.py", code); }
+void write_python(const TemporaryFolder& folder, const std::string& code)
+{
+    write_text(folder / "script.py", code);
+}
 
 }  // namespace
 
@@ -76,7 +82,9 @@ TEST_CASE("schema: the validator sees what is wrong")
         WARN("not checked: no python3 with jsonschema (Debian: python3-jsonschema)");
         return;
     }
-    struct Case { const char *file, *from, *to; };
+    struct Case {
+        const char *file, *from, *to;
+    };
     const char* const hidden = "tensors/000-language_model.embed_tokens.json";
     std::string folders;
     const Case cases[] = {
@@ -162,7 +170,8 @@ else:
     raise AssertionError("a sample is not the tensor")
 print("fine")
 )");
-    const Outcome outcome = run(folder, fmt::format("{} {} {}", python, (folder / "script.py").string(), folder.path.string()));
+    const Outcome outcome =
+        run(folder, fmt::format("{} {} {}", python, (folder / "script.py").string(), folder.path.string()));
     INFO(outcome.text);
     CHECK(outcome.status == 0);
     CHECK(outcome.text == "fine\n");
@@ -219,7 +228,8 @@ except FileExistsError:
     pass
 print("fine")
 )");
-    const Outcome outcome = run(folder, fmt::format("{} {} {}", python, (folder / "script.py").string(), folder.path.string()));
+    const Outcome outcome =
+        run(folder, fmt::format("{} {} {}", python, (folder / "script.py").string(), folder.path.string()));
     INFO(outcome.text);
     REQUIRE(outcome.text == "fine\n");
     for (const std::string& name : names_in(folder.path))
@@ -240,8 +250,9 @@ print("fine")
     CHECK(Trace(folder / "sample").load_kept(*Trace(folder / "sample").find("noise")).size() ==
           static_cast<std::size_t>(Trace(folder / "sample").find("noise")->sample.count));
     if (const std::string validator = python_with(folder, "jsonschema"); !validator.empty()) {
-        const Outcome valid = run(folder, fmt::format("{} tests/trace/validate_trace.py {} {} {}", validator, (folder / "all").string(),
-                                                      (folder / "sample").string(), (folder / "none").string()));
+        const Outcome valid = run(folder, fmt::format("{} tests/trace/validate_trace.py {} {} {}", validator,
+                                                      (folder / "all").string(), (folder / "sample").string(),
+                                                      (folder / "none").string()));
         INFO(valid.text);
         CHECK_THAT(valid.text, ContainsSubstring("15 passed, 0 failed"));
     } else

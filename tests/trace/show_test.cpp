@@ -28,11 +28,14 @@ TEST_CASE("show: an overview")
     const TemporaryFolder folder;
     SmallTrace().write(folder / "run");
     const std::string text = shown(folder / "run", "");
-    CHECK_THAT(text, ContainsSubstring("\"a cat\"") && ContainsSubstring("prefill: 3 tokens from 0 on, 3 tensors") &&
+    CHECK_THAT(text, ContainsSubstring("\"a cat\"") &&
+                         ContainsSubstring("prefill: 3 tokens from 0 on, 3 tensors") &&
                          ContainsSubstring("decode: 1 tokens from 3 on, 1 tensors"));
-    CHECK_THAT(text, ContainsSubstring("  language_model\n    embed_tokens ") && ContainsSubstring("    layers.3\n      cross_attn\n        probs "));
+    CHECK_THAT(text, ContainsSubstring("  language_model\n    embed_tokens ") &&
+                         ContainsSubstring("    layers.3\n      cross_attn\n        probs "));
     CHECK_THAT(text, ContainsSubstring("[token 3, channel 4]") && ContainsSubstring("-12 .. 11"));
-    CHECK_THAT(shown(folder / "run", "", 1), ContainsSubstring("Tensors of step 1\n  language_model\n    embed_tokens "));
+    CHECK_THAT(shown(folder / "run", "", 1),
+               ContainsSubstring("Tensors of step 1\n  language_model\n    embed_tokens "));
     CHECK_THROWS_WITH(shown(folder / "run", "", 2), ContainsSubstring("has no step 2"));
 }
 
@@ -41,11 +44,17 @@ TEST_CASE("show: one tensor and its slices")
     const TemporaryFolder folder;
     SmallTrace().write(folder / "run");
     const std::string name = "language_model.embed_tokens";
-    CHECK_THAT(shown(folder / "run", name), ContainsSubstring("histogram") && ContainsSubstring("mean 4.0708") && ContainsSubstring("0.100000001  -2.5  3  4"));
-    CHECK_THAT(shown(folder / "run", name + "[1]"), ContainsSubstring("from token 1 \" cat\", channel 0\n  5  6.25  7  8\n"));
+    CHECK_THAT(shown(folder / "run", name), ContainsSubstring("histogram") &&
+                                                ContainsSubstring("mean 4.0708") &&
+                                                ContainsSubstring("0.100000001  -2.5  3  4"));
+    CHECK_THAT(shown(folder / "run", name + "[1]"),
+               ContainsSubstring("from token 1 \" cat\", channel 0\n  5  6.25  7  8\n"));
     CHECK_THAT(shown(folder / "run", name + "[-1,-2:]"), ContainsSubstring("\n  11  -12\n"));
-    CHECK_THAT(shown(folder / "run", name + "[,1]"), ContainsSubstring("\n  -2.5\n") && ContainsSubstring("\n  6.25\n") && ContainsSubstring("\n  10\n"));
-    CHECK_THAT(shown(folder / "run", name + "[0:2, :1]"), ContainsSubstring("\n  0.100000001\n") && ContainsSubstring("\n  5\n"));
+    CHECK_THAT(shown(folder / "run", name + "[,1]"), ContainsSubstring("\n  -2.5\n") &&
+                                                         ContainsSubstring("\n  6.25\n") &&
+                                                         ContainsSubstring("\n  10\n"));
+    CHECK_THAT(shown(folder / "run", name + "[0:2, :1]"),
+               ContainsSubstring("\n  0.100000001\n") && ContainsSubstring("\n  5\n"));
     CHECK_THAT(shown(folder / "run", name + "[0]", 1), ContainsSubstring("step 1"));
     CHECK_THROWS_WITH(shown(folder / "run", name + "[3]"), ContainsSubstring("outside an axis of 3"));
     CHECK_THROWS_WITH(shown(folder / "run", name + "[0,0,0]"), ContainsSubstring("more axes"));
@@ -53,7 +62,8 @@ TEST_CASE("show: one tensor and its slices")
     CHECK_THROWS_WITH(shown(folder / "run", name + "[0"), ContainsSubstring("ends in ']'"));
     CHECK_THROWS_WITH(shown(folder / "run", name + "[2:1]"), ContainsSubstring("outside"));
     CHECK_THROWS_WITH(shown(folder / "run", name + "[99999999999999999999]"), ContainsSubstring("no index"));
-    CHECK_THROWS_WITH(shown(folder / "run", "cross_attn"), ContainsSubstring("did you mean language_model.layers.3.cross_attn.probs?"));
+    CHECK_THROWS_WITH(shown(folder / "run", "cross_attn"),
+                      ContainsSubstring("did you mean language_model.layers.3.cross_attn.probs?"));
     CHECK_THROWS_WITH(shown(folder / "run", "zzz"), ContainsSubstring("has no tensor zzz"));
 }
 
@@ -65,11 +75,14 @@ TEST_CASE("show: what a sample and statistics can show")
     options.sample_above = 4;  // 12 numbers: every 5th, 0 5 10
     SmallTrace().write(folder / "sample", options);
     const std::string name = "language_model.embed_tokens";
-    CHECK_THAT(shown(folder / "sample", name), ContainsSubstring("every 5th from 0 on, 3 of 12") && ContainsSubstring("histogram of the sample"));
-    CHECK_THAT(shown(folder / "sample", name + "[1]"), ContainsSubstring("?  6.25  ?  ?") && ContainsSubstring("--trace-values all"));
+    CHECK_THAT(shown(folder / "sample", name), ContainsSubstring("every 5th from 0 on, 3 of 12") &&
+                                                   ContainsSubstring("histogram of the sample"));
+    CHECK_THAT(shown(folder / "sample", name + "[1]"),
+               ContainsSubstring("?  6.25  ?  ?") && ContainsSubstring("--trace-values all"));
     options.values = TraceValues::none;
     SmallTrace().write(folder / "none", options);
-    CHECK_THAT(shown(folder / "none", name), ContainsSubstring("values: none") && ContainsSubstring("-12 .. 11"));
+    CHECK_THAT(shown(folder / "none", name),
+               ContainsSubstring("values: none") && ContainsSubstring("-12 .. 11"));
     CHECK_THROWS_WITH(shown(folder / "none", name + "[1]"), ContainsSubstring("only statistics"));
     options.npy = true;
     SmallTrace().write(folder / "npy", options);

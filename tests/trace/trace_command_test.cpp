@@ -21,7 +21,10 @@ struct TraceCopy {
     TraceCopy() { fs::copy(golden, path, fs::copy_options::recursive); }
     std::string text() const { return path.string(); }
     fs::path index_file() const { return path / "trace.json"; }
-    fs::path tensor_file(const std::string& name) const { return path / "tensors" / ("000-" + name + ".json"); }
+    fs::path tensor_file(const std::string& name) const
+    {
+        return path / "tensors" / ("000-" + name + ".json");
+    }
 
     // Another number in the place of the first one.
     void set_first_value(const std::string& name, const std::string& number) const
@@ -41,7 +44,8 @@ struct TraceCopy {
     {
         change_index([&](Json& index) {
             Json& tensors = index.at("tensors");
-            tensors.erase(std::find_if(tensors.begin(), tensors.end(), [&](const Json& entry) { return entry.at("name") == name; }));
+            tensors.erase(std::find_if(tensors.begin(), tensors.end(),
+                                       [&](const Json& entry) { return entry.at("name") == name; }));
         });
     }
 };
@@ -77,7 +81,8 @@ TEST_CASE("trace: help says what there is, with an example", "[command_line]")
     for (const std::string word : {"show", "diff", "check", "convert", "Example: trace ", "Exit: 0"})
         CHECK_THAT(help.out, ContainsSubstring(word));
     const CommandResult diff_help = trace({"diff", "--help"});
-    for (const std::string option : {"--rtol", "--atol", "--policy", "--common", "--only", "--json", "--html", "--model", "--no-explanation"})
+    for (const std::string option : {"--rtol", "--atol", "--policy", "--common", "--only", "--json", "--html",
+                                     "--model", "--no-explanation"})
         CHECK_THAT(diff_help.out, ContainsSubstring(option));
 }
 
@@ -133,7 +138,8 @@ TEST_CASE("trace show: the overview, a tensor, a slice", "[command_line]")
 {
     const CommandResult overview = trace({"show", golden});
     check_fine(overview);
-    for (const std::string word : {"llama-models", "step 0", "prefill", "step 1", "decode", "lm_head", "[token 11, vocabulary 96]"})
+    for (const std::string word :
+         {"llama-models", "step 0", "prefill", "step 1", "decode", "lm_head", "[token 11, vocabulary 96]"})
         CHECK_THAT(overview.out, ContainsSubstring(word));
     const CommandResult later = trace({"show", golden, "--step", "1"});
     check_fine(later);
@@ -153,7 +159,8 @@ TEST_CASE("trace diff: same, different, and what tolerances do", "[command_line]
     check_same(trace({"diff", golden, golden, "--atol", "0", "--rtol", "0"}));
     const TraceCopy copy;
     copy.set_first_value(probs, "0.75");
-    check_difference(trace({"diff", copy.text(), golden}), {"First difference: step 0, " + probs, "at [0, 0, 0]", "a 0.75"});
+    check_difference(trace({"diff", copy.text(), golden}),
+                     {"First difference: step 0, " + probs, "at [0, 0, 0]", "a 0.75"});
     check_difference(trace({"diff", golden, copy.text()}), {probs, "b 0.75"});
     check_difference(trace({"diff", copy.text(), golden, "--policy", "golden/tolerances.json"}), {probs});
     check_same(trace({"diff", copy.text(), golden, "--atol", "1"}));
@@ -171,7 +178,8 @@ TEST_CASE("trace diff: same, different, and what tolerances do", "[command_line]
     check_difference(trace({"diff", copy.text(), golden, "--atol", "1e30"}), {probs, "nan"});
 }
 
-TEST_CASE("trace diff: a tensor that one side lacks is a difference, unless it is told otherwise", "[command_line]")
+TEST_CASE("trace diff: a tensor that one side lacks is a difference, unless it is told otherwise",
+          "[command_line]")
 {
     const TraceCopy copy;
     copy.forget("lm_head");
@@ -217,7 +225,8 @@ TEST_CASE("trace check: every golden tensor must be there, more may be", "[comma
 TEST_CASE("trace convert: to safetensors, to .npy, and back", "[command_line]")
 {
     const TempFolder folder;
-    const std::string tensors = (folder.path / "t.safetensors").string(), arrays = (folder.path / "arrays").string(), back = (folder.path / "back").string();
+    const std::string tensors = (folder.path / "t.safetensors").string(),
+                      arrays = (folder.path / "arrays").string(), back = (folder.path / "back").string();
     check_fine(trace({"convert", golden, tensors}));
     const pictor::SafetensorsFile file(tensors);
     CHECK(file.tensors().size() == read_json(fs::path(golden) / "trace.json").at("tensors").size());
@@ -234,37 +243,47 @@ TEST_CASE("trace convert: to safetensors, to .npy, and back", "[command_line]")
     check_refused(trace({"convert", golden, tensors}), "trace", {tensors, "--force"});
     check_fine(trace({"convert", golden, tensors, "--force", "--only", "lm_head"}));
     CHECK(pictor::SafetensorsFile(tensors).tensors().size() < file.tensors().size());
-    check_fine(trace({"convert", golden, (folder.path / "named_oddly").string(), "--to", "safetensors", "--only", "lm_head"}));
-    CHECK(pictor::SafetensorsFile(folder.path / "named_oddly").tensors().size() == pictor::SafetensorsFile(tensors).tensors().size());
+    check_fine(trace({"convert", golden, (folder.path / "named_oddly").string(), "--to", "safetensors",
+                      "--only", "lm_head"}));
+    CHECK(pictor::SafetensorsFile(folder.path / "named_oddly").tensors().size() ==
+          pictor::SafetensorsFile(tensors).tensors().size());
 
-    write_file(folder.path / "batch.safetensors", safetensors_bytes(RawTensors{{"lm_head", f32({1, 1, 2, 3}, {1, 2, 3, 4, 5, 6})}}));
+    write_file(folder.path / "batch.safetensors",
+               safetensors_bytes(RawTensors{{"lm_head", f32({1, 1, 2, 3}, {1, 2, 3, 4, 5, 6})}}));
     const std::string squeezed = (folder.path / "squeezed").string();
     check_fine(trace({"convert", (folder.path / "batch.safetensors").string(), squeezed, "--squeeze"}));
     CHECK(read_json(fs::path(squeezed) / "trace.json").at("tensors")[0].at("shape") == Json{2, 3});
 
-    write_file(folder.path / "tree.json", R"json({"module_path": "MllamaForConditionalGeneration", "outputs": null, "children": [
+    write_file(folder.path / "tree.json",
+               R"json({"module_path": "MllamaForConditionalGeneration", "outputs": null, "children": [
         {"module_path": "MllamaForConditionalGeneration.lm_head", "outputs": {"shape": "torch.Size([1, 2])", "dtype": "torch.float32", "value": [[1.5, -2.0]]}}]})json");
-    check_fine(trace({"convert", (folder.path / "tree.json").string(), (folder.path / "tree").string(), "--squeeze"}));
+    check_fine(trace(
+        {"convert", (folder.path / "tree.json").string(), (folder.path / "tree").string(), "--squeeze"}));
     const CommandResult shown = trace({"show", (folder.path / "tree").string(), "lm_head"});
     check_fine(shown);
     CHECK_THAT(shown.out, ContainsSubstring("1.5"));
-    CHECK(entries_of(folder.path) == std::set<std::string>{"arrays", "back", "batch.safetensors", "named_oddly", "squeezed", "t.safetensors", "tree", "tree.json"});
+    CHECK(entries_of(folder.path) == std::set<std::string>{"arrays", "back", "batch.safetensors",
+                                                           "named_oddly", "squeezed", "t.safetensors", "tree",
+                                                           "tree.json"});
 }
 
 TEST_CASE("trace: broken traces are refused by every command", "[command_line][hostile]")
 {
-    const auto refused = [](const TraceCopy& copy, const std::vector<std::string>& words, const Arguments& tensor = {}) {
+    const auto refused = [](const TraceCopy& copy, const std::vector<std::string>& words,
+                            const Arguments& tensor = {}) {
         CAPTURE(words);
         Arguments show{"show", copy.text()};
         show.insert(show.end(), tensor.begin(), tensor.end());
         check_refused(trace(show), "trace", words);
         check_refused(trace({"diff", copy.text(), golden}), "trace", words);
         check_refused(trace({"check", golden, copy.text()}), "trace", words);
-        check_refused(trace({"convert", copy.text(), (copy.folder.path / "out.safetensors").string()}), "trace", words);
+        check_refused(trace({"convert", copy.text(), (copy.folder.path / "out.safetensors").string()}),
+                      "trace", words);
         check_refused(trace({"convert", copy.text(), (copy.folder.path / "out").string()}), "trace", words);
         CHECK(entries_of(copy.folder.path) == std::set<std::string>{"trace"});
     };
-    for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string(200000, '[')}) {
+    for (const std::string& text :
+         {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string(200000, '[')}) {
         const TraceCopy copy;
         write_file(copy.index_file(), text);
         refused(copy, {"trace.json"});
@@ -272,8 +291,14 @@ TEST_CASE("trace: broken traces are refused by every command", "[command_line][h
     const struct {
         std::string key;
         Json value;
-    } entries[] = {{"file", "../../outside.json"}, {"file", "/etc/passwd"}, {"shape", {1, -3}}, {"shape", {4611686018427387904, 16}}, {"shape", "flat"},
-                   {"dtype", "F7"}, {"step", 1000000}, {"name", 5}};
+    } entries[] = {{"file", "../../outside.json"},
+                   {"file", "/etc/passwd"},
+                   {"shape", {1, -3}},
+                   {"shape", {4611686018427387904, 16}},
+                   {"shape", "flat"},
+                   {"dtype", "F7"},
+                   {"step", 1000000},
+                   {"name", 5}};
     for (const auto& each : entries) {
         const TraceCopy copy;
         copy.change_index([&](Json& index) { index.at("tensors")[3][each.key] = each.value; });
@@ -303,7 +328,8 @@ TEST_CASE("trace convert: broken files are refused, nothing is left behind", "[c
     write_file(folder.path / "short.safetensors", tensors.substr(0, tensors.size() - 4));
     write_file(folder.path / "header.safetensors", std::string(8, '\xff') + tensors);
     write_file(folder.path / "empty.safetensors", "");
-    write_file(folder.path / "name.safetensors", safetensors_bytes(RawTensors{{"../../outside", f32({1}, {1})}}));
+    write_file(folder.path / "name.safetensors",
+               safetensors_bytes(RawTensors{{"../../outside", f32({1}, {1})}}));
     write_file(folder.path / "text.json", "Not JSON.");
     write_file(folder.path / "other.json", R"({"a": 1})");
     fs::create_directory(folder.path / "nothing");
@@ -311,12 +337,17 @@ TEST_CASE("trace convert: broken files are refused, nothing is left behind", "[c
     write_file(folder.path / "bad/lm_head.npy", "\x93NUMPY");
     const std::set<std::string> before = entries_of(folder.path);
     for (const std::string& name : before) {
-        check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out").string()}), "trace", {folder.path.string()});
-        check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out.safetensors").string()}), "trace", {folder.path.string()});
+        check_refused(trace({"convert", (folder.path / name).string(), (folder.path / "out").string()}),
+                      "trace", {folder.path.string()});
+        check_refused(
+            trace({"convert", (folder.path / name).string(), (folder.path / "out.safetensors").string()}),
+            "trace", {folder.path.string()});
     }
     CHECK(entries_of(folder.path) == before);
-    check_refused(trace({"convert", golden, (folder.path / "text.json/out").string()}), "trace", {"text.json"});
-    check_refused(trace({"convert", golden, (folder.path / "nowhere/out.safetensors").string()}), "trace", {"nowhere"});
+    check_refused(trace({"convert", golden, (folder.path / "text.json/out").string()}), "trace",
+                  {"text.json"});
+    check_refused(trace({"convert", golden, (folder.path / "nowhere/out.safetensors").string()}), "trace",
+                  {"nowhere"});
     CHECK(entries_of(folder.path) == before);
 }
 
@@ -325,15 +356,20 @@ TEST_CASE("trace: a full disk is a message, and leaves nothing behind", "[comman
     const TempFolder folder;
     const Surroundings small{.largest_file = 4096};
     for (const std::string name : {"out", "out.safetensors"})
-        check_refused(trace({"convert", golden, (folder.path / name).string()}, small), "trace", {"cannot be written"});
-    check_refused(trace({"convert", golden, (folder.path / "out").string(), "--to", "trace"}, small), "trace", {"cannot be written"});
+        check_refused(trace({"convert", golden, (folder.path / name).string()}, small), "trace",
+                      {"cannot be written"});
+    check_refused(trace({"convert", golden, (folder.path / "out").string(), "--to", "trace"}, small), "trace",
+                  {"cannot be written"});
     CHECK(entries_of(folder.path).empty());
 
     if (!fs::exists("/dev/full")) {
         WARN("no /dev/full on this system: standard output that cannot be written is not tested");
         return;
     }
-    for (const Arguments& arguments : {Arguments{"show", golden}, {"diff", golden, golden}, {"check", golden, golden, "--json"}, {"--help"}})
+    for (const Arguments& arguments : {Arguments{"show", golden},
+                                       {"diff", golden, golden},
+                                       {"check", golden, golden, "--json"},
+                                       {"--help"}})
         check_refused(trace(arguments, {.output = "/dev/full"}), "trace", {"standard output"});
 }
 
@@ -342,8 +378,9 @@ TEST_CASE("trace diff: faults and causes in text, JSON and on a page", "[command
     const std::string other = "golden/cases/text_before/transformers", meta = "golden/cases/text_before/meta";
     const TempFolder folder;
     const fs::path page = folder.path / "page.html";
-    check_difference(trace({"diff", other, meta, "--policy", "golden/tolerances.json", "--html", page.string()}),
-                     {"likely cause: kept_states_off_by_one", "OUTPUT of layers 1, 2, 4", "How the error grew"});
+    check_difference(
+        trace({"diff", other, meta, "--policy", "golden/tolerances.json", "--html", page.string()}),
+        {"likely cause: kept_states_off_by_one", "OUTPUT of layers 1, 2, 4", "How the error grew"});
     const std::string html = read_file(page);
     for (const char* part : {"<!DOCTYPE html>", ">kept_states_off_by_one</span>", "<svg", "</html>\n"})
         CHECK_THAT(html, ContainsSubstring(part));

@@ -62,7 +62,8 @@ inline std::vector<std::string> names_in(const std::filesystem::path& folder)
     return names;
 }
 
-// A trace of two steps: ids, a hidden state [3, 4] and probabilities [2, 3, 5] in step 0, a hidden state in step 1.
+// A trace of two steps: ids, a hidden state [3, 4] and probabilities [2, 3, 5] in step 0, a hidden state in
+// step 1.
 struct SmallTrace {
     std::vector<float> hidden{0.1f, -2.5f, 3, 4, 5, 6.25f, 7, 8, 9, 10, 11, -12};
     std::vector<float> probs = std::vector<float>(30, 0.2f);
@@ -76,12 +77,15 @@ struct SmallTrace {
         pictor::TraceWriter writer(options);
         writer.describe("reference", "meta");
         writer.describe("model", {{"vision", {{"max_tiles", 4}, {"tile_size", 28}, {"patch_size", 14}}}});
-        writer.describe("prompt", {{"text", "a cat"}, {"token_ids", ids}, {"token_texts", {"a", " cat", "<|image|>"}}});
+        writer.describe("prompt",
+                        {{"text", "a cat"}, {"token_ids", ids}, {"token_texts", {"a", " cat", "<|image|>"}}});
         writer.begin_step("prefill", 0, 3);
         const pictor::Recorder record = writer.recorder();
         record.integers("input_ids", "token", ids, {3});
         record.scope("language_model")("embed_tokens", "token channel", {hidden.data(), {3, 4}});
-        record.scope("language_model").scope("layers", 3).scope("cross_attn")("probs", "head token key", {probs.data(), {2, 3, 5}});
+        record.scope("language_model")
+            .scope("layers", 3)
+            .scope("cross_attn")("probs", "head token key", {probs.data(), {2, 3, 5}});
         writer.begin_step("decode", 3, 1);
         record.scope("language_model")("embed_tokens", "token channel", {hidden.data(), {1, 4}});
         writer.finish();

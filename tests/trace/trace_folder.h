@@ -21,7 +21,8 @@ struct TemporaryFolder {
     explicit TemporaryFolder(const std::string& name)
     {
         static int count = 0;
-        path = std::filesystem::temp_directory_path() / ("pictor-" + name + "-" + std::to_string(getpid()) + "-" + std::to_string(count++));
+        path = std::filesystem::temp_directory_path() /
+               ("pictor-" + name + "-" + std::to_string(getpid()) + "-" + std::to_string(count++));
         std::filesystem::remove_all(path);
         std::filesystem::create_directories(path);
     }
@@ -33,7 +34,8 @@ struct TemporaryFolder {
     TemporaryFolder(const TemporaryFolder&) = delete;
 };
 
-// What a made-up run looked at: probability of a key for a head and a position of the sequence. Rows are normalised.
+// What a made-up run looked at: probability of a key for a head and a position of the sequence. Rows are
+// normalised.
 using Attention = std::function<double(std::int64_t head, std::int64_t position, std::int64_t key)>;
 
 struct MadeUpRun {
@@ -68,8 +70,13 @@ inline void write_made_up_run(const MadeUpRun& run, const std::filesystem::path&
     writer.describe("model", nlohmann::json::object());
     writer.describe("prompt", section(run.prompt));
     writer.describe("generated", section(run.answer));
-    writer.describe("images", {{{"file", run.image_file}, {"size", run.size}, {"resized", run.resized}, {"tiles", {run.tile_rows, run.tile_columns}},
-                                {"tile_size", run.tile_size}, {"patch_size", run.patch_size}, {"aspect_ratio_id", 2}}});
+    writer.describe("images", {{{"file", run.image_file},
+                                {"size", run.size},
+                                {"resized", run.resized},
+                                {"tiles", {run.tile_rows, run.tile_columns}},
+                                {"tile_size", run.tile_size},
+                                {"patch_size", run.patch_size},
+                                {"aspect_ratio_id", 2}}});
     const auto n_prompt = static_cast<std::int64_t>(run.prompt.size());
     for (std::int64_t step = 0; step < static_cast<std::int64_t>(run.answer.size()); ++step) {
         const std::int64_t first = step == 0 ? 0 : n_prompt + step - 1, count = step == 0 ? n_prompt : 1;
@@ -82,12 +89,15 @@ inline void write_made_up_run(const MadeUpRun& run, const std::filesystem::path&
         for (std::int64_t head = 0; head < run.n_heads; ++head)
             for (std::int64_t row = first; row < first + count; ++row) {
                 double sum = 0;
-                for (std::int64_t key = 0; key < run.n_keys(); ++key) sum += run.attention(head, row, key);
-                for (std::int64_t key = 0; key < run.n_keys(); ++key) probs.push_back(static_cast<float>(run.attention(head, row, key) / sum));
+                for (std::int64_t key = 0; key < run.n_keys(); ++key)
+                    sum += run.attention(head, row, key);
+                for (std::int64_t key = 0; key < run.n_keys(); ++key)
+                    probs.push_back(static_cast<float>(run.attention(head, row, key) / sum));
             }
         const Recorder record = writer.recorder();
         record.integers("cross_attention_mask", "token image tile", mask, {count, 1, run.max_tiles});
-        record("language_model.layers." + std::to_string(run.layer) + ".cross_attn.probs", "head token key", {probs.data(), {run.n_heads, count, run.n_keys()}});
+        record("language_model.layers." + std::to_string(run.layer) + ".cross_attn.probs", "head token key",
+               {probs.data(), {run.n_heads, count, run.n_keys()}});
     }
     writer.finish();
 }

@@ -66,8 +66,11 @@ TEST_CASE("trace reader: entries, steps, values")
 TEST_CASE("trace reader: any white space and any order of members")
 {
     BrokenTrace broken;
-    write_text(broken.hidden, "\n{ \"dtype\" :\"F32\",\t\"values\": [ 0.1 ,-2.5, 3.0,4e0,\n\n 5,6.25,7,8 ,9" + std::string(1000000, ' ') +
-                                  ",10,11,-1.2E1 ] , \"axes\":[\"token\",\"channel\"],\"shape\":[3,4],\"name\":\"language_model.embed_tokens\",\"step\":0 } \n");
+    write_text(
+        broken.hidden,
+        "\n{ \"dtype\" :\"F32\",\t\"values\": [ 0.1 ,-2.5, 3.0,4e0,\n\n 5,6.25,7,8 ,9" +
+            std::string(1000000, ' ') +
+            ",10,11,-1.2E1 ] , \"axes\":[\"token\",\"channel\"],\"shape\":[3,4],\"name\":\"language_model.embed_tokens\",\"step\":0 } \n");
     const Trace trace(broken.run);
     CHECK(trace.load(*trace.find("language_model.embed_tokens")).values == SmallTrace().hidden);
 }
@@ -90,7 +93,8 @@ TEST_CASE("trace reader: numbers that fall on the edge of the buffer")
     ValueStream stream = trace.stream(trace.entries()[0]);
     std::vector<float> read(values.size());
     for (std::size_t at = 0, count = 1; at < read.size(); at += count)
-        count = static_cast<std::size_t>(stream.read(read.data() + at, std::min<std::int64_t>(777, static_cast<std::int64_t>(read.size() - at))));
+        count = static_cast<std::size_t>(stream.read(
+            read.data() + at, std::min<std::int64_t>(777, static_cast<std::int64_t>(read.size() - at))));
     CHECK(read == values);
 }
 
@@ -105,7 +109,9 @@ TEST_CASE("trace reader: no folder, no trace")
 
 TEST_CASE("trace reader: broken trace.json")
 {
-    struct Case { const char *from, *to, *message; };
+    struct Case {
+        const char *from, *to, *message;
+    };
     const Case cases[] = {
         {"\"pictor-trace\"", "\"other\"", "pictor-trace"},
         {"\"version\": 1", "\"version\": 2", "only version"},
@@ -119,8 +125,10 @@ TEST_CASE("trace reader: broken trace.json")
         {"\"dtype\": \"F32\"", "\"dtype\": \"F8\"", "\"dtype\""},
         {"\"values\": \"all\"", "\"values\": \"most\"", "\"values\""},
         {"\"values\": \"all\"", "\"values\": \"sample\"", "\"sample\""},
-        {"\"values\": \"all\"", "\"values\": \"sample\", \"sample\": {\"start\": 0, \"stride\": 0, \"count\": 3}", "\"stride\""},
-        {"\"values\": \"all\"", "\"values\": \"sample\", \"sample\": {\"start\": 0, \"stride\": 2, \"count\": 3}", "\"count\""},
+        {"\"values\": \"all\"",
+         "\"values\": \"sample\", \"sample\": {\"start\": 0, \"stride\": 0, \"count\": 3}", "\"stride\""},
+        {"\"values\": \"all\"",
+         "\"values\": \"sample\", \"sample\": {\"start\": 0, \"stride\": 2, \"count\": 3}", "\"count\""},
         {"\"index\": 1", "\"index\": 7", "\"index\""},
         {"\"kind\": \"decode\"", "\"kind\": \"warmup\"", "\"kind\""},
         {"\"step\": 1", "\"step\": 2", "\"step\""},
@@ -195,7 +203,9 @@ TEST_CASE("trace reader: missing and short files")
 
 TEST_CASE("trace reader: broken tensor files")
 {
-    struct Case { const char *from, *to, *message; };
+    struct Case {
+        const char *from, *to, *message;
+    };
     const Case cases[] = {
         {"9,10,11,-12", "9,10,11", "11 values"},
         {"9,10,11,-12", "9,10,11,-12,13", "more values"},
@@ -224,7 +234,9 @@ TEST_CASE("trace reader: broken tensor files")
         BrokenTrace broken;
         replace_text(broken.hidden, each.from, each.to);
         INFO(each.from << " -> " << each.to);
-        CHECK_THROWS_WITH(read_all(broken.run), ContainsSubstring(each.message) && ContainsSubstring("000-language_model.embed_tokens.json"));
+        CHECK_THROWS_WITH(read_all(broken.run),
+                          ContainsSubstring(each.message) &&
+                              ContainsSubstring("000-language_model.embed_tokens.json"));
     }
 }
 

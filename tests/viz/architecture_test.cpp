@@ -43,9 +43,11 @@ std::int64_t elements_in(const std::filesystem::path& file)
     const nlohmann::json header = nlohmann::json::parse(text);
     std::int64_t sum = 0;
     for (const auto& [name, entry] : header.items()) {
-        if (name == "__metadata__") continue;
+        if (name == "__metadata__")
+            continue;
         std::int64_t size = 1;
-        for (const auto& extent : entry["shape"]) size *= extent.get<std::int64_t>();
+        for (const auto& extent : entry["shape"])
+            size *= extent.get<std::int64_t>();
         sum += size;
     }
     return sum;
@@ -66,7 +68,8 @@ TEST_CASE("parameter counts equal the shipped checkpoint's and the released mode
 TEST_CASE("layers are folded without losing one", "[architecture]")
 {
     for (const bool unfold : {false, true})
-        for (const ModelSizes& sizes : {preset_sizes("11b"), preset_sizes("90b"), read_model_sizes("models/pictor/config.json", "Pictor")}) {
+        for (const ModelSizes& sizes : {preset_sizes("11b"), preset_sizes("90b"),
+                                        read_model_sizes("models/pictor/config.json", "Pictor")}) {
             std::vector<std::int64_t> cross;
             std::int64_t layers = 0;
             for (const auto& group : fold_layers(sizes, unfold))
@@ -74,7 +77,8 @@ TEST_CASE("layers are folded without losing one", "[architecture]")
                     for (std::int64_t copy = 0; copy < run.times; ++copy)
                         for (std::int64_t i = 0; i < run.count; ++i) {
                             ++layers;
-                            if (run.is_cross) cross.push_back(run.first + copy * run.stride + i);
+                            if (run.is_cross)
+                                cross.push_back(run.first + copy * run.stride + i);
                         }
             std::sort(cross.begin(), cross.end());
             CHECK(layers == sizes.n_text_layers);
@@ -88,33 +92,45 @@ TEST_CASE("diagrams of every style name every step", "[architecture]")
 {
     for (const DiagramStyle style : {DiagramStyle::slide, DiagramStyle::article})
         for (const bool unfold : {false, true}) {
-            const std::string svg = architecture_drawing(read_model_sizes("models/pictor/config.json", "Pictor"), {style, unfold, "build/architecture.svg"});
-            for (const char* step : {"prompt", "tokenizer", "embedding table", "RMSNorm", "LM head", "sample", "picture", "conv patches", "projector", "cross-attention", "self-attention", "RoPE", "2.89 M parameters"}) {
+            const std::string svg =
+                architecture_drawing(read_model_sizes("models/pictor/config.json", "Pictor"),
+                                     {style, unfold, "build/architecture.svg"});
+            for (const char* step : {"prompt", "tokenizer", "embedding table", "RMSNorm", "LM head", "sample",
+                                     "picture", "conv patches", "projector", "cross-attention",
+                                     "self-attention", "RoPE", "2.89 M parameters"}) {
                 INFO(step);
                 CHECK_THAT(svg, ContainsSubstring(step));
             }
             CHECK(count_of(svg, "<svg") == 2);
             CHECK(count_of(svg, "</svg>") == 2);
             CHECK_THAT(svg, ContainsSubstring("../reference/text/cross_attention.cpp"));
-            if (unfold) CHECK_THAT(svg, ContainsSubstring("vision layer 5") && ContainsSubstring("layer 9"));
+            if (unfold)
+                CHECK_THAT(svg, ContainsSubstring("vision layer 5") && ContainsSubstring("layer 9"));
         }
-    const std::string slide = architecture_drawing(preset_sizes("11b"), {DiagramStyle::slide, false, "a.svg"});
+    const std::string slide =
+        architecture_drawing(preset_sizes("11b"), {DiagramStyle::slide, false, "a.svg"});
     const SvgSize size = svg_size(slide);
     CHECK(size.width / size.height == Approx(16.0 / 9));
 }
 
-TEST_CASE("kinds of boxes can be told apart in gray, and their words be read, in both themes", "[architecture]")
+TEST_CASE("kinds of boxes can be told apart in gray, and their words be read, in both themes",
+          "[architecture]")
 {
     const auto rgb = [](const std::string& hex) {
-        const auto channel = [&](std::size_t at) { return static_cast<std::uint8_t>(std::stoi(hex.substr(at, 2), nullptr, 16)); };
+        const auto channel = [&](std::size_t at) {
+            return static_cast<std::uint8_t>(std::stoi(hex.substr(at, 2), nullptr, 16));
+        };
         return Rgb{channel(1), channel(3), channel(5)};
     };
     const auto lightness = [&](const std::string& hex) { return perceived_lightness(rgb(hex)); };
     // WCAG 2: 4.5 for text, 3 for lines.
     const auto luminance = [&](const std::string& hex) {
         const Rgb c = rgb(hex);
-        const auto linear = [](double v) { return v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4); };
-        return 0.2126 * linear(c.red / 255.0) + 0.7152 * linear(c.green / 255.0) + 0.0722 * linear(c.blue / 255.0);
+        const auto linear = [](double v) {
+            return v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4);
+        };
+        return 0.2126 * linear(c.red / 255.0) + 0.7152 * linear(c.green / 255.0) +
+               0.0722 * linear(c.blue / 255.0);
     };
     const auto contrast = [&](const std::string& a, const std::string& b) {
         const double x = luminance(a), y = luminance(b);
@@ -128,21 +144,25 @@ TEST_CASE("kinds of boxes can be told apart in gray, and their words be read, in
         CHECK(contrast(kind.stroke, "#ffffff") >= 3);
         CHECK(contrast(kind.dark_stroke, "#14171d") >= 3);
         for (const KindLook& other : kind_looks) {
-            if (&other == &kind || other.border != kind.border) continue;   // another border tells them apart
+            if (&other == &kind || other.border != kind.border)
+                continue;  // another border tells them apart
             INFO(other.name);
             CHECK(std::abs(lightness(kind.fill) - lightness(other.fill)) >= 0.06);
             CHECK(std::abs(lightness(kind.dark_fill) - lightness(other.dark_fill)) >= 0.06);
         }
     }
-    const std::string svg = architecture_drawing(preset_sizes("11b"), {DiagramStyle::article, false, "a.svg"});
+    const std::string svg =
+        architecture_drawing(preset_sizes("11b"), {DiagramStyle::article, false, "a.svg"});
     for (const KindLook& kind : kind_looks)
-        if (std::string(kind.name) != "odd") CHECK_THAT(svg, ContainsSubstring(std::string("fill=\"") + kind.fill));
+        if (std::string(kind.name) != "odd")
+            CHECK_THAT(svg, ContainsSubstring(std::string("fill=\"") + kind.fill));
 }
 
 TEST_CASE("names with markup or Graphviz syntax in them draw safely", "[architecture]")
 {
     ModelSizes sizes = preset_sizes("11b");
-    for (const char* name : {"<script>alert(1)</script>", "a\"];b[label=\"x", "]]>&amp;<!--", "\\N\\G", "\xF0\x9F\x98\x80 \xFF\x01"}) {
+    for (const char* name : {"<script>alert(1)</script>", "a\"];b[label=\"x", "]]>&amp;<!--", "\\N\\G",
+                             "\xF0\x9F\x98\x80 \xFF\x01"}) {
         sizes.name = name;
         const std::string svg = architecture_drawing(sizes, {DiagramStyle::article, false, "a.svg"});
         CHECK_THAT(svg, !ContainsSubstring("<script"));
@@ -179,7 +199,9 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
     nlohmann::json config = shipped_config();
     CHECK(message(config) == "no error");
     config["text_config"]["num_hidden_layers"] = -1;
-    CHECK_THAT(message(config), ContainsSubstring("config.json") && ContainsSubstring("text_config.num_hidden_layers") && ContainsSubstring("-1"));
+    CHECK_THAT(message(config), ContainsSubstring("config.json") &&
+                                    ContainsSubstring("text_config.num_hidden_layers") &&
+                                    ContainsSubstring("-1"));
     config = shipped_config();
     config["text_config"]["num_hidden_layers"] = 1000000000;
     CHECK_THAT(message(config), ContainsSubstring("num_hidden_layers"));
@@ -194,19 +216,30 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
     CHECK_THAT(message(config), ContainsSubstring("\"14\""));
     config = shipped_config();
     config["vision_config"]["supported_aspect_ratios"] = nlohmann::json::array();
-    for (int i = 0; i < 65; ++i) config["vision_config"]["supported_aspect_ratios"].push_back({1, 1});
+    for (int i = 0; i < 65; ++i)
+        config["vision_config"]["supported_aspect_ratios"].push_back({1, 1});
     CHECK_THAT(message(config), ContainsSubstring("supported_aspect_ratios: 65"));
     // The largest sizes that are accepted: counts stay whole and positive.
     config = shipped_config();
-    config["text_config"].update({{"hidden_size", 1000000}, {"intermediate_size", 10000000}, {"vocab_size", 10000000}, {"num_hidden_layers", 1000}});
-    config["vision_config"].update({{"hidden_size", 1000000}, {"intermediate_size", 10000000}, {"num_hidden_layers", 1000}, {"num_global_layers", 1000}, {"image_size", 16384}, {"patch_size", 1}, {"max_num_tiles", 64}});
+    config["text_config"].update({{"hidden_size", 1000000},
+                                  {"intermediate_size", 10000000},
+                                  {"vocab_size", 10000000},
+                                  {"num_hidden_layers", 1000}});
+    config["vision_config"].update({{"hidden_size", 1000000},
+                                    {"intermediate_size", 10000000},
+                                    {"num_hidden_layers", 1000},
+                                    {"num_global_layers", 1000},
+                                    {"image_size", 16384},
+                                    {"patch_size", 1},
+                                    {"max_num_tiles", 64}});
     CHECK(message(config) == "no error");
     const ModelSizes largest = read_model_sizes(file, "x");
     const ParameterCounts counts = count_parameters(largest);
     CHECK(counts.positions > 0);
     CHECK(counts.total == counts.vision + counts.text);
     CHECK(static_cast<double>(counts.total) > 1e17);
-    CHECK_THROWS_WITH(architecture_drawing(largest, {DiagramStyle::article, true, "a.svg"}), ContainsSubstring("--unfold") && ContainsSubstring("3000 layers"));
+    CHECK_THROWS_WITH(architecture_drawing(largest, {DiagramStyle::article, true, "a.svg"}),
+                      ContainsSubstring("--unfold") && ContainsSubstring("3000 layers"));
     CHECK_THAT(message({{"model_type", "llama"}}), ContainsSubstring("mllama"));
     write_file("{", file);
     CHECK_THROWS_WITH(read_model_sizes(file, "x"), ContainsSubstring("no JSON object"));
@@ -216,8 +249,10 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
 TEST_CASE("drawings are written by the file's ending, whole or not at all", "[architecture]")
 {
     const TemporaryFolder folder("output");
-    const std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20\" height=\"10\"><rect width=\"20\" height=\"10\"/></svg>";
-    for (const auto& [name, start] : std::vector<std::pair<std::string, std::string>>{{"a.svg", "<svg"}, {"a.PNG", "\x89PNG"}, {"a.pdf", "%PDF"}}) {
+    const std::string svg =
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20\" height=\"10\"><rect width=\"20\" height=\"10\"/></svg>";
+    for (const auto& [name, start] : std::vector<std::pair<std::string, std::string>>{
+             {"a.svg", "<svg"}, {"a.PNG", "\x89PNG"}, {"a.pdf", "%PDF"}}) {
         write_drawing(svg, folder.path / name);
         std::ifstream stream(folder.path / name, std::ios::binary);
         std::string bytes(start.size(), ' ');
@@ -225,10 +260,13 @@ TEST_CASE("drawings are written by the file's ending, whole or not at all", "[ar
         CHECK(bytes == start);
     }
     CHECK_THROWS_WITH(write_drawing(svg, folder.path / "a.jpg"), ContainsSubstring(".svg, .png or .pdf"));
-    CHECK_THROWS_WITH(write_drawing(svg, folder.path / "absent" / "a.svg"), ContainsSubstring("cannot be written"));
-    CHECK_THROWS_WITH(write_drawing("no svg", folder.path / "b.png"), ContainsSubstring("rsvg-convert failed"));
+    CHECK_THROWS_WITH(write_drawing(svg, folder.path / "absent" / "a.svg"),
+                      ContainsSubstring("cannot be written"));
+    CHECK_THROWS_WITH(write_drawing("no svg", folder.path / "b.png"),
+                      ContainsSubstring("rsvg-convert failed"));
     CHECK_FALSE(std::filesystem::exists(folder.path / "b.png"));
-    CHECK_THROWS_WITH(run_program({"pictor-no-such-program"}, "", "install it"), ContainsSubstring("install it"));
+    CHECK_THROWS_WITH(run_program({"pictor-no-such-program"}, "", "install it"),
+                      ContainsSubstring("install it"));
     // More than a pipe holds, both ways.
     const std::string large(3000000, 'x');
     CHECK(run_program({"cat"}, large, "") == large);

@@ -36,7 +36,9 @@ ImageConfig small_tiles()
 
 PictureGeometry geometry_of(const TiledImage& tiled)
 {
-    return {tiled.height, tiled.width, tiled.resized_height, tiled.resized_width, tiled.tiles_high, tiled.tiles_wide, tile_size, patch_size};
+    return {tiled.height,        tiled.width,      tiled.resized_height,
+            tiled.resized_width, tiled.tiles_high, tiled.tiles_wide,
+            tile_size,           patch_size};
 }
 
 Image blank(std::int64_t height, std::int64_t width)
@@ -44,7 +46,8 @@ Image blank(std::int64_t height, std::int64_t width)
     return {height, width, std::vector<std::uint8_t>(static_cast<std::size_t>(height * width * 3), 0)};
 }
 
-// How bright each key's pixels are, read off the tiles as the vision encoder reads them; padding, which is black, is 0.
+// How bright each key's pixels are, read off the tiles as the vision encoder reads them; padding, which is
+// black, is 0.
 std::vector<double> brightness_of_keys(const TiledImage& tiled)
 {
     const std::int64_t side = tile_size / patch_size, per_tile = side * side + 1;
@@ -52,15 +55,20 @@ std::vector<double> brightness_of_keys(const TiledImage& tiled)
     for (std::int64_t tile = 0; tile < tiled.tiles_high * tiled.tiles_wide; ++tile)
         for (std::int64_t y = 0; y < tile_size; ++y)
             for (std::int64_t x = 0; x < tile_size; ++x) {
-                const float value = tiled.pixel_values.values[static_cast<std::size_t>(((tile * 3 + 0) * tile_size + y) * tile_size + x)];
-                keys[static_cast<std::size_t>(tile * per_tile + 1 + y / patch_size * side + x / patch_size)] += 0.5 * value + 0.5;
+                const float value =
+                    tiled.pixel_values
+                        .values[static_cast<std::size_t>(((tile * 3 + 0) * tile_size + y) * tile_size + x)];
+                keys[static_cast<std::size_t>(tile * per_tile + 1 + y / patch_size * side +
+                                              x / patch_size)] += 0.5 * value + 0.5;
             }
     return keys;
 }
 
-// Sizes (h, w) that land on each of the eight grids, with and without padding, odd sides, enlarged and shrunk.
-const std::vector<ImageSize> sizes{{28, 28}, {5, 5}, {27, 23}, {28, 56}, {21, 50}, {28, 84}, {11, 41}, {28, 112}, {17, 83}, {13, 97},
-                                     {56, 28}, {53, 19}, {56, 56}, {41, 55}, {57, 57}, {84, 28}, {77, 25}, {112, 28}, {97, 13}, {131, 30}, {39, 171}};
+// Sizes (h, w) that land on each of the eight grids, with and without padding, odd sides, enlarged and
+// shrunk.
+const std::vector<ImageSize> sizes{{28, 28},  {5, 5},   {27, 23}, {28, 56},  {21, 50}, {28, 84},  {11, 41},
+                                   {28, 112}, {17, 83}, {13, 97}, {56, 28},  {53, 19}, {56, 56},  {41, 55},
+                                   {57, 57},  {84, 28}, {77, 25}, {112, 28}, {97, 13}, {131, 30}, {39, 171}};
 
 }  // namespace
 
@@ -68,7 +76,8 @@ TEST_CASE("seam: the sizes of these tests reach all eight tile grids", "[heatmap
 {
     std::vector<std::int64_t> seen(9, 0);
     for (const ImageSize& size : sizes)
-        ++seen[static_cast<std::size_t>(cut_into_tiles(blank(size.height, size.width), small_tiles()).aspect_ratio_id)];
+        ++seen[static_cast<std::size_t>(
+            cut_into_tiles(blank(size.height, size.width), small_tiles()).aspect_ratio_id)];
     for (std::size_t id = 1; id <= 8; ++id) {
         INFO("aspect ratio id " << id);
         CHECK(seen[id] > 0);
@@ -77,7 +86,8 @@ TEST_CASE("seam: the sizes of these tests reach all eight tile grids", "[heatmap
 
 TEST_CASE("seam: a picture with one marked patch lights exactly that patch", "[heatmap]")
 {
-    // Pictures that are not resized: the marked block survives the preprocessor untouched, so the test is exact.
+    // Pictures that are not resized: the marked block survives the preprocessor untouched, so the test is
+    // exact.
     for (const ImageSize& size : sizes) {
         const TiledImage empty = cut_into_tiles(blank(size.height, size.width), small_tiles());
         const PictureGeometry g = geometry_of(empty);
@@ -95,8 +105,10 @@ TEST_CASE("seam: a picture with one marked patch lights exactly that patch", "[h
                 bool exact = true;
                 for (int y = 0; y < painted.height; ++y)
                     for (int x = 0; x < painted.width; ++x) {
-                        const bool lit = painted.at(x, y) != legend_colour(0, Palette::heat) && painted.at(x, y).red > 150;
-                        exact = exact && lit == (y >= top && y < top + patch_size && x >= left && x < left + patch_size);
+                        const bool lit =
+                            painted.at(x, y) != legend_colour(0, Palette::heat) && painted.at(x, y).red > 150;
+                        exact = exact && lit == (y >= top && y < top + patch_size && x >= left &&
+                                                 x < left + patch_size);
                     }
                 INFO(size.height << " x " << size.width << ", block at " << top << ", " << left);
                 CHECK(exact);
@@ -110,7 +122,8 @@ TEST_CASE("seam: on resized and padded pictures every pixel shows the key it was
         const TiledImage tiled = cut_into_tiles(blank(size.height, size.width), small_tiles());
         const PictureGeometry g = geometry_of(tiled);
         const std::int64_t side = tile_size / patch_size, per_tile = side * side + 1;
-        // Every key has a value of its own; a pixel of the original must show the one of its own forward path.
+        // Every key has a value of its own; a pixel of the original must show the one of its own forward
+        // path.
         std::vector<double> keys(static_cast<std::size_t>(4 * per_tile));
         for (std::size_t key = 0; key < keys.size(); ++key)
             keys[key] = static_cast<double>(key);
@@ -120,16 +133,20 @@ TEST_CASE("seam: on resized and padded pictures every pixel shows the key it was
                 const std::int64_t canvas_y = (2 * y + 1) * tiled.resized_height / (2 * size.height);
                 const std::int64_t canvas_x = (2 * x + 1) * tiled.resized_width / (2 * size.width);
                 const std::int64_t tile = canvas_y / tile_size * tiled.tiles_wide + canvas_x / tile_size;
-                const std::int64_t key = tile * per_tile + 1 + canvas_y % tile_size / patch_size * side + canvas_x % tile_size / patch_size;
+                const std::int64_t key = tile * per_tile + 1 + canvas_y % tile_size / patch_size * side +
+                                         canvas_x % tile_size / patch_size;
                 const auto place = patch_at(g, static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5);
                 REQUIRE(place);
                 const PictureRectangle r = rectangle_of(g, *place);
                 const TilePatch back = key_of(g, *place);
-                const bool right = grid[static_cast<std::size_t>(place->row * g.grid_columns() + place->column)] == static_cast<double>(key)
-                                && back.tile * per_tile + back.patch == key
-                                && r.x0 <= x + 0.5 && x + 0.5 < r.x1 && r.y0 <= y + 0.5 && y + 0.5 < r.y1;
+                const bool right =
+                    grid[static_cast<std::size_t>(place->row * g.grid_columns() + place->column)] ==
+                        static_cast<double>(key) &&
+                    back.tile * per_tile + back.patch == key && r.x0 <= x + 0.5 && x + 0.5 < r.x1 &&
+                    r.y0 <= y + 0.5 && y + 0.5 < r.y1;
                 INFO(size.height << " x " << size.width << " at " << y << ", " << x);
-                if (!right) CHECK(right);
+                if (!right)
+                    CHECK(right);
             }
     }
 }
@@ -167,20 +184,24 @@ TEST_CASE("the ledger adds up to 100 percent and knows every kind of key", "[hea
         double sum = 0;
         for (std::size_t key = 0; key < keys.size(); ++key)
             sum += keys[key] = 1 + static_cast<double>(key * 7919 % 101);
-        for (double& key : keys) key /= sum;
+        for (double& key : keys)
+            key /= sum;
         const Ledger ledger = make_ledger(g, keys, 1, 4);
         CHECK(ledger.sum() == Approx(1).margin(1e-12));
         double percent = 0;
-        for (const double part : rounded_percentages(ledger)) percent += part;
+        for (const double part : rounded_percentages(ledger))
+            percent += part;
         CHECK(percent == Approx(100).margin(1e-9));
 
         double other = 0;
-        for (std::int64_t key = 0; key < 4 * per_tile; ++key) other += keys[static_cast<std::size_t>(key)];
+        for (std::int64_t key = 0; key < 4 * per_tile; ++key)
+            other += keys[static_cast<std::size_t>(key)];
         CHECK(ledger.other_pictures == Approx(other));
         // Uniform attention over this picture's canvas: its shares are shares of area.
         std::vector<double> even(static_cast<std::size_t>(4 * per_tile), 1.0);
         const Ledger area = make_ledger(g, even, 0, 4);
-        CHECK(area.picture * static_cast<double>(patch_size * patch_size) == Approx(static_cast<double>(g.resized_height * g.resized_width)));
+        CHECK(area.picture * static_cast<double>(patch_size * patch_size) ==
+              Approx(static_cast<double>(g.resized_height * g.resized_width)));
         CHECK(area.class_tokens == Approx(static_cast<double>(g.tile_rows * g.tile_columns)));
         CHECK(area.absent == Approx(static_cast<double>((4 - g.tile_rows * g.tile_columns) * per_tile)));
     }
@@ -194,7 +215,8 @@ TEST_CASE("the colour map's lightness rises evenly", "[heatmap]")
         CHECK(lightness > last);
         CHECK(lightness == Approx(0.16 + 0.81 * i / 64.0).margin(0.02));
         last = lightness;
-        CHECK(perceived_lightness(difference_colour(i / 64.0)) == Approx(perceived_lightness(difference_colour(-i / 64.0))).margin(0.03));
+        CHECK(perceived_lightness(difference_colour(i / 64.0)) ==
+              Approx(perceived_lightness(difference_colour(-i / 64.0))).margin(0.03));
     }
 }
 
@@ -203,7 +225,9 @@ TEST_CASE("a heat is read from the row before the word, in its step", "[heatmap]
     const TemporaryFolder temporary("heat-row");
     MadeUpRun made;
     // Each position looks at a patch of its own: key = position + 1 in tile 0.
-    made.attention = [](std::int64_t head, std::int64_t position, std::int64_t key) { return key == position + 1 ? 1.0 + static_cast<double>(head) : 0.001; };
+    made.attention = [](std::int64_t head, std::int64_t position, std::int64_t key) {
+        return key == position + 1 ? 1.0 + static_cast<double>(head) : 0.001;
+    };
     write_made_up_run(made, temporary.path / "run");
     const Run run(temporary.path / "run");
     REQUIRE(run.cross_layers() == std::vector<std::int64_t>{3});
@@ -253,8 +277,11 @@ TEST_CASE("mean, max, entropy and one head are what they say", "[heatmap]")
 {
     const TemporaryFolder temporary("heat-heads");
     MadeUpRun made;
-    made.attention = [](std::int64_t head, std::int64_t, std::int64_t key) { return key == 1 + head ? 3.0 : key < 3 ? 1.0 : 0.0; };
-    write_made_up_run(made, temporary.path / "run");  // head 0: 1/5 3/5 1/5, head 1: 1/5 1/5 3/5 over keys 0, 1, 2
+    made.attention = [](std::int64_t head, std::int64_t, std::int64_t key) {
+        return key == 1 + head ? 3.0 : key < 3 ? 1.0 : 0.0;
+    };
+    write_made_up_run(made,
+                      temporary.path / "run");  // head 0: 1/5 3/5 1/5, head 1: 1/5 1/5 3/5 over keys 0, 1, 2
     const Run run(temporary.path / "run");
     const auto value = [&](const std::string& head, std::size_t patch) {
         HeatRequest request;
@@ -278,7 +305,8 @@ TEST_CASE("mean, max, entropy and one head are what they say", "[heatmap]")
     CHECK(heat.head_bits[0] == Approx(bits));
     CHECK(heat.head_bits[1] == Approx(bits));
     CHECK(heat.drawn_bits == Approx(-(0.8 * std::log2(0.4) + 0.2 * std::log2(0.2))));
-    CHECK_THAT(heatmap_figure(run, heat, Raster(70, 40), {}), ContainsSubstring("Spread of single heads: 1.4 bits (head 0)"));
+    CHECK_THAT(heatmap_figure(run, heat, Raster(70, 40), {}),
+               ContainsSubstring("Spread of single heads: 1.4 bits (head 0)"));
     HeatRequest request;
     CHECK_THROWS_WITH(read_head("2", 2, request), ContainsSubstring("0 to 1"));
     CHECK_THROWS_WITH(read_head("median", 2, request), ContainsSubstring("median"));
@@ -315,12 +343,21 @@ TEST_CASE("heatmap command: numbers as JSON, clear errors", "[heatmap]")
     const auto refused = [&](const std::function<void(HeatmapOptions&)>& change) {
         HeatmapOptions other = options;
         change(other);
-        CHECK_THROWS_WITH(run_heatmap(other), ContainsSubstring("would be right") || ContainsSubstring("leave --minus") || ContainsSubstring("are for cross-attention"));
+        CHECK_THROWS_WITH(run_heatmap(other), ContainsSubstring("would be right") ||
+                                                  ContainsSubstring("leave --minus") ||
+                                                  ContainsSubstring("are for cross-attention"));
     };
     refused([](HeatmapOptions& o) { o.patch = "1,1"; });
     refused([](HeatmapOptions& o) { o.sheet = "answer"; });
-    refused([&](HeatmapOptions& o) { o.token = ""; o.all = true; o.minus = folder; });
-    refused([](HeatmapOptions& o) { o.layer = "vision.0"; o.patch = "1,1"; });
+    refused([&](HeatmapOptions& o) {
+        o.token = "";
+        o.all = true;
+        o.minus = folder;
+    });
+    refused([](HeatmapOptions& o) {
+        o.layer = "vision.0";
+        o.patch = "1,1";
+    });
     options.output = temporary.path / "star.gif";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring(".gif"));
     write_file("not a picture", folder / "picture.png");
@@ -334,7 +371,9 @@ TEST_CASE("hostile traces fail clearly or draw safely", "[heatmap]")
     SECTION("NaN is no probability")
     {
         MadeUpRun made;
-        made.attention = [](auto, auto, std::int64_t key) { return key == 3 ? std::numeric_limits<double>::quiet_NaN() : 1.0; };
+        made.attention = [](auto, auto, std::int64_t key) {
+            return key == 3 ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+        };
         write_made_up_run(made, temporary.path / "run");
         const Run run(temporary.path / "run");
         HeatRequest request;
@@ -365,7 +404,8 @@ TEST_CASE("hostile traces fail clearly or draw safely", "[heatmap]")
     SECTION("markup, quotes, right-to-left marks and broken bytes in words")
     {
         MadeUpRun made;
-        made.answer = {"<script>alert(1)</script>", " \"'&", " \xE2\x80\xAEgnp", " \xF0\x9F\x98\x80", " \xD7\xA9\xD7\x9C", "\n"};
+        made.answer = {"<script>alert(1)</script>", " \"'&", " \xE2\x80\xAEgnp", " \xF0\x9F\x98\x80",
+                       " \xD7\xA9\xD7\x9C",         "\n"};
         write_made_up_run(made, temporary.path / "run");
         const Run run(temporary.path / "run");
         for (std::int64_t token = 5; token < 11; ++token) {

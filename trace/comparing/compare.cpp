@@ -16,13 +16,14 @@ namespace {
 
 constexpr std::int64_t block_size = 1 << 14;
 
-// TRAP(nan_passes): "error > tolerance" is false for NaN, and an infinite b makes any finite a look close. What is not
-// equal must be proven close by finite numbers.
+// TRAP(nan_passes): "error > tolerance" is false for NaN, and an infinite b makes any finite a look close.
+// What is not equal must be proven close by finite numbers.
 bool close_enough(double a, double b, const Tolerance& tolerance)
 {
     if (a == b)
         return true;
-    return std::isfinite(a) && std::isfinite(b) && std::fabs(a - b) <= tolerance.atol + tolerance.rtol * std::fabs(b);
+    return std::isfinite(a) && std::isfinite(b) &&
+           std::fabs(a - b) <= tolerance.atol + tolerance.rtol * std::fabs(b);
 }
 
 // What a mask leaves of a score: the lowest number of a dtype (-65504 in F16), or minus infinity.
@@ -37,7 +38,8 @@ double error_between(double a, double b)
 }
 
 // Whole numbers are told apart exactly, also where a double cannot hold them.
-template <typename Number> void compare_element(std::int64_t position, Number a, Number b, TensorComparison& result)
+template <typename Number>
+void compare_element(std::int64_t position, Number a, Number b, TensorComparison& result)
 {
     ++result.compared;
     if (a == b)
@@ -135,7 +137,9 @@ void compare_statistics(TensorComparison& result)
     const TensorStatistics& y = result.b->statistics;
     result.how = "statistics";
     if (x.nonfinite != 0 || y.nonfinite != 0) {
-        result.problem = fmt::format("only statistics, with {} and {} NaN or infinite numbers that they cannot compare", x.nonfinite, y.nonfinite);
+        result.problem =
+            fmt::format("only statistics, with {} and {} NaN or infinite numbers that they cannot compare",
+                        x.nonfinite, y.nonfinite);
         return;
     }
     const double root = std::sqrt(static_cast<double>(result.b->size()));
@@ -145,7 +149,8 @@ void compare_statistics(TensorComparison& result)
         if (!both_absent && word != std::string_view("l2"))
             result.max_error = std::max(result.max_error, error_between(left, right));
         if (!both_absent && !close_enough(left, right, tolerance) && result.problem.empty())
-            result.problem = fmt::format("only statistics, and {} is {:.9g} against {:.9g}", word, left, right);
+            result.problem =
+                fmt::format("only statistics, and {} is {:.9g} against {:.9g}", word, left, right);
     };
     check("min", x.min, y.min, result.tolerance);
     check("max", x.max, y.max, result.tolerance);
@@ -160,14 +165,16 @@ double spread_of(const Trace& trace, const TraceEntry& entry)
     const std::string leaf = "masked_scores";
     if (!entry.name.ends_with(leaf))
         return std::isfinite(entry.statistics.std) ? entry.statistics.std : 0;
-    const TraceEntry* scores = trace.find(entry.name.substr(0, entry.name.size() - leaf.size()) + "scores", entry.step);
+    const TraceEntry* scores =
+        trace.find(entry.name.substr(0, entry.name.size() - leaf.size()) + "scores", entry.step);
     return scores && std::isfinite(scores->statistics.std) ? scores->statistics.std : 0;
 }
 
 void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison& result)
 {
     if (result.a->shape != result.b->shape && !(flat && result.a->size() == result.b->size())) {
-        result.problem = fmt::format("shape {} against {}", extents_text(result.a->shape), extents_text(result.b->shape));
+        result.problem =
+            fmt::format("shape {} against {}", extents_text(result.a->shape), extents_text(result.b->shape));
         return;
     }
     const bool no_values = result.a->values == TraceValues::none || result.b->values == TraceValues::none;
@@ -179,18 +186,24 @@ void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison&
         const bool all = result.a->values == TraceValues::all && result.b->values == TraceValues::all;
         result.how = all ? "all" : "sample";
     }
-    if (no_values || (result.compared == 0 && result.b->size() > 0))  // two samples may have no position in common
+    if (no_values ||
+        (result.compared == 0 && result.b->size() > 0))  // two samples may have no position in common
         compare_statistics(result);
     const double deviation = spread_of(b, *result.b);
-    result.relative_error = result.max_error == 0 ? 0 : deviation > 0 ? result.max_error / deviation : std::numeric_limits<double>::infinity();
-    result.rms_error = result.compared > 0 ? std::sqrt(result.rms_error / static_cast<double>(result.compared)) : 0;
+    result.relative_error = result.max_error == 0 ? 0
+                            : deviation > 0       ? result.max_error / deviation
+                                                  : std::numeric_limits<double>::infinity();
+    result.rms_error =
+        result.compared > 0 ? std::sqrt(result.rms_error / static_cast<double>(result.compared)) : 0;
     result.relative_rms = deviation > 0 ? result.rms_error / deviation : result.relative_error;
     result.same = result.off == 0 && result.problem.empty();
 }
 
 bool is_wanted(const TraceEntry& entry, const std::vector<std::string>& only)
 {
-    return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) { return glob_matches(glob, entry.name); });
+    return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) {
+               return glob_matches(glob, entry.name);
+           });
 }
 
 std::string compare_generated(const Trace& a, const Trace& b)
@@ -200,7 +213,8 @@ std::string compare_generated(const Trace& a, const Trace& b)
         return "";
     const json wanted = b.header().at(ids);
     const json found = a.header().contains(ids) ? a.header().at(ids) : json(nullptr);
-    return found == wanted ? "" : fmt::format("generated token ids are {}; want {}", found.dump(), wanted.dump());
+    return found == wanted ? ""
+                           : fmt::format("generated token ids are {}; want {}", found.dump(), wanted.dump());
 }
 
 void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comparison& comparison)
@@ -228,10 +242,13 @@ void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comp
     for (const TraceEntry& entry : b.entries())
         if (is_wanted(entry, options.only) && !a.find(entry.name, entry.step))
             comparison.only_b.push_back(&entry);
-    std::stable_sort(comparison.tensors.begin(), comparison.tensors.end(),
-                     [](const TensorComparison& left, const TensorComparison& right) { return left.step < right.step; });
-    if (comparison.tensors.empty() && (options.common || comparison.only_b.empty()) && (options.common || options.extra_is_fine || comparison.only_a.empty()))
-        throw std::runtime_error(fmt::format("{} and {} have no tensor in common{}", a.folder().string(), b.folder().string(),
+    std::stable_sort(
+        comparison.tensors.begin(), comparison.tensors.end(),
+        [](const TensorComparison& left, const TensorComparison& right) { return left.step < right.step; });
+    if (comparison.tensors.empty() && (options.common || comparison.only_b.empty()) &&
+        (options.common || options.extra_is_fine || comparison.only_a.empty()))
+        throw std::runtime_error(fmt::format("{} and {} have no tensor in common{}", a.folder().string(),
+                                             b.folder().string(),
                                              options.only.empty() ? "" : " that --only matches"));
 }
 
@@ -265,7 +282,8 @@ Comparison compare_traces(const Trace& a, const Trace& b, const CompareOptions& 
             comparison.first_different = i;
     if (options.generated)
         comparison.generated_problem = compare_generated(a, b);
-    const bool lacking = !options.common && (!comparison.only_b.empty() || (!options.extra_is_fine && !comparison.only_a.empty()));
+    const bool lacking = !options.common && (!comparison.only_b.empty() ||
+                                             (!options.extra_is_fine && !comparison.only_a.empty()));
     comparison.same = comparison.first_different < 0 && !lacking && comparison.generated_problem.empty();
     return comparison;
 }

@@ -19,8 +19,10 @@ bool flows_on(const std::string& name)
     const NameParts parts = split_name(name);
     if (!parts.module.empty())
         return parts.leaf.empty();
-    for (const char* state : {"pixel_values", "vision_model.patch_embedding", "vision_model.layernorm_pre", "vision_model.layernorm_post", "vision_model.post_tile_positional_embedding",
-                              "vision_model", "multi_modal_projector", "language_model.embed_tokens", "language_model.norm", "lm_head"})
+    for (const char* state :
+         {"pixel_values", "vision_model.patch_embedding", "vision_model.layernorm_pre",
+          "vision_model.layernorm_post", "vision_model.post_tile_positional_embedding", "vision_model",
+          "multi_modal_projector", "language_model.embed_tokens", "language_model.norm", "lm_head"})
         if (name == state)
             return true;
     return false;
@@ -34,16 +36,26 @@ std::string size_text(const TensorComparison& tensor)
 json cause_json(const Cause& cause)
 {
     const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
-    return {{"name", cause.name.text()}, {"text", cause.text}, {"tensor", cause.tensor}, {"step", cause.step}, {"before", number(cause.before)},
-            {"after", number(cause.after)}, {"also", cause.also}};
+    return {{"name", cause.name.text()},
+            {"text", cause.text},
+            {"tensor", cause.tensor},
+            {"step", cause.step},
+            {"before", number(cause.before)},
+            {"after", number(cause.after)},
+            {"also", cause.also}};
 }
 
 json tested_json(const std::vector<Tested>& tested)
 {
     json result = json::array();
-    const auto number = [](double value) { return std::isfinite(value) && value >= 0 ? json(value) : json(nullptr); };
+    const auto number = [](double value) {
+        return std::isfinite(value) && value >= 0 ? json(value) : json(nullptr);
+    };
     for (const Tested& each : tested)
-        result.push_back({{"rule", each.rule}, {"cause", each.cause.text()}, {"a", number(each.a)}, {"b", number(each.b)}});
+        result.push_back({{"rule", each.rule},
+                          {"cause", each.cause.text()},
+                          {"a", number(each.a)},
+                          {"b", number(each.b)}});
     return result;
 }
 
@@ -63,7 +75,7 @@ std::string growth_text(const Comparison& comparison)
     if (comparison.first_different < 0)
         return "";
     const TensorComparison& first = comparison.tensors[static_cast<std::size_t>(comparison.first_different)];
-    const TensorComparison* before = nullptr;   // the largest error of a state before the first difference
+    const TensorComparison* before = nullptr;  // the largest error of a state before the first difference
     std::vector<const TensorComparison*> after;
     for (const GrowthPoint& point : growth_of(comparison)) {
         if (point.tensor < &first && (!before || point.tensor->relative_rms > before->relative_rms))
@@ -71,20 +83,26 @@ std::string growth_text(const Comparison& comparison)
         if (point.tensor > &first)
             after.push_back(point.tensor);
     }
-    std::string text = "  In units of each tensor's own spread (root mean square error by standard deviation):\n";
+    std::string text =
+        "  In units of each tensor's own spread (root mean square error by standard deviation):\n";
     if (before && before->relative_rms == 0)
         text += "  up to there the states between the layers are the same numbers;\n";
     else if (before)
-        text += fmt::format("  up to there no state is further off than {} ({});\n", size_text(*before), before->name);
+        text += fmt::format("  up to there no state is further off than {} ({});\n", size_text(*before),
+                            before->name);
     const bool jump = before && before->relative_rms > 0 && std::isfinite(first.relative_rms);
-    text += fmt::format("  at {} it is {}{};\n", first.name, size_text(first), jump ? fmt::format(", {:.2g} times as much", first.relative_rms / before->relative_rms) : "");
+    text += fmt::format(
+        "  at {} it is {}{};\n", first.name, size_text(first),
+        jump ? fmt::format(", {:.2g} times as much", first.relative_rms / before->relative_rms) : "");
     constexpr std::size_t shown = 6;
     const std::size_t stride = std::max<std::size_t>(1, (after.size() + shown - 1) / shown);
     for (std::size_t i = 0; i < after.size(); i += stride)
-        text += fmt::format("  {}{} at {}{}", i == 0 ? "then " : "", size_text(*after[i]), after[i]->name, after[i]->step > 0 ? fmt::format(" (step {})", after[i]->step) : "") +
+        text += fmt::format("  {}{} at {}{}", i == 0 ? "then " : "", size_text(*after[i]), after[i]->name,
+                            after[i]->step > 0 ? fmt::format(" (step {})", after[i]->step) : "") +
                 (i + stride < after.size() ? ",\n" : "");
     if (!after.empty() && (after.size() - 1) % stride != 0)
-        text += fmt::format(",\n  {} at {}, the last{}", size_text(*after.back()), after.back()->name, after.back()->step > 0 ? fmt::format(" (step {})", after.back()->step) : "");
+        text += fmt::format(",\n  {} at {}, the last{}", size_text(*after.back()), after.back()->name,
+                            after.back()->step > 0 ? fmt::format(" (step {})", after.back()->step) : "");
     return text + (after.empty() ? "  nothing comes after it.\n" : ".\n");
 }
 
@@ -93,11 +111,15 @@ std::string allowance_text(const Comparison& comparison, bool built_in)
     if (comparison.rounding != "BF16" && comparison.rounding != "F16")
         return "";
     const double unit = unit_roundoff(comparison.rounding);
-    std::string text = fmt::format("One of the two keeps numbers in {}, whose unit of roundoff is {:.2g}", comparison.rounding, unit);
+    std::string text = fmt::format("One of the two keeps numbers in {}, whose unit of roundoff is {:.2g}",
+                                   comparison.rounding, unit);
     if (built_in)
-        text += fmt::format(": allowed is {:.2g} x each tensor's standard deviation (96 units; rounding alone\ncame to at most 63 on the golden cases) and {:.2g} x |b| (8 units)", 96 * unit, 8 * unit);
+        text += fmt::format(
+            ": allowed is {:.2g} x each tensor's standard deviation (96 units; rounding alone\ncame to at most 63 on the golden cases) and {:.2g} x |b| (8 units)",
+            96 * unit, 8 * unit);
     if (comparison.explanation)
-        text += ".\nWhatever the allowance, each step that can be computed again was held to a few units of its own inputs";
+        text +=
+            ".\nWhatever the allowance, each step that can be computed again was held to a few units of its own inputs";
     return text + ".";
 }
 
@@ -112,18 +134,26 @@ void print_explanation(std::ostream& out, const Explanation& explanation, const 
     for (std::size_t i = 0; i < std::min(explanation.faults.size(), faults_shown); ++i) {
         const Fault& fault = explanation.faults[i];
         const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
-        const std::string more = fault.also.empty() ? "" : fmt::format(" (and {} more of its kind)", fault.also.size());
-        out << fmt::format("\n{}: step {}, {}{}\n", i == 0 ? "Fault" : fmt::format("Fault {}, not explained by those before it", i + 1), tensor.step, tensor.name, more);
+        const std::string more =
+            fault.also.empty() ? "" : fmt::format(" (and {} more of its kind)", fault.also.size());
+        out << fmt::format("\n{}: step {}, {}{}\n",
+                           i == 0 ? "Fault"
+                                  : fmt::format("Fault {}, not explained by those before it", i + 1),
+                           tensor.step, tensor.name, more);
         if (fault.cause >= 0)
-            out << fmt::format("  likely cause: {}\n", explanation.causes[static_cast<std::size_t>(fault.cause)].name.text());
+            out << fmt::format("  likely cause: {}\n",
+                               explanation.causes[static_cast<std::size_t>(fault.cause)].name.text());
         out << fmt::format("  {}\n", fault.text);
     }
     if (explanation.faults.size() > faults_shown)
         out << fmt::format("... and {} more faults\n", explanation.faults.size() - faults_shown);
-    out << fmt::format("\nOf {} tensors that differ {} follow from their own inputs (computed again from each trace's numbers)", explanation.of_tensor.size(),
-                       explanation.count(Verdict::explained));
+    out << fmt::format(
+        "\nOf {} tensors that differ {} follow from their own inputs (computed again from each trace's numbers)",
+        explanation.of_tensor.size(), explanation.count(Verdict::explained));
     if (const std::int64_t likely = explanation.count(Verdict::likely); likely > 0)
-        out << fmt::format(", {} pass an error on in ordinary measure (linear layers; --model DIR computes them again)", likely);
+        out << fmt::format(
+            ", {} pass an error on in ordinary measure (linear layers; --model DIR computes them again)",
+            likely);
     out << fmt::format(", {} are faults", explanation.count(Verdict::fault));
     if (const std::int64_t unknown = explanation.count(Verdict::unknown); unknown > 0)
         out << fmt::format(", of {} the trace does not tell", unknown);
@@ -131,7 +161,8 @@ void print_explanation(std::ostream& out, const Explanation& explanation, const 
 }
 
 // Which steps the two do differently, and of what each later difference is the consequence.
-void add_explanation(const Explanation& explanation, const Comparison& comparison, json& tensors, json& result)
+void add_explanation(const Explanation& explanation, const Comparison& comparison, json& tensors,
+                     json& result)
 {
     for (const auto& [index, judgement] : explanation.of_tensor) {
         json& tensor = tensors[static_cast<std::size_t>(index)];
@@ -146,14 +177,23 @@ void add_explanation(const Explanation& explanation, const Comparison& compariso
         const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
         json also = json::array();
         for (std::int64_t index : fault.also)
-            also.push_back({{"name", comparison.tensors[static_cast<std::size_t>(index)].name}, {"step", comparison.tensors[static_cast<std::size_t>(index)].step}});
-        result["faults"].push_back({{"name", tensor.name}, {"step", tensor.step}, {"text", fault.text}, {"also", also}, {"cause", nullptr},
+            also.push_back({{"name", comparison.tensors[static_cast<std::size_t>(index)].name},
+                            {"step", comparison.tensors[static_cast<std::size_t>(index)].step}});
+        result["faults"].push_back({{"name", tensor.name},
+                                    {"step", tensor.step},
+                                    {"text", fault.text},
+                                    {"also", also},
+                                    {"cause", nullptr},
                                     {"tested", tested_json(explanation.of_tensor.at(fault.index).tested)}});
         if (fault.cause >= 0)
-            result["faults"].back()["cause"] = explanation.causes[static_cast<std::size_t>(fault.cause)].name.text();
+            result["faults"].back()["cause"] =
+                explanation.causes[static_cast<std::size_t>(fault.cause)].name.text();
     }
-    result["explained"] = {{"computed_again", explanation.count(Verdict::explained)}, {"passed_on", explanation.count(Verdict::likely)},
-                           {"faults", explanation.count(Verdict::fault)}, {"unknown", explanation.count(Verdict::unknown)}, {"with_weights", explanation.with_weights}};
+    result["explained"] = {{"computed_again", explanation.count(Verdict::explained)},
+                           {"passed_on", explanation.count(Verdict::likely)},
+                           {"faults", explanation.count(Verdict::fault)},
+                           {"unknown", explanation.count(Verdict::unknown)},
+                           {"with_weights", explanation.with_weights}};
 }
 
 }  // namespace pictor

@@ -1,4 +1,5 @@
-// A comparison told: how the error grew from tensor to tensor, what was allowed and why, which steps are at fault.
+// A comparison told: how the error grew from tensor to tensor, what was allowed and why, which steps are at
+// fault.
 #pragma once
 
 #include <iosfwd>
@@ -19,8 +20,8 @@ struct GrowthPoint {
 };
 std::vector<GrowthPoint> growth_of(const Comparison& comparison);
 
-// Sentences: the error before the first difference, the jump there, and what became of it; in units of each tensor's own
-// spread (root mean square error by standard deviation).
+// Sentences: the error before the first difference, the jump there, and what became of it; in units of each
+// tensor's own spread (root mean square error by standard deviation).
 std::string growth_text(const Comparison& comparison);
 
 // What rounding was allowed for where 16-bit numbers are compared; empty where none was.
@@ -30,6 +31,7 @@ std::string allowance_text(const Comparison& comparison, bool built_in);
 void print_explanation(std::ostream& out, const Explanation& explanation, const Comparison& comparison);
 
 // The same into the document: per tensor "verdict" and "why", then "causes", "faults" and "explained".
-void add_explanation(const Explanation& explanation, const Comparison& comparison, nlohmann::json& tensors, nlohmann::json& result);
+void add_explanation(const Explanation& explanation, const Comparison& comparison, nlohmann::json& tensors,
+                     nlohmann::json& result);
 
 }  // namespace pictor

@@ -17,17 +17,27 @@ namespace {
 // One character of valid UTF-8 from `at` on; U+FFFD, one byte long, for anything else.
 std::uint32_t next_character(const std::string& text, std::size_t& at)
 {
-    const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(i < text.size() ? static_cast<unsigned char>(text[i]) : 0); };
+    const auto byte = [&](std::size_t i) {
+        return static_cast<std::uint32_t>(i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
+    };
     const std::uint32_t first = byte(at);
-    const std::size_t length = first < 0x80 ? 1 : (first & 0xe0) == 0xc0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : (first & 0xf8) == 0xf0 ? 4 : 0;
-    std::uint32_t character = length == 1 ? first : length == 2 ? first & 0x1f : length == 3 ? first & 0x0f : first & 0x07;
+    const std::size_t length = first < 0x80             ? 1
+                               : (first & 0xe0) == 0xc0 ? 2
+                               : (first & 0xf0) == 0xe0 ? 3
+                               : (first & 0xf8) == 0xf0 ? 4
+                                                        : 0;
+    std::uint32_t character = length == 1   ? first
+                              : length == 2 ? first & 0x1f
+                              : length == 3 ? first & 0x0f
+                                            : first & 0x07;
     bool valid = length > 0;
     for (std::size_t i = 1; i < length; ++i) {
         valid = valid && (byte(at + i) & 0xc0) == 0x80;
         character = character << 6 | (byte(at + i) & 0x3f);
     }
     constexpr std::uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    valid = valid && character >= least[length] && character <= 0x10ffff && !(character >= 0xd800 && character <= 0xdfff);
+    valid = valid && character >= least[length] && character <= 0x10ffff &&
+            !(character >= 0xd800 && character <= 0xdfff);
     at += valid ? length : 1;
     return valid ? character : 0xfffd;
 }
@@ -39,18 +49,24 @@ bool belongs_in_html(std::uint32_t c)
     return !control && !(c >= 0xfdd0 && c <= 0xfdef) && (c & 0xfffe) != 0xfffe;
 }
 
-std::string real_text(double value, const char* form = "{:.3g}") { return std::isfinite(value) ? fmt::format(fmt::runtime(form), value) : "not finite"; }
+std::string real_text(double value, const char* form = "{:.3g}")
+{
+    return std::isfinite(value) ? fmt::format(fmt::runtime(form), value) : "not finite";
+}
 
 // A cell that sorts by its number.
 std::string number_cell(double value)
 {
-    return fmt::format("<td class=\"number\" data-key=\"{}\">{}</td>", std::isfinite(value) ? fmt::format("{:g}", value) : "1e308", real_text(value));
+    return fmt::format("<td class=\"number\" data-key=\"{}\">{}</td>",
+                       std::isfinite(value) ? fmt::format("{:g}", value) : "1e308", real_text(value));
 }
 
 std::string producer_of(const Trace& trace)
 {
     const json& header = trace.header();
-    return header.contains("producer") && header["producer"].is_string() ? header["producer"].get<std::string>() : "unknown";
+    return header.contains("producer") && header["producer"].is_string()
+               ? header["producer"].get<std::string>()
+               : "unknown";
 }
 
 std::string head(const Comparison& comparison, const Trace& a, const Trace& b)
@@ -58,20 +74,27 @@ std::string head(const Comparison& comparison, const Trace& a, const Trace& b)
     std::int64_t different = 0;
     for (const TensorComparison& tensor : comparison.tensors)
         different += !tensor.same;
-    std::string text = fmt::format("<header>\n<h1>{}</h1>\n<dl><dt>a</dt><dd><code>{}</code> by {}</dd><dt>b</dt><dd><code>{}</code> by {}</dd></dl>\n<ul class=\"counts\">"
-                                   "<li><b>{}</b> tensors compared</li><li><b>{}</b> differ</li>",
-                                   comparison.same ? "Two traces that agree" : "Where two traces part", html_text(a.folder().string()), html_text(producer_of(a)),
-                                   html_text(b.folder().string()), html_text(producer_of(b)), comparison.tensors.size(), different);
+    std::string text = fmt::format(
+        "<header>\n<h1>{}</h1>\n<dl><dt>a</dt><dd><code>{}</code> by {}</dd><dt>b</dt><dd><code>{}</code> by {}</dd></dl>\n<ul class=\"counts\">"
+        "<li><b>{}</b> tensors compared</li><li><b>{}</b> differ</li>",
+        comparison.same ? "Two traces that agree" : "Where two traces part", html_text(a.folder().string()),
+        html_text(producer_of(a)), html_text(b.folder().string()), html_text(producer_of(b)),
+        comparison.tensors.size(), different);
     if (const Explanation* explanation = comparison.explanation.get())
-        text += fmt::format("<li><b>{}</b> follow from their inputs</li><li><b>{}</b> pass an error on</li><li><b>{}</b> steps at fault</li><li><b>{}</b> the trace does not tell</li>",
-                            explanation->count(Verdict::explained), explanation->count(Verdict::likely), explanation->faults.size(), explanation->count(Verdict::unknown));
+        text += fmt::format(
+            "<li><b>{}</b> follow from their inputs</li><li><b>{}</b> pass an error on</li><li><b>{}</b> steps at fault</li><li><b>{}</b> the trace does not tell</li>",
+            explanation->count(Verdict::explained), explanation->count(Verdict::likely),
+            explanation->faults.size(), explanation->count(Verdict::unknown));
     return text + "</ul>\n</header>\n";
 }
 
-std::string element_rows(const char* word, const ElementPair& element, const TensorComparison& tensor, const Places& places)
+std::string element_rows(const char* word, const ElementPair& element, const TensorComparison& tensor,
+                         const Places& places)
 {
-    return fmt::format("<dt>{}</dt><dd>{}<br>a {}, b {}, apart {}</dd>", word, html_text(places.describe(naming_entry(tensor), element.position)),
-                       real_text(element.a, "{:.9g}"), real_text(element.b, "{:.9g}"), real_text(std::fabs(element.a - element.b)));
+    return fmt::format("<dt>{}</dt><dd>{}<br>a {}, b {}, apart {}</dd>", word,
+                       html_text(places.describe(naming_entry(tensor), element.position)),
+                       real_text(element.a, "{:.9g}"), real_text(element.b, "{:.9g}"),
+                       real_text(std::fabs(element.a - element.b)));
 }
 
 std::string first_difference(const Comparison& comparison, const Places& places)
@@ -79,16 +102,20 @@ std::string first_difference(const Comparison& comparison, const Places& places)
     if (comparison.first_different < 0)
         return "<div class=\"card same\"><h3>No tensor differs by more than is allowed</h3></div>\n";
     const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(comparison.first_different)];
-    std::string text = fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span></h3><dl>", tensor.step, html_text(tensor.name));
+    std::string text = fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span></h3><dl>",
+                                   tensor.step, html_text(tensor.name));
     if (!tensor.problem.empty())
         text += fmt::format("<dt>problem</dt><dd>{}</dd>", html_text(tensor.problem));
-    text += fmt::format("<dt>numbers off</dt><dd>{} of {}, by more than {:g} + {:g} x |b|</dd>", tensor.off, tensor.compared, tensor.tolerance.atol, tensor.tolerance.rtol);
+    text += fmt::format("<dt>numbers off</dt><dd>{} of {}, by more than {:g} + {:g} x |b|</dd>", tensor.off,
+                        tensor.compared, tensor.tolerance.atol, tensor.tolerance.rtol);
     if (tensor.worst.position >= 0)
         text += element_rows("worst", tensor.worst, tensor, places);
     if (tensor.off > 0)
         text += element_rows("first", tensor.first, tensor, places);
-    text += fmt::format("<dt>error by spread</dt><dd>{} at the worst, {} root mean square</dd>", real_text(tensor.relative_error), real_text(tensor.relative_rms));
-    for (const auto& [word, entry] : {std::pair("a computes it at", tensor.a), std::pair("b computes it at", tensor.b)})
+    text += fmt::format("<dt>error by spread</dt><dd>{} at the worst, {} root mean square</dd>",
+                        real_text(tensor.relative_error), real_text(tensor.relative_rms));
+    for (const auto& [word, entry] :
+         {std::pair("a computes it at", tensor.a), std::pair("b computes it at", tensor.b)})
         if (!entry->source.empty())
             text += fmt::format("<dt>{}</dt><dd><code>{}</code></dd>", word, html_text(entry->source));
     return text + "</dl></div>\n";
@@ -101,12 +128,15 @@ std::string tested_table(const std::vector<Tested>& tested)
         least_a = each.a >= 0 ? std::min(least_a, each.a) : least_a;
         least_b = each.b >= 0 ? std::min(least_b, each.b) : least_b;
     }
-    std::string text = fmt::format("<details><summary>{} rules tested on the numbers</summary><div class=\"scroll\"><table><thead><tr><th>rule</th><th>if followed</th><th>a is off by</th><th>b is off by</th></tr></thead><tbody>", tested.size());
+    std::string text = fmt::format(
+        "<details><summary>{} rules tested on the numbers</summary><div class=\"scroll\"><table><thead><tr><th>rule</th><th>if followed</th><th>a is off by</th><th>b is off by</th></tr></thead><tbody>",
+        tested.size());
     const auto off = [](double value) { return value < 0 ? "" : real_text(value); };
     for (const Tested& each : tested)
-        text += fmt::format("<tr{}><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
-                            (each.a >= 0 && each.a == least_a) || (each.b >= 0 && each.b == least_b) ? " class=\"best\"" : "", html_text(each.rule), each.cause.text(),
-                            off(each.a), off(each.b));
+        text += fmt::format(
+            "<tr{}><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
+            (each.a >= 0 && each.a == least_a) || (each.b >= 0 && each.b == least_b) ? " class=\"best\"" : "",
+            html_text(each.rule), each.cause.text(), off(each.a), off(each.b));
     return text + "</tbody></table></div></details>";
 }
 
@@ -115,18 +145,23 @@ std::string faults_section(const Comparison& comparison)
     const Explanation* explanation = comparison.explanation.get();
     if (!explanation || explanation->of_tensor.empty())
         return "";
-    std::string text = "<section aria-labelledby=\"faults-title\">\n<h2 id=\"faults-title\">Which steps are done differently</h2>\n"
-                       "<p class=\"soft small\">Each step is computed again from each trace's own inputs, so that a fault further up does not show here again.</p>\n";
+    std::string text =
+        "<section aria-labelledby=\"faults-title\">\n<h2 id=\"faults-title\">Which steps are done differently</h2>\n"
+        "<p class=\"soft small\">Each step is computed again from each trace's own inputs, so that a fault further up does not show here again.</p>\n";
     if (explanation->faults.empty())
         text += "<div class=\"card same\"><h3>None, as far as the recorded tensors tell</h3></div>\n";
     for (const Fault& fault : explanation->faults) {
         const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
-        text += fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span>{}</h3>", tensor.step, html_text(tensor.name),
-                            fault.also.empty() ? "" : fmt::format(" and {} more of its kind", fault.also.size()));
+        text +=
+            fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span>{}</h3>", tensor.step,
+                        html_text(tensor.name),
+                        fault.also.empty() ? "" : fmt::format(" and {} more of its kind", fault.also.size()));
         if (fault.cause >= 0)
-            text += fmt::format("<p><span class=\"cause\">{}</span></p>", explanation->causes[static_cast<std::size_t>(fault.cause)].name.text());
+            text += fmt::format("<p><span class=\"cause\">{}</span></p>",
+                                explanation->causes[static_cast<std::size_t>(fault.cause)].name.text());
         text += fmt::format("<p>{}</p>", html_text(fault.text));
-        if (const std::vector<Tested>& tested = explanation->of_tensor.at(fault.index).tested; !tested.empty())
+        if (const std::vector<Tested>& tested = explanation->of_tensor.at(fault.index).tested;
+            !tested.empty())
             text += tested_table(tested);
         text += "</div>\n";
     }
@@ -136,42 +171,58 @@ std::string faults_section(const Comparison& comparison)
 // The error of every tensor in the order of computation, on a scale of powers of ten.
 std::string growth_chart(const Comparison& comparison)
 {
-    constexpr double width = 1180, height = 300, left = 62, right = 12, top = 14, bottom = 34, lowest = -9, highest = 2;
+    constexpr double width = 1180, height = 300, left = 62, right = 12, top = 14, bottom = 34, lowest = -9,
+                     highest = 2;
     const auto count = static_cast<double>(std::max<std::size_t>(2, comparison.tensors.size()));
     const auto x = [&](double index) { return left + (width - left - right) * index / (count - 1); };
     const auto y = [&](double value) {
-        const double power = value > 0 ? std::clamp(std::isfinite(value) ? std::log10(value) : highest, lowest, highest) : lowest;
+        const double power =
+            value > 0 ? std::clamp(std::isfinite(value) ? std::log10(value) : highest, lowest, highest)
+                      : lowest;
         return top + (height - top - bottom) * (highest - power) / (highest - lowest);
     };
-    std::string text = fmt::format("<svg viewBox=\"0 0 {:g} {:g}\" role=\"img\" aria-label=\"error of each tensor by its spread, in the order of computation\">", width, height);
+    std::string text = fmt::format(
+        "<svg viewBox=\"0 0 {:g} {:g}\" role=\"img\" aria-label=\"error of each tensor by its spread, in the order of computation\">",
+        width, height);
     std::string line, marks, labels;
     std::size_t start = 0;
     for (std::size_t i = 0; i <= comparison.tensors.size(); ++i) {
-        const bool ends = i == comparison.tensors.size() || comparison.tensors[i].step != comparison.tensors[start].step;
+        const bool ends =
+            i == comparison.tensors.size() || comparison.tensors[i].step != comparison.tensors[start].step;
         if (!ends || i == start)
             continue;
         if (comparison.tensors[start].step % 2 == 1)
-            text += fmt::format("<rect class=\"band\" x=\"{:.1f}\" y=\"{:g}\" width=\"{:.1f}\" height=\"{:g}\"/>", x(static_cast<double>(start)), top,
-                                x(static_cast<double>(i)) - x(static_cast<double>(start)), height - top - bottom);
+            text +=
+                fmt::format("<rect class=\"band\" x=\"{:.1f}\" y=\"{:g}\" width=\"{:.1f}\" height=\"{:g}\"/>",
+                            x(static_cast<double>(start)), top,
+                            x(static_cast<double>(i)) - x(static_cast<double>(start)), height - top - bottom);
         if (x(static_cast<double>(i)) - x(static_cast<double>(start)) > 44)
-            labels += fmt::format("<text x=\"{:.1f}\" y=\"{:g}\">step {}</text>", x(static_cast<double>(start)) + 3, height - bottom + 17, comparison.tensors[start].step);
+            labels +=
+                fmt::format("<text x=\"{:.1f}\" y=\"{:g}\">step {}</text>", x(static_cast<double>(start)) + 3,
+                            height - bottom + 17, comparison.tensors[start].step);
         start = i;
     }
     for (int power = static_cast<int>(lowest) + 1; power <= static_cast<int>(highest); power += 2)
-        text += fmt::format("<line class=\"grid\" x1=\"{:g}\" x2=\"{:g}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"8\" y=\"{:.1f}\">1e{}</text>", left, width - right,
-                            y(std::pow(10, power)), y(std::pow(10, power)), y(std::pow(10, power)) + 4, power);
+        text += fmt::format(
+            "<line class=\"grid\" x1=\"{:g}\" x2=\"{:g}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"8\" y=\"{:.1f}\">1e{}</text>",
+            left, width - right, y(std::pow(10, power)), y(std::pow(10, power)), y(std::pow(10, power)) + 4,
+            power);
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i)
         if (comparison.tensors[i].compared > 0 && naming_entry(comparison.tensors[i]).dtype != "I64")
-            line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : "L", x(static_cast<double>(i)), y(comparison.tensors[i].relative_rms));
+            line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : "L", x(static_cast<double>(i)),
+                                y(comparison.tensors[i].relative_rms));
     text += fmt::format("<path class=\"line\" d=\"{}\"/>", line.empty() ? "M0 0" : line);
     if (comparison.first_different >= 0)
-        text += fmt::format("<line class=\"first\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:g}\" y2=\"{2:g}\"/>", x(static_cast<double>(comparison.first_different)), top, height - bottom);
+        text += fmt::format("<line class=\"first\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:g}\" y2=\"{2:g}\"/>",
+                            x(static_cast<double>(comparison.first_different)), top, height - bottom);
     if (comparison.explanation)
         for (const auto& [index, judgement] : comparison.explanation->of_tensor)
             if (judgement.verdict == Verdict::fault) {
                 const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(index)];
-                marks += fmt::format("<circle class=\"fault\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}, step {}: {}</title></circle>", x(static_cast<double>(index)),
-                                     y(tensor.relative_rms), html_text(tensor.name), tensor.step, html_text(judgement.text));
+                marks += fmt::format(
+                    "<circle class=\"fault\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}, step {}: {}</title></circle>",
+                    x(static_cast<double>(index)), y(tensor.relative_rms), html_text(tensor.name),
+                    tensor.step, html_text(judgement.text));
             }
     return text + labels + marks + "</svg>\n";
 }
@@ -179,32 +230,42 @@ std::string growth_chart(const Comparison& comparison)
 std::string tensor_row(const TensorComparison& tensor, const Judgement* judgement, const Places& places)
 {
     const std::string verdict = judgement ? std::string(verdict_text(judgement->verdict)) : "";
-    std::string row = fmt::format("<tr data-same=\"{}\" data-verdict=\"{}\"{}><td class=\"name\">{}</td><td class=\"number\" data-key=\"{}\">{}</td>", tensor.same ? "yes" : "no", verdict,
-                                  verdict == "fault" ? " class=\"fault\"" : "", html_text(tensor.name), tensor.step, tensor.step);
-    row += number_cell(tensor.max_error) + number_cell(tensor.relative_error) + number_cell(tensor.relative_rms);
-    row += fmt::format("<td class=\"number\" data-key=\"{}\">{} of {}{}</td>", tensor.off, tensor.off, tensor.compared, tensor.how == "sample" ? " (sample)" : "");
+    std::string row = fmt::format(
+        "<tr data-same=\"{}\" data-verdict=\"{}\"{}><td class=\"name\">{}</td><td class=\"number\" data-key=\"{}\">{}</td>",
+        tensor.same ? "yes" : "no", verdict, verdict == "fault" ? " class=\"fault\"" : "",
+        html_text(tensor.name), tensor.step, tensor.step);
+    row +=
+        number_cell(tensor.max_error) + number_cell(tensor.relative_error) + number_cell(tensor.relative_rms);
+    row += fmt::format("<td class=\"number\" data-key=\"{}\">{} of {}{}</td>", tensor.off, tensor.off,
+                       tensor.compared, tensor.how == "sample" ? " (sample)" : "");
     const bool has_place = tensor.worst.position >= 0 && tensor.max_error > 0;
-    row += fmt::format("<td class=\"place\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>",
-                       has_place ? html_text(places.describe(naming_entry(tensor), tensor.worst.position)) : "", has_place ? real_text(tensor.worst.a, "{:.6g}") : "",
-                       has_place ? real_text(tensor.worst.b, "{:.6g}") : "");
+    row +=
+        fmt::format("<td class=\"place\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>",
+                    has_place ? html_text(places.describe(naming_entry(tensor), tensor.worst.position)) : "",
+                    has_place ? real_text(tensor.worst.a, "{:.6g}") : "",
+                    has_place ? real_text(tensor.worst.b, "{:.6g}") : "");
     const std::string state = !verdict.empty() ? verdict : tensor.same ? "same" : "different";
-    return row + fmt::format("<td class=\"verdict-{}\">{}</td><td class=\"why\">{}</td></tr>\n", state, state, html_text(judgement ? judgement->text : tensor.problem));
+    return row + fmt::format("<td class=\"verdict-{}\">{}</td><td class=\"why\">{}</td></tr>\n", state, state,
+                             html_text(judgement ? judgement->text : tensor.problem));
 }
 
 std::string tensors_section(const Comparison& comparison, const Places& places_a, const Places& places_b)
 {
-    std::string text = "<section aria-labelledby=\"tensors-title\">\n<h2 id=\"tensors-title\">Every tensor</h2>\n<div class=\"controls\"><label>search <input type=\"search\" id=\"search\" placeholder=\"cross_attn probs\"></label>"
-                       "<label>show <select id=\"only\"><option value=\"all\">all</option><option value=\"different\">those that differ</option><option value=\"fault\">faults</option>"
-                       "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option value=\"unknown\">unknown</option></select></label>"
-                       "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n<div class=\"scroll\"><table id=\"tensors\"><thead><tr>";
-    for (const char* title : {"tensor", "step", "max error", "error/std", "rms/std", "numbers off", "worst place", "a", "b", "verdict", "why"})
+    std::string text =
+        "<section aria-labelledby=\"tensors-title\">\n<h2 id=\"tensors-title\">Every tensor</h2>\n<div class=\"controls\"><label>search <input type=\"search\" id=\"search\" placeholder=\"cross_attn probs\"></label>"
+        "<label>show <select id=\"only\"><option value=\"all\">all</option><option value=\"different\">those that differ</option><option value=\"fault\">faults</option>"
+        "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option value=\"unknown\">unknown</option></select></label>"
+        "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n<div class=\"scroll\"><table id=\"tensors\"><thead><tr>";
+    for (const char* title : {"tensor", "step", "max error", "error/std", "rms/std", "numbers off",
+                              "worst place", "a", "b", "verdict", "why"})
         text += fmt::format("<th scope=\"col\"><button type=\"button\">{}</button></th>", title);
     text += "</tr></thead><tbody>\n";
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i) {
         const TensorComparison& tensor = comparison.tensors[i];
         const Judgement* judgement = nullptr;
         if (comparison.explanation)
-            if (const auto found = comparison.explanation->of_tensor.find(static_cast<std::int64_t>(i)); found != comparison.explanation->of_tensor.end())
+            if (const auto found = comparison.explanation->of_tensor.find(static_cast<std::int64_t>(i));
+                found != comparison.explanation->of_tensor.end())
                 judgement = &found->second;
         text += tensor_row(tensor, judgement, tensor.named_by_b ? places_b : places_a);
     }
@@ -214,10 +275,12 @@ std::string tensors_section(const Comparison& comparison, const Places& places_a
 std::string missing_section(const Comparison& comparison)
 {
     std::string text;
-    for (const auto& [word, entries] : {std::pair("a", &comparison.only_a), std::pair("b", &comparison.only_b)}) {
+    for (const auto& [word, entries] :
+         {std::pair("a", &comparison.only_a), std::pair("b", &comparison.only_b)}) {
         if (entries->empty())
             continue;
-        text += fmt::format("<details><summary>{} tensors are only in {}</summary><p class=\"name\">", entries->size(), word);
+        text += fmt::format("<details><summary>{} tensors are only in {}</summary><p class=\"name\">",
+                            entries->size(), word);
         for (const TraceEntry* entry : *entries)
             text += fmt::format("{} (step {})<br>", html_text(entry->name), entry->step);
         text += "</p></details>\n";
@@ -242,11 +305,21 @@ std::string html_text(const std::string& text)
         const std::size_t from = at;
         const std::uint32_t character = next_character(text, at);
         switch (character) {
-        case '&': result += "&amp;"; break;
-        case '<': result += "&lt;"; break;
-        case '>': result += "&gt;"; break;
-        case '"': result += "&quot;"; break;
-        case '\'': result += "&#39;"; break;
+        case '&':
+            result += "&amp;";
+            break;
+        case '<':
+            result += "&lt;";
+            break;
+        case '>':
+            result += "&gt;";
+            break;
+        case '"':
+            result += "&quot;";
+            break;
+        case '\'':
+            result += "&#39;";
+            break;
         default:
             if (character == 0xfffd || !belongs_in_html(character))
                 result += "\xef\xbf\xbd";
@@ -257,24 +330,35 @@ std::string html_text(const std::string& text)
     return result;
 }
 
-std::string comparison_page(const Comparison& comparison, const Trace& a, const Trace& b, const CompareOptions& options)
+std::string comparison_page(const Comparison& comparison, const Trace& a, const Trace& b,
+                            const CompareOptions& options)
 {
     const Places places_a(a), places_b(b);
-    const bool by_b = comparison.first_different >= 0 && comparison.tensors[static_cast<std::size_t>(comparison.first_different)].named_by_b;
-    std::string page = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                       "<title>Where two traces part</title>\n<style>" + std::string(page_style) + "</style>\n</head>\n<body>\n";
+    const bool by_b = comparison.first_different >= 0 &&
+                      comparison.tensors[static_cast<std::size_t>(comparison.first_different)].named_by_b;
+    std::string page =
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<title>Where two traces part</title>\n<style>" +
+        std::string(page_style) + "</style>\n</head>\n<body>\n";
     page += head(comparison, a, b) + "<main>\n";
-    page += "<section aria-labelledby=\"first-title\">\n<h2 id=\"first-title\">The first difference</h2>\n" + first_difference(comparison, by_b ? places_b : places_a) + "</section>\n";
+    page += "<section aria-labelledby=\"first-title\">\n<h2 id=\"first-title\">The first difference</h2>\n" +
+            first_difference(comparison, by_b ? places_b : places_a) + "</section>\n";
     if (!comparison.generated_problem.empty())
         page += paragraphs(comparison.generated_problem);
     page += faults_section(comparison);
-    page += "<section aria-labelledby=\"growth-title\">\n<h2 id=\"growth-title\">How the error grew</h2>\n" + paragraphs(growth_text(comparison)) + growth_chart(comparison) +
-            "<p class=\"soft small\">Root mean square error of each tensor by its standard deviation, in the order of computation; what is below 1e-9 lies on the ground. "
-            "Dashed: the first difference; dots: faults.</p>\n</section>\n";
-    if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in()); !allowed.empty())
-        page += "<section aria-labelledby=\"allowed-title\">\n<h2 id=\"allowed-title\">What was allowed</h2>\n" + paragraphs(allowed) + "</section>\n";
+    page +=
+        "<section aria-labelledby=\"growth-title\">\n<h2 id=\"growth-title\">How the error grew</h2>\n" +
+        paragraphs(growth_text(comparison)) + growth_chart(comparison) +
+        "<p class=\"soft small\">Root mean square error of each tensor by its standard deviation, in the order of computation; what is below 1e-9 lies on the ground. "
+        "Dashed: the first difference; dots: faults.</p>\n</section>\n";
+    if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in());
+        !allowed.empty())
+        page +=
+            "<section aria-labelledby=\"allowed-title\">\n<h2 id=\"allowed-title\">What was allowed</h2>\n" +
+            paragraphs(allowed) + "</section>\n";
     page += tensors_section(comparison, places_a, places_b) + missing_section(comparison);
-    return page + "<p>&#160;</p>\n</main>\n<script>" + std::string(page_script) + "</script>\n</body>\n</html>\n";
+    return page + "<p>&#160;</p>\n</main>\n<script>" + std::string(page_script) +
+           "</script>\n</body>\n</html>\n";
 }
 
 }  // namespace pictor

@@ -8,7 +8,8 @@
 namespace pictor {
 
 // HTML5. Whatever comes from a trace is text in it, never markup, however it is spelt.
-std::string comparison_page(const Comparison& comparison, const Trace& a, const Trace& b, const CompareOptions& options);
+std::string comparison_page(const Comparison& comparison, const Trace& a, const Trace& b,
+                            const CompareOptions& options);
 
 // &, <, >, quotes as entities; what is no valid UTF-8, or no character of HTML, as U+FFFD.
 std::string html_text(const std::string& text);

@@ -56,10 +56,12 @@ std::string Places::patch_text(std::int64_t patch) const
         return fmt::format("patch {}", patch);
     if (patch > patches_per_side_ * patches_per_side_)
         return fmt::format("patch {} (padding row)", patch);
-    return fmt::format("patch {} (row {}, column {})", patch, (patch - 1) / patches_per_side_, (patch - 1) % patches_per_side_);
+    return fmt::format("patch {} (row {}, column {})", patch, (patch - 1) / patches_per_side_,
+                       (patch - 1) % patches_per_side_);
 }
 
-// Keys of text self-attention are tokens; of cross-attention image, tile, patch; rows of the vision encoder tile, patch.
+// Keys of text self-attention are tokens; of cross-attention image, tile, patch; rows of the vision encoder
+// tile, patch.
 std::string Places::key_text(const TraceEntry& entry, const std::string& axis, std::int64_t key) const
 {
     const bool cross = entry.name.find("cross_attn") != std::string::npos;

@@ -1,4 +1,5 @@
-// An index into a tensor, in the words of its axes: "head 3, token 5 \"cat\", key 120 = image 0 tile 1 patch 19".
+// An index into a tensor, in the words of its axes: "head 3, token 5 \"cat\", key 120 = image 0 tile 1 patch
+// 19".
 #pragma once
 
 #include <cstdint>

@@ -13,9 +13,11 @@ using nlohmann::json;
 namespace pictor {
 namespace {
 
-// For runs whose rounding differs: float32 sums in another order, or numbers kept in 16 bits between steps. The errors of
-// 16-bit runs are a share of each tensor's spread: beyond 8 units of roundoff of each number, golden/measure_noise.py
-// --dtypes found no more than 63 units of the standard deviation, in BF16 as in F16; allowed is half as much again.
+// For runs whose rounding differs: float32 sums in another order, or numbers kept in 16 bits between steps.
+// The errors of 16-bit runs are a share of each tensor's spread: beyond 8 units of roundoff of each number,
+// golden/measure_noise.py
+// --dtypes found no more than 63 units of the standard deviation, in BF16 as in F16; allowed is half as much
+// again.
 constexpr double units_of_spread = 96, units_of_value = 8;
 
 Tolerance built_in(const Rounding& rounding)
@@ -30,22 +32,31 @@ double tolerance_of(const json& value, const char* key, const std::string& where
 {
     const auto found = value.find(key);
     if (found == value.end())
-        throw std::runtime_error(fmt::format("{}: has no \"{}\"; want {{\"atol\": A, \"rtol\": R}}", where, key));
+        throw std::runtime_error(
+            fmt::format("{}: has no \"{}\"; want {{\"atol\": A, \"rtol\": R}}", where, key));
     if (!found->is_number() || !(found->get<double>() >= 0))
-        throw std::runtime_error(fmt::format("{}: \"{}\" is {}; want a number of 0 or more", where, key, found->dump()));
+        throw std::runtime_error(
+            fmt::format("{}: \"{}\" is {}; want a number of 0 or more", where, key, found->dump()));
     return found->get<double>();
 }
 
 std::size_t plain_characters(const std::string& glob)
 {
-    return static_cast<std::size_t>(std::count_if(glob.begin(), glob.end(), [](char c) { return c != '*' && c != '?'; }));
+    return static_cast<std::size_t>(
+        std::count_if(glob.begin(), glob.end(), [](char c) { return c != '*' && c != '?'; }));
 }
 
 }  // namespace
 
-double unit_roundoff(const std::string& dtype) { return dtype == "BF16" ? 0x1p-8 : dtype == "F16" ? 0x1p-11 : 0x1p-24; }
+double unit_roundoff(const std::string& dtype)
+{
+    return dtype == "BF16" ? 0x1p-8 : dtype == "F16" ? 0x1p-11 : 0x1p-24;
+}
 
-const std::string& coarser(const std::string& a, const std::string& b) { return unit_roundoff(b) > unit_roundoff(a) ? b : a; }
+const std::string& coarser(const std::string& a, const std::string& b)
+{
+    return unit_roundoff(b) > unit_roundoff(a) ? b : a;
+}
 
 Policy::Policy(Tolerance everywhere) : everywhere_(everywhere) {}
 
@@ -53,9 +64,11 @@ Policy::Policy(const std::filesystem::path& file)
 {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(file, ignored))
-        throw std::runtime_error(fmt::format("{}: no such file; want a JSON file of tolerances", file.string()));
+        throw std::runtime_error(
+            fmt::format("{}: no such file; want a JSON file of tolerances", file.string()));
     if (std::filesystem::file_size(file) > (1 << 24))
-        throw std::runtime_error(fmt::format("{}: is larger than 16 MB; want a JSON file of tolerances", file.string()));
+        throw std::runtime_error(
+            fmt::format("{}: is larger than 16 MB; want a JSON file of tolerances", file.string()));
     json document;
     try {
         std::ifstream stream(file);
@@ -64,14 +77,16 @@ Policy::Policy(const std::filesystem::path& file)
         throw std::runtime_error(fmt::format("{}: is not valid JSON: {}", file.string(), error.what()));
     }
     if (!document.is_object() || document.empty())
-        throw std::runtime_error(fmt::format("{}: want an object {{\"GLOB\": {{\"atol\": A, \"rtol\": R}}, ...}}", file.string()));
+        throw std::runtime_error(
+            fmt::format("{}: want an object {{\"GLOB\": {{\"atol\": A, \"rtol\": R}}, ...}}", file.string()));
     for (const auto& [glob, value] : document.items()) {
         if (!glob.empty() && glob.front() == '_')  // a comment: tensor names do not begin like this
             continue;
         const std::string where = fmt::format("{}: \"{}\"", file.string(), glob);
         if (!value.is_object())
             throw std::runtime_error(where + ": want an object {\"atol\": A, \"rtol\": R}");
-        globs_.emplace_back(glob, Tolerance{tolerance_of(value, "atol", where), tolerance_of(value, "rtol", where)});
+        globs_.emplace_back(
+            glob, Tolerance{tolerance_of(value, "atol", where), tolerance_of(value, "rtol", where)});
     }
     std::stable_sort(globs_.begin(), globs_.end(), [](const auto& left, const auto& right) {
         return plain_characters(left.first) > plain_characters(right.first);

@@ -31,25 +31,31 @@ std::string relative_text(const TensorComparison& tensor)
     return std::isfinite(tensor.relative_error) ? fmt::format("{:.2g}", tensor.relative_error) : "-";
 }
 
-void print_element(std::ostream& out, const char* word, const ElementPair& element, const TensorComparison& tensor, const Places& places)
+void print_element(std::ostream& out, const char* word, const ElementPair& element,
+                   const TensorComparison& tensor, const Places& places)
 {
-    out << fmt::format("  {:<6} at [{}]: {}\n", word, fmt::join(unravel(element.position, naming_entry(tensor).shape), ", "),
+    out << fmt::format("  {:<6} at [{}]: {}\n", word,
+                       fmt::join(unravel(element.position, naming_entry(tensor).shape), ", "),
                        places.describe(naming_entry(tensor), element.position));
-    out << fmt::format("         a {:.9g}   b {:.9g}   apart {:.3g}\n", element.a, element.b, std::fabs(element.a - element.b));
+    out << fmt::format("         a {:.9g}   b {:.9g}   apart {:.3g}\n", element.a, element.b,
+                       std::fabs(element.a - element.b));
 }
 
 void print_first(std::ostream& out, const TensorComparison& tensor, const Trace& a, const Trace& b)
 {
     const Places places(tensor.named_by_b ? b : a);
-    out << fmt::format("First difference: step {}, {} {}\n", tensor.step, tensor.name, axes_text(naming_entry(tensor)));
+    out << fmt::format("First difference: step {}, {} {}\n", tensor.step, tensor.name,
+                       axes_text(naming_entry(tensor)));
     if (!tensor.problem.empty())
         out << "  " << tensor.problem << "\n";
     if (tensor.off > 0) {
-        out << fmt::format("  {} of {} numbers{} are further apart than {:g} + {:g} x |b|\n", tensor.off, tensor.compared,
-                           tensor.how == "sample" ? " (a sample)" : "", tensor.tolerance.atol, tensor.tolerance.rtol);
+        out << fmt::format("  {} of {} numbers{} are further apart than {:g} + {:g} x |b|\n", tensor.off,
+                           tensor.compared, tensor.how == "sample" ? " (a sample)" : "",
+                           tensor.tolerance.atol, tensor.tolerance.rtol);
         print_element(out, "worst", tensor.worst, tensor, places);
         print_element(out, "first", tensor.first, tensor, places);
-        out << fmt::format("  the worst error is {} x the standard deviation of the tensor\n", relative_text(tensor));
+        out << fmt::format("  the worst error is {} x the standard deviation of the tensor\n",
+                           relative_text(tensor));
     }
     if (!tensor.a->source.empty())
         out << fmt::format("  computed at {} (a)\n", tensor.a->source);
@@ -68,36 +74,55 @@ void print_neighbours(std::ostream& out, const Comparison& comparison)
     out << fmt::format("\nAround it\n    step  {:<{}}  max error  error/std  numbers off\n", "tensor", width);
     for (std::int64_t i = from; i < to; ++i) {
         const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(i)];
-        const std::string numbers = tensor.how.empty() ? tensor.problem : tensor.how == "statistics" ? "statistics only"
-                                                       : fmt::format("{} of {}{}", tensor.off, tensor.compared, tensor.how == "sample" ? " (sample)" : "");
-        out << fmt::format("{} {:>5}  {:<{}}  {:>9.3g}  {:>9}  {}\n", i == comparison.first_different ? "->" : tensor.same ? "  " : " x",
+        const std::string numbers = tensor.how.empty() ? tensor.problem
+                                    : tensor.how == "statistics"
+                                        ? "statistics only"
+                                        : fmt::format("{} of {}{}", tensor.off, tensor.compared,
+                                                      tensor.how == "sample" ? " (sample)" : "");
+        out << fmt::format("{} {:>5}  {:<{}}  {:>9.3g}  {:>9}  {}\n",
+                           i == comparison.first_different ? "->"
+                           : tensor.same                   ? "  "
+                                                           : " x",
                            tensor.step, tensor.name, width, tensor.max_error, relative_text(tensor), numbers);
     }
 }
 
-void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entries, const std::string& where, bool fine)
+void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entries, const std::string& where,
+                   bool fine)
 {
     if (entries.empty())
         return;
     out << fmt::format("{} tensors are only in {}{}:", entries.size(), where, fine ? " (ignored)" : "");
     for (std::size_t i = 0; i < std::min(entries.size(), names_shown); ++i)
-        out << fmt::format("{} {}{}", i == 0 ? "" : ",", entries[i]->name, entries[i]->step > 0 ? fmt::format(" (step {})", entries[i]->step) : "");
+        out << fmt::format("{} {}{}", i == 0 ? "" : ",", entries[i]->name,
+                           entries[i]->step > 0 ? fmt::format(" (step {})", entries[i]->step) : "");
     out << (entries.size() > names_shown ? ", ...\n" : "\n");
 }
 
 json element_json(const ElementPair& element, const TensorComparison& tensor, const Places& places)
 {
-    const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(fmt::format("{}", value)); };
-    return {{"index", unravel(element.position, naming_entry(tensor).shape)}, {"place", places.describe(naming_entry(tensor), element.position)},
-            {"a", number(element.a)}, {"b", number(element.b)}};
+    const auto number = [](double value) {
+        return std::isfinite(value) ? json(value) : json(fmt::format("{}", value));
+    };
+    return {{"index", unravel(element.position, naming_entry(tensor).shape)},
+            {"place", places.describe(naming_entry(tensor), element.position)},
+            {"a", number(element.a)},
+            {"b", number(element.b)}};
 }
 
 json tensor_json(const TensorComparison& tensor, const Places& places)
 {
     const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
-    json result{{"name", tensor.name}, {"step", tensor.step}, {"same", tensor.same}, {"compared_by", tensor.how},
-                {"compared", tensor.compared}, {"off", tensor.off}, {"max_error", number(tensor.max_error)},
-                {"relative_error", number(tensor.relative_error)}, {"relative_rms", number(tensor.relative_rms)}, {"rounding", tensor.rounding},
+    json result{{"name", tensor.name},
+                {"step", tensor.step},
+                {"same", tensor.same},
+                {"compared_by", tensor.how},
+                {"compared", tensor.compared},
+                {"off", tensor.off},
+                {"max_error", number(tensor.max_error)},
+                {"relative_error", number(tensor.relative_error)},
+                {"relative_rms", number(tensor.relative_rms)},
+                {"rounding", tensor.rounding},
                 {"tolerance", {{"atol", tensor.tolerance.atol}, {"rtol", tensor.tolerance.rtol}}}};
     if (!tensor.problem.empty())
         result["problem"] = tensor.problem;
@@ -118,7 +143,8 @@ json names_json(const std::vector<const TraceEntry*>& entries)
 
 }  // namespace
 
-void print_comparison(std::ostream& out, const Comparison& comparison, const Trace& a, const Trace& b, const CompareOptions& options)
+void print_comparison(std::ostream& out, const Comparison& comparison, const Trace& a, const Trace& b,
+                      const CompareOptions& options)
 {
     std::int64_t different = 0, by_statistics = 0, by_sample = 0;
     for (const TensorComparison& tensor : comparison.tensors) {
@@ -138,14 +164,16 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
     print_missing(out, comparison.only_b, b.folder().string(), options.common);
     if (!comparison.generated_problem.empty())
         out << comparison.generated_problem << "\n";
-    if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in()); !allowed.empty())
+    if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in());
+        !allowed.empty())
         out << allowed << "\n";
     if (by_sample > 0)
         out << fmt::format("{} tensors were compared on a sample of their numbers\n", by_sample);
     if (by_statistics > 0)
         out << fmt::format("{} tensors were compared by their statistics only\n", by_statistics);
     const std::string within = comparison.rounding == "F32" ? "" : " within " + comparison.rounding;
-    out << fmt::format("{}: {} tensors compared, {} differ\n", comparison.same ? "same" + within : "different", comparison.tensors.size(), different);
+    out << fmt::format("{}: {} tensors compared, {} differ\n",
+                       comparison.same ? "same" + within : "different", comparison.tensors.size(), different);
 }
 
 json comparison_json(const Comparison& comparison, const Trace& a, const Trace& b)
@@ -156,9 +184,17 @@ json comparison_json(const Comparison& comparison, const Trace& a, const Trace& 
         tensors.push_back(tensor_json(tensor, tensor.named_by_b ? places_b : places_a));
     json growth = json::array();
     for (const GrowthPoint& point : growth_of(comparison))
-        growth.push_back({{"name", point.tensor->name}, {"step", point.tensor->step}, {"relative_rms", std::isfinite(point.tensor->relative_rms) ? json(point.tensor->relative_rms) : json(nullptr)}});
-    json result{{"a", a.folder().string()}, {"b", b.folder().string()}, {"same", comparison.same},
-                {"only_a", names_json(comparison.only_a)}, {"only_b", names_json(comparison.only_b)}, {"first_different", nullptr}};
+        growth.push_back(
+            {{"name", point.tensor->name},
+             {"step", point.tensor->step},
+             {"relative_rms",
+              std::isfinite(point.tensor->relative_rms) ? json(point.tensor->relative_rms) : json(nullptr)}});
+    json result{{"a", a.folder().string()},
+                {"b", b.folder().string()},
+                {"same", comparison.same},
+                {"only_a", names_json(comparison.only_a)},
+                {"only_b", names_json(comparison.only_b)},
+                {"first_different", nullptr}};
     result["growth"] = std::move(growth);
     result["rounding"] = comparison.rounding;
     result["allowed"] = allowance_text(comparison, true);

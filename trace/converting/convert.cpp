@@ -36,23 +36,29 @@ std::unique_ptr<TensorSource> open_source(const fs::path& in)
         return open_safetensors(in);
     if (in.extension() == ".json")
         return open_debugger_json(in);
-    throw std::runtime_error(fmt::format("{}: want a .safetensors file, a debugger's .json file, a folder of .npy files or a trace", in.string()));
+    throw std::runtime_error(fmt::format(
+        "{}: want a .safetensors file, a debugger's .json file, a folder of .npy files or a trace",
+        in.string()));
 }
 
 bool is_wanted(const std::string& name, const std::vector<std::string>& only)
 {
-    return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) { return glob_matches(glob, name); });
+    return only.empty() || std::any_of(only.begin(), only.end(),
+                                       [&](const std::string& glob) { return glob_matches(glob, name); });
 }
 
-std::vector<const SourceTensor*> chosen_tensors(const TensorSource& source, const fs::path& in, const ConvertOptions& options)
+std::vector<const SourceTensor*> chosen_tensors(const TensorSource& source, const fs::path& in,
+                                                const ConvertOptions& options)
 {
     std::vector<const SourceTensor*> chosen;
     for (const SourceTensor& tensor : source.tensors())
         if (is_wanted(tensor.name, options.only))
             chosen.push_back(&tensor);
     if (chosen.empty())
-        throw std::runtime_error(fmt::format("{}: no tensor to convert{}", in.string(), options.only.empty() ? "" : "; --only matches none"));
-    std::stable_sort(chosen.begin(), chosen.end(), [](const SourceTensor* a, const SourceTensor* b) { return a->step < b->step; });
+        throw std::runtime_error(fmt::format("{}: no tensor to convert{}", in.string(),
+                                             options.only.empty() ? "" : "; --only matches none"));
+    std::stable_sort(chosen.begin(), chosen.end(),
+                     [](const SourceTensor* a, const SourceTensor* b) { return a->step < b->step; });
     return chosen;
 }
 
@@ -72,10 +78,12 @@ SourceTensor squeezed(SourceTensor tensor, bool squeeze)
     return tensor;
 }
 
-void write_trace(TensorSource& source, const std::vector<const SourceTensor*>& tensors, const fs::path& out, const ConvertOptions& options)
+void write_trace(TensorSource& source, const std::vector<const SourceTensor*>& tensors, const fs::path& out,
+                 const ConvertOptions& options)
 {
     if (tensors.back()->step > 1000000)
-        throw std::runtime_error(fmt::format("tensor {}: step {}; want at most 1000000", tensors.back()->name, tensors.back()->step));
+        throw std::runtime_error(fmt::format("tensor {}: step {}; want at most 1000000", tensors.back()->name,
+                                             tensors.back()->step));
     TraceOptions to;
     to.folder = out;
     to.force = options.force;
@@ -85,7 +93,8 @@ void write_trace(TensorSource& source, const std::vector<const SourceTensor*>& t
     std::int64_t steps = 0;
     for (const SourceTensor* each : tensors) {
         for (; steps <= each->step; ++steps)
-            writer.begin_step(steps == 0 ? "prefill" : "decode", 0, 0);  // which tokens these were, no file says
+            writer.begin_step(steps == 0 ? "prefill" : "decode", 0,
+                              0);  // which tokens these were, no file says
         const SourceTensor tensor = squeezed(*each, options.squeeze);
         const std::string axes = fmt::format("{}", fmt::join(tensor.axes, " "));
         if (tensor.statistics_only) {
@@ -93,8 +102,9 @@ void write_trace(TensorSource& source, const std::vector<const SourceTensor*>& t
             continue;
         }
         RecordedRows rows = writer.begin(tensor.name, axes, tensor.shape, tensor.dtype, "", "");
-        source.read(*each, [&](const float* values, std::int64_t count) { rows.append(values, count); },
-                    [&](const std::int64_t* values, std::int64_t count) { rows.append(values, count); });
+        source.read(
+            *each, [&](const float* values, std::int64_t count) { rows.append(values, count); },
+            [&](const std::int64_t* values, std::int64_t count) { rows.append(values, count); });
         rows.finish();
     }
     writer.finish();
@@ -108,8 +118,10 @@ public:
         if (target_.filename().empty())
             target_ = target_.parent_path();
         if (fs::exists(target_) && !force)
-            throw std::runtime_error(fmt::format("{}: exists already; choose another name, or --force to replace it", target_.string()));
-        partial_ = target_.parent_path() / fmt::format(".{}.partial-{}", target_.filename().string(), getpid());
+            throw std::runtime_error(fmt::format(
+                "{}: exists already; choose another name, or --force to replace it", target_.string()));
+        partial_ =
+            target_.parent_path() / fmt::format(".{}.partial-{}", target_.filename().string(), getpid());
     }
     ~PartialOutput()
     {
@@ -131,17 +143,21 @@ template <typename Number> std::string_view bytes_of(const Number* values, std::
 // Number by number the bytes as .safetensors and .npy want them: F32 (also for what was 16 bits) or I64.
 void write_numbers(TensorSource& source, const SourceTensor& tensor, OutputFile& file)
 {
-    source.read(tensor, [&](const float* values, std::int64_t count) { file.write(bytes_of(values, count)); },
-                [&](const std::int64_t* values, std::int64_t count) { file.write(bytes_of(values, count)); });
+    source.read(
+        tensor, [&](const float* values, std::int64_t count) { file.write(bytes_of(values, count)); },
+        [&](const std::int64_t* values, std::int64_t count) { file.write(bytes_of(values, count)); });
 }
 
 void refuse_statistics_only(const SourceTensor& tensor)
 {
     if (tensor.statistics_only)
-        throw std::runtime_error(fmt::format("tensor {}: the input has only its statistics; want --only without it, or a trace as output", tensor.name));
+        throw std::runtime_error(fmt::format(
+            "tensor {}: the input has only its statistics; want --only without it, or a trace as output",
+            tensor.name));
 }
 
-void write_safetensors(TensorSource& source, const std::vector<const SourceTensor*>& tensors, const fs::path& out, const ConvertOptions& options)
+void write_safetensors(TensorSource& source, const std::vector<const SourceTensor*>& tensors,
+                       const fs::path& out, const ConvertOptions& options)
 {
     PartialOutput output(out, options.force);
     const bool several = tensors.back()->step > 0;
@@ -157,7 +173,9 @@ void write_safetensors(TensorSource& source, const std::vector<const SourceTenso
         const std::string name = join_step(tensor, several);
         if (!names.insert(name).second)
             throw std::runtime_error(fmt::format("tensor {}: comes twice", name));
-        header[name] = {{"dtype", whole ? "I64" : "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + bytes}}};
+        header[name] = {{"dtype", whole ? "I64" : "F32"},
+                        {"shape", tensor.shape},
+                        {"data_offsets", {offset, offset + bytes}}};
         header["__metadata__"]["axes " + name] = fmt::format("{}", fmt::join(tensor.axes, " "));
         offset += bytes;
     }
@@ -173,10 +191,12 @@ void write_safetensors(TensorSource& source, const std::vector<const SourceTenso
     output.finish();
 }
 
-void write_npy_folder(TensorSource& source, const std::vector<const SourceTensor*>& tensors, const fs::path& out, const ConvertOptions& options)
+void write_npy_folder(TensorSource& source, const std::vector<const SourceTensor*>& tensors,
+                      const fs::path& out, const ConvertOptions& options)
 {
     if (fs::exists(out))
-        throw std::runtime_error(fmt::format("{}: exists already; choose the name of a folder to make", out.string()));
+        throw std::runtime_error(
+            fmt::format("{}: exists already; choose the name of a folder to make", out.string()));
     PartialOutput output(out, false);
     fs::create_directories(output.path());
     const bool several = tensors.back()->step > 0;
@@ -203,7 +223,10 @@ std::vector<std::string> convert(const fs::path& in, const fs::path& out, const 
         const std::unique_ptr<TensorSource> source = open_source(in);
         const std::vector<const SourceTensor*> tensors = chosen_tensors(*source, in, options);
         const bool from_trace = fs::is_directory(in) && fs::exists(in / "trace.json");
-        const std::string to = !options.to.empty() ? options.to : out.extension() == ".safetensors" ? "safetensors" : from_trace ? "npy" : "trace";
+        const std::string to = !options.to.empty()                 ? options.to
+                               : out.extension() == ".safetensors" ? "safetensors"
+                               : from_trace                        ? "npy"
+                                                                   : "trace";
         if (to == "safetensors")
             write_safetensors(*source, tensors, out, options);
         else if (to == "npy")

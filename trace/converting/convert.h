@@ -14,9 +14,10 @@ struct ConvertOptions {
     bool force = false;             // replace an existing output
 };
 
-// in: a .safetensors file, a folder of .npy files, a JSON file of transformers' model_addition_debugger, or a trace.
-// out: a .safetensors file if named so; else a trace, or from a trace a folder of .npy files.
-// Returns notes for the user, such as what was left out. Throws std::runtime_error.
-std::vector<std::string> convert(const std::filesystem::path& in, const std::filesystem::path& out, const ConvertOptions& options);
+// in: a .safetensors file, a folder of .npy files, a JSON file of transformers' model_addition_debugger, or a
+// trace. out: a .safetensors file if named so; else a trace, or from a trace a folder of .npy files. Returns
+// notes for the user, such as what was left out. Throws std::runtime_error.
+std::vector<std::string> convert(const std::filesystem::path& in, const std::filesystem::path& out,
+                                 const ConvertOptions& options);
 
 }  // namespace pictor

@@ -1,9 +1,10 @@
 // The JSON of transformers' model_addition_debugger_context as a source.
 //
-// A tree of calls, each {"module_path", "inputs", "outputs", "children"}. An output is a tensor {"shape": "torch.Size([1,
-// 9])", "dtype": "torch.float32", "value": ...} or a list or object of such. "value" is the printed tensor line by line
-// (four digits; long tensors with "..." in them, of which only the statistics are of use), the relative name of a
-// .safetensors file, or nested lists of numbers. Modules with children keep no outputs of their own.
+// A tree of calls, each {"module_path", "inputs", "outputs", "children"}. An output is a tensor {"shape":
+// "torch.Size([1, 9])", "dtype": "torch.float32", "value": ...} or a list or object of such. "value" is the
+// printed tensor line by line (four digits; long tensors with "..." in them, of which only the statistics are
+// of use), the relative name of a .safetensors file, or nested lists of numbers. Modules with children keep
+// no outputs of their own.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -38,7 +39,9 @@ public:
     {
         producer = "trace convert (transformers debugger)";
         if (fs::file_size(file) > largest_file)
-            throw std::runtime_error(fmt::format("{}: is larger than {} MB; have the debugger write .safetensors files (use_repr=False)", file.string(), largest_file >> 20));
+            throw std::runtime_error(fmt::format(
+                "{}: is larger than {} MB; have the debugger write .safetensors files (use_repr=False)",
+                file.string(), largest_file >> 20));
         json tree;
         try {
             std::ifstream stream(file);
@@ -51,12 +54,17 @@ public:
             throw std::runtime_error(fmt::format("{}: is not valid JSON: {}", file.string(), error.what()));
         }
         if (!tree.is_object() || !tree.contains("module_path"))
-            throw std::runtime_error(fmt::format("{}: has no \"module_path\", so it is no tree of transformers' debugger", file.string()));
+            throw std::runtime_error(fmt::format(
+                "{}: has no \"module_path\", so it is no tree of transformers' debugger", file.string()));
         add_module(tree, 0);
         if (statistics_only_ > 0)
-            notes_.push_back(fmt::format("{} tensors are printed with \"...\" or without numbers; of these only the statistics are kept (use_repr=False writes all)", statistics_only_));
+            notes_.push_back(fmt::format(
+                "{} tensors are printed with \"...\" or without numbers; of these only the statistics are kept (use_repr=False writes all)",
+                statistics_only_));
         if (printed_ > 0)
-            notes_.push_back(fmt::format("{} tensors are printed with few digits; compare them with a tolerance of 1e-4 and more", printed_));
+            notes_.push_back(fmt::format(
+                "{} tensors are printed with few digits; compare them with a tolerance of 1e-4 and more",
+                printed_));
     }
     void read(const SourceTensor& tensor, const Floats& floats, const Integers& integers) override;
 
@@ -82,7 +90,10 @@ std::string trace_name(const std::string& module_path)
     return name.rfind("model.", 0) == 0 ? name.substr(6) : name;
 }
 
-std::string joined(const std::string& name, const std::string& leaf) { return name.empty() ? leaf : name + "." + leaf; }
+std::string joined(const std::string& name, const std::string& leaf)
+{
+    return name.empty() ? leaf : name + "." + leaf;
+}
 
 // "torch.Size([1, 9, 64])", or a list of numbers.
 std::vector<std::int64_t> shape_of(const json& value, const std::string& where)
@@ -97,7 +108,8 @@ std::vector<std::int64_t> shape_of(const json& value, const std::string& where)
             shape.push_back(extent);
             at = stop;
         } else if (error == std::errc::result_out_of_range || shape.size() > 16)
-            throw std::runtime_error(fmt::format("{}: \"shape\" is {}; want such as \"torch.Size([1, 9])\"", where, text.substr(0, 100)));
+            throw std::runtime_error(fmt::format("{}: \"shape\" is {}; want such as \"torch.Size([1, 9])\"",
+                                                 where, text.substr(0, 100)));
         else
             ++at;
     }
@@ -105,7 +117,8 @@ std::vector<std::int64_t> shape_of(const json& value, const std::string& where)
     return shape;
 }
 
-// The numbers between the brackets of "tensor([[1.0e+00, nan], [True, 3]], dtype=...)"; empty when some are left out.
+// The numbers between the brackets of "tensor([[1.0e+00, nan], [True, 3]], dtype=...)"; empty when some are
+// left out.
 std::vector<double> printed_numbers(const std::string& text)
 {
     std::vector<double> numbers;
@@ -115,9 +128,12 @@ std::vector<double> printed_numbers(const std::string& text)
         const char c = text[at];
         if (text.compare(at, 3, "...") == 0)
             return {};
-        if (c == '[') ++depth;
-        if (c == ']' && --depth == 0) break;
-        if (c == ')') break;
+        if (c == '[')
+            ++depth;
+        if (c == ']' && --depth == 0)
+            break;
+        if (c == ')')
+            break;
         const std::size_t end = std::min(text.find_first_of(" ,[])\n", at), text.size());
         if (end == at) {
             ++at;
@@ -152,8 +168,10 @@ double statistic(const json& value, const char* key)
         return std::numeric_limits<double>::quiet_NaN();
     if (value[key].is_number())
         return value[key].get<double>();
-    const std::vector<double> numbers = value[key].is_string() ? printed_numbers(value[key].get<std::string>()) : std::vector<double>{};
-    return numbers.size() == 1 && std::isfinite(numbers[0]) ? numbers[0] : std::numeric_limits<double>::quiet_NaN();
+    const std::vector<double> numbers =
+        value[key].is_string() ? printed_numbers(value[key].get<std::string>()) : std::vector<double>{};
+    return numbers.size() == 1 && std::isfinite(numbers[0]) ? numbers[0]
+                                                            : std::numeric_limits<double>::quiet_NaN();
 }
 
 TensorStatistics stated_statistics(const json& value, std::int64_t size)
@@ -164,16 +182,20 @@ TensorStatistics stated_statistics(const json& value, std::int64_t size)
     statistics.max = statistic(value, "max");
     statistics.mean = statistic(value, "mean");
     statistics.std = size > 1 ? deviation * std::sqrt((count - 1) / count) : 0;  // torch divides by one less
-    const double l2 = std::sqrt(count * (statistics.mean * statistics.mean + statistics.std * statistics.std));
+    const double l2 =
+        std::sqrt(count * (statistics.mean * statistics.mean + statistics.std * statistics.std));
     statistics.l2 = std::isfinite(l2) ? l2 : 0;
     return statistics;
 }
 
 std::string dtype_of(const json& value)
 {
-    const std::string text = value.contains("dtype") && value["dtype"].is_string() ? value["dtype"].get<std::string>() : "";
-    if (text.find("bfloat16") != std::string::npos) return "BF16";
-    if (text.find("float16") != std::string::npos) return "F16";
+    const std::string text =
+        value.contains("dtype") && value["dtype"].is_string() ? value["dtype"].get<std::string>() : "";
+    if (text.find("bfloat16") != std::string::npos)
+        return "BF16";
+    if (text.find("float16") != std::string::npos)
+        return "F16";
     return text.find("int") != std::string::npos || text.find("bool") != std::string::npos ? "I64" : "F32";
 }
 
@@ -187,7 +209,8 @@ std::string DebuggerSource::unused_name(const std::string& name)
 void DebuggerSource::add_module(const json& node, int depth)
 {
     if (depth > deepest_tree)
-        throw std::runtime_error(fmt::format("{}: modules are nested more than {} deep", path_.string(), deepest_tree));
+        throw std::runtime_error(
+            fmt::format("{}: modules are nested more than {} deep", path_.string(), deepest_tree));
     if (!node.is_object() || !node.contains("module_path") || !node["module_path"].is_string())
         throw std::runtime_error(fmt::format("{}: a node without \"module_path\"", path_.string()));
     if (node.contains("children") && node["children"].is_array())
@@ -215,11 +238,15 @@ void DebuggerSource::add_output(const std::string& name, const json& value, int 
 Found DebuggerSource::numbers_of(const json& value, const std::string& where) const
 {
     Found found;
-    const json& stated = value.contains("value") ? value["value"] : value.contains("data") ? value["data"] : json();
+    const json& stated = value.contains("value")  ? value["value"]
+                         : value.contains("data") ? value["data"]
+                                                  : json();
     if (stated.is_string() && stated.get<std::string>().find(".safetensors") != std::string::npos) {
         const fs::path file(stated.get<std::string>());
-        if (file.is_absolute() || std::any_of(file.begin(), file.end(), [](const fs::path& part) { return part == ".."; }))
-            throw std::runtime_error(fmt::format("{}: file {} is not beside the JSON file", where, file.string()));
+        if (file.is_absolute() ||
+            std::any_of(file.begin(), file.end(), [](const fs::path& part) { return part == ".."; }))
+            throw std::runtime_error(
+                fmt::format("{}: file {} is not beside the JSON file", where, file.string()));
         found.file = (path_.parent_path() / file).string();
         return found;
     }
@@ -245,7 +272,8 @@ void DebuggerSource::add_tensor(const std::string& name, const json& value)
     const std::int64_t size = checked_size(where, tensor.shape);
     if (found.file.empty() && static_cast<std::int64_t>(found.numbers.size()) != size) {
         if (!found.numbers.empty())
-            throw std::runtime_error(fmt::format("{}: {} numbers for shape {}", where, found.numbers.size(), extents_text(tensor.shape)));
+            throw std::runtime_error(fmt::format("{}: {} numbers for shape {}", where, found.numbers.size(),
+                                                 extents_text(tensor.shape)));
         tensor.statistics_only = true;
         tensor.statistics = stated_statistics(value, size);
         ++statistics_only_;
@@ -261,10 +289,13 @@ void DebuggerSource::read(const SourceTensor& tensor, const Floats& floats, cons
     if (!found.file.empty()) {
         std::error_code ignored;
         if (!fs::is_regular_file(found.file, ignored))
-            throw std::runtime_error(fmt::format("{}: output of {}: its file {} is missing", path_.string(), tensor.name, found.file));
+            throw std::runtime_error(fmt::format("{}: output of {}: its file {} is missing", path_.string(),
+                                                 tensor.name, found.file));
         const std::unique_ptr<TensorSource> file = open_safetensors(found.file);
-        if (file->tensors().size() != 1 || file->tensors()[0].shape != tensor.shape || (file->tensors()[0].dtype == "I64") != (tensor.dtype == "I64"))
-            throw std::runtime_error(fmt::format("{}: want one tensor of shape {} and dtype {}", found.file, extents_text(tensor.shape), tensor.dtype));
+        if (file->tensors().size() != 1 || file->tensors()[0].shape != tensor.shape ||
+            (file->tensors()[0].dtype == "I64") != (tensor.dtype == "I64"))
+            throw std::runtime_error(fmt::format("{}: want one tensor of shape {} and dtype {}", found.file,
+                                                 extents_text(tensor.shape), tensor.dtype));
         file->read(file->tensors()[0], floats, integers);
         return;
     }
@@ -272,7 +303,8 @@ void DebuggerSource::read(const SourceTensor& tensor, const Floats& floats, cons
         std::vector<std::int64_t> values;
         for (double number : found.numbers) {
             if (!(std::fabs(number) < 9e15) || number != std::floor(number))
-                throw std::runtime_error(fmt::format("{}: output of {}: {} is no whole number", path_.string(), tensor.name, number));
+                throw std::runtime_error(fmt::format("{}: output of {}: {} is no whole number",
+                                                     path_.string(), tensor.name, number));
             values.push_back(static_cast<std::int64_t>(number));
         }
         integers(values.data(), static_cast<std::int64_t>(values.size()));
@@ -286,6 +318,9 @@ void DebuggerSource::read(const SourceTensor& tensor, const Floats& floats, cons
 
 }  // namespace
 
-std::unique_ptr<TensorSource> open_debugger_json(const fs::path& file) { return std::make_unique<DebuggerSource>(file); }
+std::unique_ptr<TensorSource> open_debugger_json(const fs::path& file)
+{
+    return std::make_unique<DebuggerSource>(file);
+}
 
 }  // namespace pictor

@@ -26,8 +26,14 @@ struct StoredType {
     std::int64_t bytes;
     const char* dtype;  // in a trace
 };
-constexpr std::array<StoredType, 8> stored_types{{{"F32", 4, "F32"}, {"F64", 8, "F32"}, {"F16", 2, "F16"}, {"BF16", 2, "BF16"},
-                                                  {"I64", 8, "I64"}, {"I32", 4, "I64"}, {"U8", 1, "I64"}, {"BOOL", 1, "I64"}}};
+constexpr std::array<StoredType, 8> stored_types{{{"F32", 4, "F32"},
+                                                  {"F64", 8, "F32"},
+                                                  {"F16", 2, "F16"},
+                                                  {"BF16", 2, "BF16"},
+                                                  {"I64", 8, "I64"},
+                                                  {"I32", 4, "I64"},
+                                                  {"U8", 1, "I64"},
+                                                  {"BOOL", 1, "I64"}}};
 
 template <typename Stored> Stored stored_at(const char* bytes)
 {
@@ -76,7 +82,9 @@ ordered_json SafetensorsSource::read_header()
     stream_.read(start.data(), 8);
     const std::uint64_t length = stream_ ? stored_at<std::uint64_t>(start.data()) : 0;
     if (!stream_ || length > largest_header || length + 8 > size)
-        throw std::runtime_error(fmt::format("{}: header of {} bytes in a file of {}; no .safetensors file, or cut short", path_.string(), length, size));
+        throw std::runtime_error(
+            fmt::format("{}: header of {} bytes in a file of {}; no .safetensors file, or cut short",
+                        path_.string(), length, size));
     std::string text(length, '\0');
     stream_.read(text.data(), static_cast<std::streamsize>(length));
     data_start_ = static_cast<std::int64_t>(length) + 8;
@@ -89,7 +97,8 @@ ordered_json SafetensorsSource::read_header()
             return true;
         });
     } catch (const ordered_json::exception& error) {
-        throw std::runtime_error(fmt::format("{}: header is not valid JSON: {}", path_.string(), error.what()));
+        throw std::runtime_error(
+            fmt::format("{}: header is not valid JSON: {}", path_.string(), error.what()));
     }
     if (!header.is_object())
         throw std::runtime_error(fmt::format("{}: header is no JSON object", path_.string()));
@@ -110,7 +119,9 @@ std::map<std::string, std::string> SafetensorsSource::axes_in(const ordered_json
 void SafetensorsSource::add(const std::string& name, const ordered_json& value, const std::string& axes)
 {
     const std::string where = fmt::format("{}: tensor {}", path_.string(), name);
-    const auto whole = [](const ordered_json& number) { return number.is_number_unsigned() && number.get<std::uint64_t>() < (std::uint64_t{1} << 62); };
+    const auto whole = [](const ordered_json& number) {
+        return number.is_number_unsigned() && number.get<std::uint64_t>() < (std::uint64_t{1} << 62);
+    };
     const auto list = [&](const char* key) {
         if (!value.is_object() || !value.contains(key) || !value[key].is_array() || value[key].size() > 16 ||
             !std::all_of(value[key].begin(), value[key].end(), whole))
@@ -122,13 +133,18 @@ void SafetensorsSource::add(const std::string& name, const ordered_json& value, 
     check_tensor_name(where, tensor.name);
     tensor.shape = list("shape");
     const std::vector<std::int64_t> offsets = list("data_offsets");
-    const std::string dtype = value.contains("dtype") && value["dtype"].is_string() ? value["dtype"].get<std::string>() : "";
-    const auto type = std::find_if(stored_types.begin(), stored_types.end(), [&](const StoredType& each) { return dtype == each.name; });
+    const std::string dtype =
+        value.contains("dtype") && value["dtype"].is_string() ? value["dtype"].get<std::string>() : "";
+    const auto type = std::find_if(stored_types.begin(), stored_types.end(),
+                                   [&](const StoredType& each) { return dtype == each.name; });
     if (type == stored_types.end())
-        throw std::runtime_error(fmt::format("{}: dtype '{}'; want F32, F64, F16, BF16, I64, I32, U8 or BOOL", where, dtype));
+        throw std::runtime_error(
+            fmt::format("{}: dtype '{}'; want F32, F64, F16, BF16, I64, I32, U8 or BOOL", where, dtype));
     const std::int64_t count = checked_size(where, tensor.shape);
-    if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data_size_ || offsets[1] - offsets[0] != count * type->bytes)
-        throw std::runtime_error(fmt::format("{}: data_offsets {} do not fit {} numbers of {} in {} bytes", where, extents_text(offsets), count, dtype, data_size_));
+    if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data_size_ ||
+        offsets[1] - offsets[0] != count * type->bytes)
+        throw std::runtime_error(fmt::format("{}: data_offsets {} do not fit {} numbers of {} in {} bytes",
+                                             where, extents_text(offsets), count, dtype, data_size_));
     tensor.dtype = type->dtype;
     for (std::size_t at = 0; at < axes.size();) {
         const std::size_t end = std::min(axes.find(' ', at), axes.size());
@@ -164,17 +180,25 @@ void SafetensorsSource::read(const SourceTensor& tensor, const Floats& floats, c
         const std::int64_t count = std::min(block_size, place.count - done);
         stream_.read(bytes.data(), count * place.type.bytes);
         if (!stream_)
-            throw std::runtime_error(fmt::format("{}: tensor {}: cannot be read", path_.string(), tensor.name));
+            throw std::runtime_error(
+                fmt::format("{}: tensor {}: cannot be read", path_.string(), tensor.name));
         for (std::int64_t i = 0; i < count; ++i) {
             const auto at = static_cast<std::size_t>(i);
             const char* const number = bytes.data() + i * place.type.bytes;
-            if (type == "F32") values[at] = stored_at<float>(number);
-            else if (type == "F64") values[at] = static_cast<float>(stored_at<double>(number));
-            else if (type == "F16") values[at] = float_from_f16(stored_at<std::uint16_t>(number));
-            else if (type == "BF16") values[at] = float_from_bf16(stored_at<std::uint16_t>(number));
-            else if (type == "I64") whole[at] = stored_at<std::int64_t>(number);
-            else if (type == "I32") whole[at] = stored_at<std::int32_t>(number);
-            else whole[at] = stored_at<std::uint8_t>(number);
+            if (type == "F32")
+                values[at] = stored_at<float>(number);
+            else if (type == "F64")
+                values[at] = static_cast<float>(stored_at<double>(number));
+            else if (type == "F16")
+                values[at] = float_from_f16(stored_at<std::uint16_t>(number));
+            else if (type == "BF16")
+                values[at] = float_from_bf16(stored_at<std::uint16_t>(number));
+            else if (type == "I64")
+                whole[at] = stored_at<std::int64_t>(number);
+            else if (type == "I32")
+                whole[at] = stored_at<std::int32_t>(number);
+            else
+                whole[at] = stored_at<std::uint8_t>(number);
         }
         if (tensor.dtype == "I64")
             integers(whole.data(), count);
@@ -186,6 +210,9 @@ void SafetensorsSource::read(const SourceTensor& tensor, const Floats& floats, c
 
 }  // namespace
 
-std::unique_ptr<TensorSource> open_safetensors(const fs::path& file) { return std::make_unique<SafetensorsSource>(file); }
+std::unique_ptr<TensorSource> open_safetensors(const fs::path& file)
+{
+    return std::make_unique<SafetensorsSource>(file);
+}
 
 }  // namespace pictor

@@ -16,8 +16,7 @@ namespace {
 constexpr std::int64_t block_size = 1 << 14;
 
 // Pulls blocks from anything with read(Number*, count) and hands them on.
-template <typename Number, typename Reader, typename Sink>
-void pump(Reader& reader, const Sink& sink)
+template <typename Number, typename Reader, typename Sink> void pump(Reader& reader, const Sink& sink)
 {
     std::vector<Number> block(static_cast<std::size_t>(block_size));
     while (const std::int64_t count = reader.read(block.data(), block_size))
@@ -33,7 +32,8 @@ public:
             if (file.path().extension() == ".npy")
                 files.push_back(file.path());
         if (files.empty())
-            throw std::runtime_error(fmt::format("{}: holds no .npy files (and no trace.json)", folder.string()));
+            throw std::runtime_error(
+                fmt::format("{}: holds no .npy files (and no trace.json)", folder.string()));
         std::sort(files.begin(), files.end());  // a folder has no order of its own
         for (const fs::path& file : files) {
             const NpyFile npy(file);
@@ -78,7 +78,8 @@ public:
             tensors_.push_back(tensor);
         }
         if (partial > 0)
-            notes_.push_back(fmt::format("left out {} tensors of which the trace keeps a sample or only statistics", partial));
+            notes_.push_back(fmt::format(
+                "left out {} tensors of which the trace keeps a sample or only statistics", partial));
     }
     void read(const SourceTensor& tensor, const Floats& floats, const Integers& integers) override
     {
@@ -86,7 +87,8 @@ public:
         if (entry.values != TraceValues::all) {
             NpyFile npy(trace_.folder() / entry.npy);
             if (npy.shape() != entry.shape)
-                throw std::runtime_error(fmt::format("{}: shape of {} is {}; trace.json says {}", trace_.folder().string(), entry.npy,
+                throw std::runtime_error(fmt::format("{}: shape of {} is {}; trace.json says {}",
+                                                     trace_.folder().string(), entry.npy,
                                                      extents_text(npy.shape()), extents_text(entry.shape)));
             hand_on(npy, tensor, floats, integers);
         } else {
@@ -96,7 +98,8 @@ public:
     }
 
 private:
-    template <typename Reader> static void hand_on(Reader& reader, const SourceTensor& tensor, const Floats& floats, const Integers& integers)
+    template <typename Reader> static void hand_on(Reader& reader, const SourceTensor& tensor,
+                                                   const Floats& floats, const Integers& integers)
     {
         if (tensor.dtype == "I64")
             pump<std::int64_t>(reader, integers);
@@ -109,14 +112,21 @@ private:
 
 }  // namespace
 
-std::unique_ptr<TensorSource> open_npy_folder(const fs::path& folder) { return std::make_unique<NpyFolder>(folder); }
-std::unique_ptr<TensorSource> open_trace_source(const fs::path& folder) { return std::make_unique<TraceSource>(folder); }
+std::unique_ptr<TensorSource> open_npy_folder(const fs::path& folder)
+{
+    return std::make_unique<NpyFolder>(folder);
+}
+std::unique_ptr<TensorSource> open_trace_source(const fs::path& folder)
+{
+    return std::make_unique<TraceSource>(folder);
+}
 
 void split_step(const std::string& stem, SourceTensor& tensor)
 {
     const std::size_t dash = stem.find('-');
     const bool numbered = dash != std::string::npos && dash >= 3 && dash <= 9 &&
-                          std::all_of(stem.begin(), stem.begin() + static_cast<std::ptrdiff_t>(dash), [](char c) { return c >= '0' && c <= '9'; });
+                          std::all_of(stem.begin(), stem.begin() + static_cast<std::ptrdiff_t>(dash),
+                                      [](char c) { return c >= '0' && c <= '9'; });
     tensor.step = numbered ? std::stoll(stem.substr(0, dash)) : 0;
     tensor.name = numbered ? stem.substr(dash + 1) : stem;
 }

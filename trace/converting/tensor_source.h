@@ -1,4 +1,5 @@
-// Tensors from some file format, one after another, their numbers a block at a time: what `trace convert` reads.
+// Tensors from some file format, one after another, their numbers a block at a time: what `trace convert`
+// reads.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,10 @@ namespace pictor {
 struct SourceTensor {
     std::string name;
     std::int64_t step = 0;
-    std::vector<std::string> axes;       // empty: unknown
+    std::vector<std::string> axes;  // empty: unknown
     std::vector<std::int64_t> shape;
-    std::string dtype;                   // of the trace: F32, BF16, F16, I64
-    bool statistics_only = false;        // no numbers, only `statistics`
+    std::string dtype;             // of the trace: F32, BF16, F16, I64
+    bool statistics_only = false;  // no numbers, only `statistics`
     TensorStatistics statistics;
 };
 

@@ -12,7 +12,8 @@ namespace pictor {
 namespace {
 
 constexpr float nothing = std::numeric_limits<float>::quiet_NaN();
-constexpr double most_work = 4e8;   // multiplications of one prediction; beyond that only the first heads are computed
+constexpr double most_work =
+    4e8;  // multiplications of one prediction; beyond that only the first heads are computed
 
 // Queries [group][rows][heads][d], keys [group][keys][kv_heads][d]; a group is a picture, or the sentence.
 struct Heads {
@@ -31,7 +32,8 @@ std::optional<Heads> as_heads(const Numbers& numbers)
         return std::nullopt;
     const std::vector<std::int64_t>& shape = numbers->shape;
     const std::size_t n = shape.size();
-    Heads heads{numbers, n == 5 ? shape[0] : 1, n == 5 ? shape[1] * shape[2] : shape[0], shape[n - 2], shape[n - 1]};
+    Heads heads{numbers, n == 5 ? shape[0] : 1, n == 5 ? shape[1] * shape[2] : shape[0], shape[n - 2],
+                shape[n - 1]};
     return heads.rows > 0 && heads.heads > 0 && heads.d > 0 ? std::optional(heads) : std::nullopt;
 }
 
@@ -42,14 +44,19 @@ std::int64_t key_head(Sharing sharing, std::int64_t head, std::int64_t heads, st
     return sharing == Sharing::by_group ? head / (heads / kv_heads) : head % kv_heads;
 }
 
-Predicted multiply_scores(const std::optional<Heads>& q, const std::optional<Heads>& k, double scale, Sharing sharing, std::int64_t size)
+Predicted multiply_scores(const std::optional<Heads>& q, const std::optional<Heads>& k, double scale,
+                          Sharing sharing, std::int64_t size)
 {
     if (!q || !k || q->d != k->d || q->groups != k->groups || q->heads % k->heads != 0 ||
-        static_cast<double>(q->groups * q->heads) * static_cast<double>(q->rows) * static_cast<double>(k->rows) != static_cast<double>(size))
+        static_cast<double>(q->groups * q->heads) * static_cast<double>(q->rows) *
+                static_cast<double>(k->rows) !=
+            static_cast<double>(size))
         return std::nullopt;
-    TraceTensor scores{{q->groups, q->heads, q->rows, k->rows}, std::vector<float>(static_cast<std::size_t>(size), nothing)};
+    TraceTensor scores{{q->groups, q->heads, q->rows, k->rows},
+                       std::vector<float>(static_cast<std::size_t>(size), nothing)};
     const double each = static_cast<double>(q->rows) * static_cast<double>(k->rows * q->d);
-    const std::int64_t computed = std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / each), 1, q->groups * q->heads);
+    const std::int64_t computed =
+        std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / each), 1, q->groups * q->heads);
     for (std::int64_t at = 0; at < computed; ++at) {
         const std::int64_t group = at / q->heads, head = at % q->heads;
         float* out = scores.values.data() + at * q->rows * k->rows;
@@ -66,18 +73,24 @@ Predicted multiply_scores(const std::optional<Heads>& q, const std::optional<Hea
     return scores;
 }
 
-Predicted multiply_context(const Numbers& probs, const std::optional<Heads>& v, Sharing sharing, const std::vector<std::int64_t>& shape)
+Predicted multiply_context(const Numbers& probs, const std::optional<Heads>& v, Sharing sharing,
+                           const std::vector<std::int64_t>& shape)
 {
     if (!probs || !v || probs->shape.size() < 3 || shape.size() < 3)
         return std::nullopt;
     const std::size_t n = probs->shape.size();
-    const std::int64_t keys = probs->shape[n - 1], rows = probs->shape[n - 2], heads = probs->shape[n - 3], groups = n == 4 ? probs->shape[0] : 1;
-    const double size = static_cast<double>(groups * rows) * static_cast<double>(heads) * static_cast<double>(v->d);
-    if (keys != v->rows || groups != v->groups || heads % v->heads != 0 || size != static_cast<double>(checked_size("context", shape)))
+    const std::int64_t keys = probs->shape[n - 1], rows = probs->shape[n - 2], heads = probs->shape[n - 3],
+                       groups = n == 4 ? probs->shape[0] : 1;
+    const double size =
+        static_cast<double>(groups * rows) * static_cast<double>(heads) * static_cast<double>(v->d);
+    if (keys != v->rows || groups != v->groups || heads % v->heads != 0 ||
+        size != static_cast<double>(checked_size("context", shape)))
         return std::nullopt;
-    TraceTensor context{shape, std::vector<float>(static_cast<std::size_t>(groups * rows * heads * v->d), nothing)};
+    TraceTensor context{shape,
+                        std::vector<float>(static_cast<std::size_t>(groups * rows * heads * v->d), nothing)};
     const double each = static_cast<double>(heads * v->d) * static_cast<double>(keys);
-    const std::int64_t computed = std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / each), 1, groups * rows);
+    const std::int64_t computed =
+        std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / each), 1, groups * rows);
     for (std::int64_t at = 0; at < computed; ++at) {
         const std::int64_t group = at / rows, row = at % rows;
         for (std::int64_t head = 0; head < heads; ++head) {
@@ -86,7 +99,8 @@ Predicted multiply_context(const Numbers& probs, const std::optional<Heads>& v, 
             std::vector<double> sum(static_cast<std::size_t>(v->d));
             for (std::int64_t key = 0; key < keys; ++key)
                 for (std::int64_t channel = 0; channel < v->d; ++channel)
-                    sum[static_cast<std::size_t>(channel)] += static_cast<double>(p[key]) * v->row(group, key, kv)[channel];
+                    sum[static_cast<std::size_t>(channel)] +=
+                        static_cast<double>(p[key]) * v->row(group, key, kv)[channel];
             std::copy(sum.begin(), sum.end(), context.values.begin() + (at * heads + head) * v->d);
         }
     }
@@ -100,14 +114,19 @@ void soften(float* row, std::int64_t keys, double scale, double extra)
         largest = std::max(largest, static_cast<double>(row[key]) * scale);
     std::vector<double> exps(static_cast<std::size_t>(keys));
     for (std::int64_t key = 0; key < keys; ++key)
-        sum += exps[static_cast<std::size_t>(key)] = std::exp(static_cast<double>(row[key]) * scale - largest);
+        sum += exps[static_cast<std::size_t>(key)] =
+            std::exp(static_cast<double>(row[key]) * scale - largest);
     for (std::int64_t key = 0; key < keys; ++key)
         row[key] = static_cast<float>(exps[static_cast<std::size_t>(key)] / sum);
 }
 
-std::optional<Heads> queries(const Side& side, const NameParts& parts, const char* leaf) { return as_heads(in_attention(side, parts, leaf)); }
+std::optional<Heads> queries(const Side& side, const NameParts& parts, const char* leaf)
+{
+    return as_heads(in_attention(side, parts, leaf));
+}
 
-// Keys and values: of the picture (vision), of every token so far (self), made once with the first tokens (cross).
+// Keys and values: of the picture (vision), of every token so far (self), made once with the first tokens
+// (cross).
 std::optional<Heads> keys(const Side& side, const NameParts& parts, const char* leaf)
 {
     const std::string attention = parts.leaf.substr(0, parts.leaf.find('.'));
@@ -121,9 +140,11 @@ std::optional<Heads> keys(const Side& side, const NameParts& parts, const char* 
 std::optional<Heads> first_picture_for_all(const Side& side, const std::optional<Heads>& all)
 {
     const Numbers mask = side.find("cross_attention_mask", 0);
-    if (!all || !mask || mask->shape.size() != 3 || mask->shape[1] < 2 || all->groups != 1 || all->rows % mask->shape[1] != 0)
+    if (!all || !mask || mask->shape.size() != 3 || mask->shape[1] < 2 || all->groups != 1 ||
+        all->rows % mask->shape[1] != 0)
         return std::nullopt;
-    const std::int64_t images = mask->shape[1], size = static_cast<std::int64_t>(all->numbers->values.size()) / images;
+    const std::int64_t images = mask->shape[1],
+                       size = static_cast<std::int64_t>(all->numbers->values.size()) / images;
     auto first = std::make_shared<TraceTensor>(*all->numbers);
     for (std::int64_t image = 1; image < images; ++image)
         std::copy_n(all->numbers->values.begin(), size, first->values.begin() + image * size);
@@ -132,33 +153,43 @@ std::optional<Heads> first_picture_for_all(const Side& side, const std::optional
 
 double one_by_root(const Heads& queries) { return 1 / std::sqrt(static_cast<double>(queries.d)); }
 
-// Scores of decode steps whose keys are not those made with the first tokens, but the same in all steps: twice as many
-// queries as a key has channels tell what keys those were, and later steps must meet them.
+// Scores of decode steps whose keys are not those made with the first tokens, but the same in all steps:
+// twice as many queries as a key has channels tell what keys those were, and later steps must meet them.
 Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::string& name)
 {
     const std::optional<Heads> first_keys = keys(side, parts, "k_norm");
     const Numbers own = side.find(name);
     const auto own_queries = queries(side, parts, "q_norm");
-    if (!first_keys || !own || !own_queries || own_queries->d != first_keys->d || own_queries->heads % first_keys->heads != 0)
+    if (!first_keys || !own || !own_queries || own_queries->d != first_keys->d ||
+        own_queries->heads % first_keys->heads != 0)
         return std::nullopt;
-    const std::int64_t d = first_keys->d, n_keys = first_keys->rows, heads = own_queries->heads, per_kv = heads / first_keys->heads;
-    const Predicted fresh = multiply_scores(own_queries, first_keys, one_by_root(*own_queries), Sharing::by_group, static_cast<std::int64_t>(own->values.size()));
+    const std::int64_t d = first_keys->d, n_keys = first_keys->rows, heads = own_queries->heads,
+                       per_kv = heads / first_keys->heads;
+    const Predicted fresh = multiply_scores(own_queries, first_keys, one_by_root(*own_queries),
+                                            Sharing::by_group, static_cast<std::int64_t>(own->values.size()));
     if (!fresh || misfit(fresh, *own).max <= rounding_floor(*own, side.rounding_of(name)))
-        return std::nullopt;   // nothing stale here
+        return std::nullopt;  // nothing stale here
     const double work_of_head = 3.0 * static_cast<double>(d * d) * static_cast<double>(n_keys);
-    const std::int64_t fitted_heads = std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / work_of_head), 1, first_keys->heads) * per_kv;
-    std::vector<LeastSquares> maps(static_cast<std::size_t>(fitted_heads / per_kv), LeastSquares(static_cast<std::size_t>(d), static_cast<std::size_t>(n_keys)));
+    const std::int64_t fitted_heads =
+        std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / work_of_head), 1, first_keys->heads) *
+        per_kv;
+    std::vector<LeastSquares> maps(
+        static_cast<std::size_t>(fitted_heads / per_kv),
+        LeastSquares(static_cast<std::size_t>(d), static_cast<std::size_t>(n_keys)));
     std::int64_t n_rows = 0;
-    for (std::int64_t step = 1; step < static_cast<std::int64_t>(side.trace().steps().size()) && n_rows < 2 * d; ++step) {
+    for (std::int64_t step = 1;
+         step < static_cast<std::int64_t>(side.trace().steps().size()) && n_rows < 2 * d; ++step) {
         const auto rows = as_heads(side.find(parts.module + ".cross_attn.q_norm", step));
         const Numbers scores = side.find(name, step);
-        if (!rows || !scores || rows->heads != heads || rows->d != d || static_cast<std::int64_t>(scores->values.size()) != heads * rows->rows * n_keys)
+        if (!rows || !scores || rows->heads != heads || rows->d != d ||
+            static_cast<std::int64_t>(scores->values.size()) != heads * rows->rows * n_keys)
             continue;
         n_rows += rows->rows * per_kv;
         for (std::int64_t head = 0; head < fitted_heads; ++head)
             for (std::int64_t row = 0; row < rows->rows; ++row) {
                 const float* const query = rows->row(0, row, head);
-                maps[static_cast<std::size_t>(head / per_kv)].add({query, query + d}, scores->values.data() + (head * rows->rows + row) * n_keys);
+                maps[static_cast<std::size_t>(head / per_kv)].add(
+                    {query, query + d}, scores->values.data() + (head * rows->rows + row) * n_keys);
             }
     }
     if (n_rows < d + d / 4 + 2)
@@ -169,8 +200,10 @@ Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::st
     for (std::int64_t head = 0; head < fitted_heads; ++head)
         for (std::int64_t row = 0; row < own_queries->rows; ++row) {
             const float* const query = own_queries->row(0, row, head);
-            const std::vector<double> scores = maps[static_cast<std::size_t>(head / per_kv)].predict({query, query + d});
-            std::copy(scores.begin(), scores.end(), fitted.values.begin() + (head * own_queries->rows + row) * n_keys);
+            const std::vector<double> scores =
+                maps[static_cast<std::size_t>(head / per_kv)].predict({query, query + d});
+            std::copy(scores.begin(), scores.end(),
+                      fitted.values.begin() + (head * own_queries->rows + row) * n_keys);
         }
     return fitted;
 }
@@ -180,50 +213,73 @@ struct ScaleMistake {
     double (*scale)(double d_head, double n_heads);
 };
 
-const ScaleMistake scale_mistakes[] = {{"query x key unscaled", [](double, double) { return 1.0; }},
-                                       {"query x key / d_head", [](double d, double) { return 1 / d; }},
-                                       {"query x key x sqrt(d_head)", [](double d, double) { return std::sqrt(d); }},
-                                       {"query x key / sqrt(2 d_head)", [](double d, double) { return 1 / std::sqrt(2 * d); }},
-                                       {"query x key / sqrt(d_head / 2)", [](double d, double) { return 1 / std::sqrt(d / 2); }},
-                                       {"query x key / sqrt(n_heads d_head)", [](double d, double heads) { return 1 / std::sqrt(d * heads); }}};
+const ScaleMistake scale_mistakes[] = {
+    {"query x key unscaled", [](double, double) { return 1.0; }},
+    {"query x key / d_head", [](double d, double) { return 1 / d; }},
+    {"query x key x sqrt(d_head)", [](double d, double) { return std::sqrt(d); }},
+    {"query x key / sqrt(2 d_head)", [](double d, double) { return 1 / std::sqrt(2 * d); }},
+    {"query x key / sqrt(d_head / 2)", [](double d, double) { return 1 / std::sqrt(d / 2); }},
+    {"query x key / sqrt(n_heads d_head)", [](double d, double heads) { return 1 / std::sqrt(d * heads); }}};
 
 std::vector<StepRule> score_rules(const Pair& pair, const NameParts& parts)
 {
     const char* const q = parts.vision ? "q_proj" : is_cross(parts) ? "q_norm" : "rotated_q";
     const char* const k = parts.vision ? "k_proj" : is_cross(parts) ? "k_norm" : "rotated_k";
     const auto size_on = [name = pair.name](const Side& side) { return side.entry(name)->size(); };
-    const auto rule = [&](CauseName cause, std::string text, const char* query, const char* key, Sharing sharing) {
+    const auto rule = [&](CauseName cause, std::string text, const char* query, const char* key,
+                          Sharing sharing) {
         return StepRule{cause, std::move(text), [=](const Side& side) -> Predicted {
-            const auto rows = queries(side, parts, query);
-            return rows ? multiply_scores(rows, keys(side, parts, key), one_by_root(*rows), sharing, size_on(side)) : std::nullopt;
-        }};
+                            const auto rows = queries(side, parts, query);
+                            return rows ? multiply_scores(rows, keys(side, parts, key), one_by_root(*rows),
+                                                          sharing, size_on(side))
+                                        : std::nullopt;
+                        }};
     };
-    std::vector<StepRule> rules{rule("", fmt::format("{} x {} / sqrt(d_head)", q, k), q, k, Sharing::by_group)};
+    std::vector<StepRule> rules{
+        rule("", fmt::format("{} x {} / sqrt(d_head)", q, k), q, k, Sharing::by_group)};
     for (const ScaleMistake& mistake : scale_mistakes)
         rules.push_back({"attention_scale", mistake.text, [=](const Side& side) -> Predicted {
-            const auto rows = queries(side, parts, q);
-            const double scale = rows ? mistake.scale(static_cast<double>(rows->d), static_cast<double>(rows->heads)) : 0;
-            return rows ? multiply_scores(rows, keys(side, parts, k), scale, Sharing::by_group, size_on(side)) : std::nullopt;
-        }});
+                             const auto rows = queries(side, parts, q);
+                             const double scale = rows ? mistake.scale(static_cast<double>(rows->d),
+                                                                       static_cast<double>(rows->heads))
+                                                       : 0;
+                             return rows ? multiply_scores(rows, keys(side, parts, k), scale,
+                                                           Sharing::by_group, size_on(side))
+                                         : std::nullopt;
+                         }});
     if (parts.vision)
         return rules;
     const CauseName missing = is_cross(parts) ? CauseName("query_and_key_norms") : CauseName("rope_missing");
     const char* const without = is_cross(parts) ? "normalised" : "rotated";
-    rules.push_back(rule("gqa_head_mapping", "query head h with key head h % n_kv_heads", q, k, Sharing::by_remainder));
-    rules.push_back(rule(missing, fmt::format("query not {} x key", without), "q_proj", k, Sharing::by_group));
-    rules.push_back(rule(missing, fmt::format("query x key not {}", without), q, "k_proj", Sharing::by_group));
-    rules.push_back(rule(missing, fmt::format("query x key, neither {}", without), "q_proj", "k_proj", Sharing::by_group));
+    rules.push_back(
+        rule("gqa_head_mapping", "query head h with key head h % n_kv_heads", q, k, Sharing::by_remainder));
+    rules.push_back(
+        rule(missing, fmt::format("query not {} x key", without), "q_proj", k, Sharing::by_group));
+    rules.push_back(
+        rule(missing, fmt::format("query x key not {}", without), q, "k_proj", Sharing::by_group));
+    rules.push_back(rule(missing, fmt::format("query x key, neither {}", without), "q_proj", "k_proj",
+                         Sharing::by_group));
     if (!is_cross(parts))
         return rules;
-    rules.push_back({"no_rope_on_cross_attention", "rotated query x key / sqrt(d_head)", [=](const Side& side) -> Predicted {
-        const Predicted turned = rotate_halves(in_attention(side, parts, q), side.find("language_model.rotary_emb.cos"), side.find("language_model.rotary_emb.sin"));
-        const auto rows = turned ? as_heads(std::make_shared<TraceTensor>(*turned)) : std::nullopt;
-        return rows ? multiply_scores(rows, keys(side, parts, k), one_by_root(*rows), Sharing::by_group, size_on(side)) : std::nullopt;
-    }});
-    rules.push_back({"cross_keys_stale", "query x the first picture's keys for every picture", [=](const Side& side) -> Predicted {
-        const auto rows = queries(side, parts, q);
-        return rows ? multiply_scores(rows, first_picture_for_all(side, keys(side, parts, k)), one_by_root(*rows), Sharing::by_group, size_on(side)) : std::nullopt;
-    }});
+    rules.push_back({"no_rope_on_cross_attention", "rotated query x key / sqrt(d_head)",
+                     [=](const Side& side) -> Predicted {
+                         const Predicted turned = rotate_halves(in_attention(side, parts, q),
+                                                                side.find("language_model.rotary_emb.cos"),
+                                                                side.find("language_model.rotary_emb.sin"));
+                         const auto rows =
+                             turned ? as_heads(std::make_shared<TraceTensor>(*turned)) : std::nullopt;
+                         return rows ? multiply_scores(rows, keys(side, parts, k), one_by_root(*rows),
+                                                       Sharing::by_group, size_on(side))
+                                     : std::nullopt;
+                     }});
+    rules.push_back({"cross_keys_stale", "query x the first picture's keys for every picture",
+                     [=](const Side& side) -> Predicted {
+                         const auto rows = queries(side, parts, q);
+                         return rows
+                                    ? multiply_scores(rows, first_picture_for_all(side, keys(side, parts, k)),
+                                                      one_by_root(*rows), Sharing::by_group, size_on(side))
+                                    : std::nullopt;
+                     }});
     return rules;
 }
 
@@ -253,9 +309,12 @@ Judgement judge_scores(const Pair& pair, const NameParts& parts)
     std::vector<StepRule> rules = score_rules(pair, parts);
     Judgement judgement = judge_by_rules(pair, rules);
     // A fit of many keys meets most scores better than a rule does; it has a say where no rule is followed.
-    if (judgement.verdict == Verdict::fault && judgement.causes.empty() && is_cross(parts) && pair.a.step() > 0) {
-        rules.push_back({"cross_keys_stale", "q_norm x one other set of keys in every decode step, kept from another picture",
-                         [parts, name = pair.name](const Side& side) { return fit_other_keys(side, parts, name); }});
+    if (judgement.verdict == Verdict::fault && judgement.causes.empty() && is_cross(parts) &&
+        pair.a.step() > 0) {
+        rules.push_back(
+            {"cross_keys_stale",
+             "q_norm x one other set of keys in every decode step, kept from another picture",
+             [parts, name = pair.name](const Side& side) { return fit_other_keys(side, parts, name); }});
         judgement = judge_by_rules(pair, rules);
     }
     return judgement;
@@ -265,24 +324,30 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts)
 {
     const auto rule = [&](CauseName cause, const char* text, const char* leaf, double scale, double extra) {
         return StepRule{cause, text, [=](const Side& side) -> Predicted {
-            return by_row(in_attention(side, parts, leaf), [&](float* row, auto, std::int64_t n_keys, auto) { soften(row, n_keys, scale, extra); });
-        }};
+                            return by_row(in_attention(side, parts, leaf),
+                                          [&](float* row, auto, std::int64_t n_keys, auto) {
+                                              soften(row, n_keys, scale, extra);
+                                          });
+                        }};
     };
-    std::vector<StepRule> rules{rule("", "softmax of masked_scores", "masked_scores", 1, 0),
-                            rule("mask_not_used", "softmax of scores, the mask left out", "scores", 1, 0),
-                            rule("softmax_plus_one", "softmax with 1 more in the sum", "masked_scores", 1, 1)};
+    std::vector<StepRule> rules{
+        rule("", "softmax of masked_scores", "masked_scores", 1, 0),
+        rule("mask_not_used", "softmax of scores, the mask left out", "scores", 1, 0),
+        rule("softmax_plus_one", "softmax with 1 more in the sum", "masked_scores", 1, 1)};
     const auto unseen = [&](const char* text, bool uniform) {
-        return StepRule{"all_zero_bias_rows", text, [=](const Side& side) -> Predicted {
-            const std::vector<char> sees = rows_that_see(side);
-            const Numbers masked = in_attention(side, parts, "masked_scores");
-            if (!masked || masked->shape.size() != 3 || static_cast<std::int64_t>(sees.size()) != masked->shape[1])
-                return std::nullopt;
-            return by_row(masked, [&](float* row, std::int64_t token, std::int64_t n_keys, auto) {
-                soften(row, n_keys, 1, 0);
-                if (!sees[static_cast<std::size_t>(token)])
-                    std::fill_n(row, n_keys, uniform ? 1.0f / static_cast<float>(n_keys) : 0.0f);
-            });
-        }};
+        return StepRule{
+            "all_zero_bias_rows", text, [=](const Side& side) -> Predicted {
+                const std::vector<char> sees = rows_that_see(side);
+                const Numbers masked = in_attention(side, parts, "masked_scores");
+                if (!masked || masked->shape.size() != 3 ||
+                    static_cast<std::int64_t>(sees.size()) != masked->shape[1])
+                    return std::nullopt;
+                return by_row(masked, [&](float* row, std::int64_t token, std::int64_t n_keys, auto) {
+                    soften(row, n_keys, 1, 0);
+                    if (!sees[static_cast<std::size_t>(token)])
+                        std::fill_n(row, n_keys, uniform ? 1.0f / static_cast<float>(n_keys) : 0.0f);
+                });
+            }};
     };
     if (is_cross(parts)) {
         rules.push_back(unseen("softmax of masked_scores, rows that see nothing set to zero", false));
@@ -295,29 +360,42 @@ Judgement judge_context(const Pair& pair, const NameParts& parts)
 {
     const auto context = [parts](const Side& side, const std::optional<Heads>& values, Sharing sharing) {
         const TraceEntry* entry = side.entry(parts.module + "." + parts.leaf);
-        return multiply_context(in_attention(side, parts, "probs"), values, sharing, entry ? entry->shape : std::vector<std::int64_t>{});
+        return multiply_context(in_attention(side, parts, "probs"), values, sharing,
+                                entry ? entry->shape : std::vector<std::int64_t>{});
     };
     const auto rule = [&](CauseName cause, const char* text, const char* values, Sharing sharing) {
-        return StepRule{cause, text, [=](const Side& side) { return context(side, keys(side, parts, values), sharing); }};
+        return StepRule{cause, text,
+                        [=](const Side& side) { return context(side, keys(side, parts, values), sharing); }};
     };
     std::vector<StepRule> rules{rule("", "probs x v_proj", "v_proj", Sharing::by_group)};
     if (!parts.vision)
-        rules.push_back(rule("gqa_head_mapping", "probs of head h x values of head h % n_kv_heads", "v_proj", Sharing::by_remainder));
-    rules.push_back(rule("keys_as_values", "probs x keys", parts.vision ? "k_proj" : is_cross(parts) ? "k_norm" : "rotated_k", Sharing::by_group));
+        rules.push_back(rule("gqa_head_mapping", "probs of head h x values of head h % n_kv_heads", "v_proj",
+                             Sharing::by_remainder));
+    rules.push_back(rule("keys_as_values", "probs x keys",
+                         parts.vision      ? "k_proj"
+                         : is_cross(parts) ? "k_norm"
+                                           : "rotated_k",
+                         Sharing::by_group));
     if (is_cross(parts)) {
-        rules.push_back({"row_mask", "probs x v_proj, rows that see nothing set to zero", [=](const Side& side) -> Predicted {
-            Predicted silenced = context(side, keys(side, parts, "v_proj"), Sharing::by_group);
-            const std::vector<char> sees = rows_that_see(side);
-            if (!silenced || static_cast<std::int64_t>(sees.size()) != rows_of(*silenced, 2))
-                return std::nullopt;
-            const std::int64_t width = width_of(*silenced, 2);
-            for (std::size_t row = 0; row < sees.size(); ++row)
-                if (!sees[row])
-                    std::fill_n(silenced->values.begin() + static_cast<std::int64_t>(row) * width, width, 0.0f);
-            return silenced;
-        }});
+        rules.push_back(
+            {"row_mask", "probs x v_proj, rows that see nothing set to zero",
+             [=](const Side& side) -> Predicted {
+                 Predicted silenced = context(side, keys(side, parts, "v_proj"), Sharing::by_group);
+                 const std::vector<char> sees = rows_that_see(side);
+                 if (!silenced || static_cast<std::int64_t>(sees.size()) != rows_of(*silenced, 2))
+                     return std::nullopt;
+                 const std::int64_t width = width_of(*silenced, 2);
+                 for (std::size_t row = 0; row < sees.size(); ++row)
+                     if (!sees[row])
+                         std::fill_n(silenced->values.begin() + static_cast<std::int64_t>(row) * width, width,
+                                     0.0f);
+                 return silenced;
+             }});
         rules.push_back({"cross_keys_stale", "probs x the first picture's values for every picture",
-                         [=](const Side& side) { return context(side, first_picture_for_all(side, keys(side, parts, "v_proj")), Sharing::by_group); }});
+                         [=](const Side& side) {
+                             return context(side, first_picture_for_all(side, keys(side, parts, "v_proj")),
+                                            Sharing::by_group);
+                         }});
     }
     return judge_by_rules(pair, rules);
 }

@@ -14,17 +14,29 @@ Judgement judge_in_layer(const Pair& pair, const NameParts& parts)
 {
     const std::string& leaf = parts.leaf;
     const std::string last = leaf.substr(leaf.rfind('.') == std::string::npos ? 0 : leaf.rfind('.') + 1);
-    if (last == "scores") return judge_scores(pair, parts);
-    if (last == "masked_scores") return judge_masked_scores(pair, parts);
-    if (last == "probs") return judge_probs(pair, parts);
-    if (last == "context") return judge_context(pair, parts);
-    if (last == "rotated_q" || last == "rotated_k") return judge_rotated(pair, parts);
-    if (last == "q_norm" || last == "k_norm" || leaf == "input_layernorm" || leaf == "post_attention_layernorm") return judge_norm(pair, parts);
-    if (leaf == "mlp.gated_output") return judge_gated_output(pair, parts);
-    if (leaf == "mlp.gated") return parts.vision ? judge_gated_branch(pair, parts) : judge_mlp_product(pair, parts);
-    if (last == "gated") return judge_gated_branch(pair, parts);
-    if (last == "act_fn" || last == "activation_fn") return judge_activation(pair, parts);
-    if (leaf == "residual" || leaf.empty()) return judge_sum(pair, parts);
+    if (last == "scores")
+        return judge_scores(pair, parts);
+    if (last == "masked_scores")
+        return judge_masked_scores(pair, parts);
+    if (last == "probs")
+        return judge_probs(pair, parts);
+    if (last == "context")
+        return judge_context(pair, parts);
+    if (last == "rotated_q" || last == "rotated_k")
+        return judge_rotated(pair, parts);
+    if (last == "q_norm" || last == "k_norm" || leaf == "input_layernorm" ||
+        leaf == "post_attention_layernorm")
+        return judge_norm(pair, parts);
+    if (leaf == "mlp.gated_output")
+        return judge_gated_output(pair, parts);
+    if (leaf == "mlp.gated")
+        return parts.vision ? judge_gated_branch(pair, parts) : judge_mlp_product(pair, parts);
+    if (last == "gated")
+        return judge_gated_branch(pair, parts);
+    if (last == "act_fn" || last == "activation_fn")
+        return judge_activation(pair, parts);
+    if (leaf == "residual" || leaf.empty())
+        return judge_sum(pair, parts);
     return judge_linear(pair, parts);
 }
 
@@ -32,26 +44,42 @@ Judgement judge(const Pair& pair)
 {
     const NameParts parts = split_name(pair.name);
     const std::string& name = pair.name;
-    if (!parts.module.empty()) return judge_in_layer(pair, parts);
-    if (name == "input_ids") return judge_input_ids(pair);
-    if (name == "pixel_values") return judge_pixels(pair);
-    if (name == "aspect_ratio_ids") return judge_aspect_ratio_ids(pair);
-    if (name == "cross_attention_mask") return judge_cross_mask(pair);
-    if (name == "full_text_row_masked_out_mask") return judge_row_mask(pair);
-    if (name == "language_model.embed_tokens") return judge_embeddings(pair);
-    if (name == "language_model.rotary_emb.cos" || name == "language_model.rotary_emb.sin") return judge_angles(pair);
-    if (name == "vision_model.pre_tile_positional_embedding" || name == "vision_model.post_tile_positional_embedding") return judge_tile_embedding(pair);
-    if (name == "vision_model.gated_positional_embedding") return judge_positions(pair);
-    if (name == "vision_model.layernorm_pre" || name == "vision_model.layernorm_post" || name == "language_model.norm") return judge_norm(pair, parts);
-    if (name == "vision_model") return judge_kept_states(pair);
-    if (name == "multi_modal_projector" || name == "lm_head" || name == "vision_model.patch_embedding") return judge_linear(pair, parts);
+    if (!parts.module.empty())
+        return judge_in_layer(pair, parts);
+    if (name == "input_ids")
+        return judge_input_ids(pair);
+    if (name == "pixel_values")
+        return judge_pixels(pair);
+    if (name == "aspect_ratio_ids")
+        return judge_aspect_ratio_ids(pair);
+    if (name == "cross_attention_mask")
+        return judge_cross_mask(pair);
+    if (name == "full_text_row_masked_out_mask")
+        return judge_row_mask(pair);
+    if (name == "language_model.embed_tokens")
+        return judge_embeddings(pair);
+    if (name == "language_model.rotary_emb.cos" || name == "language_model.rotary_emb.sin")
+        return judge_angles(pair);
+    if (name == "vision_model.pre_tile_positional_embedding" ||
+        name == "vision_model.post_tile_positional_embedding")
+        return judge_tile_embedding(pair);
+    if (name == "vision_model.gated_positional_embedding")
+        return judge_positions(pair);
+    if (name == "vision_model.layernorm_pre" || name == "vision_model.layernorm_post" ||
+        name == "language_model.norm")
+        return judge_norm(pair, parts);
+    if (name == "vision_model")
+        return judge_kept_states(pair);
+    if (name == "multi_modal_projector" || name == "lm_head" || name == "vision_model.patch_embedding")
+        return judge_linear(pair, parts);
     Judgement judgement;
     judgement.text = "no step of this model";
     return judgement;
 }
 
 // Every recorded input is there on both sides and agrees: 1; one differs: 0; one is not recorded: -1.
-int inputs_agree(const Comparison& comparison, const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places, const Pair& pair)
+int inputs_agree(const Comparison& comparison,
+                 const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places, const Pair& pair)
 {
     const std::vector<std::string> inputs = inputs_of(pair.b, pair.name);
     if (inputs.empty())
@@ -59,7 +87,8 @@ int inputs_agree(const Comparison& comparison, const std::map<std::pair<std::int
     int agree = 1;
     for (const std::string& input : inputs) {
         const auto place = places.find({input == "multi_modal_projector" ? 0 : pair.b.step(), input});
-        const bool cached = place == places.end() && pair.b.step() > 0 && places.count({0, input}) > 0;   // keys of the picture
+        const bool cached = place == places.end() && pair.b.step() > 0 &&
+                            places.count({0, input}) > 0;  // keys of the picture
         if (place == places.end() && !cached)
             return -1;
         if (!comparison.tensors[cached ? places.at({0, input}) : place->second].same)
@@ -70,18 +99,22 @@ int inputs_agree(const Comparison& comparison, const std::map<std::pair<std::int
 
 using Places = std::map<std::pair<std::int64_t, std::string>, std::size_t>;
 
-Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair, const TensorComparison& tensor, bool first)
+Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair,
+                    const TensorComparison& tensor, bool first)
 {
     Judgement judgement = judge(pair);
-    if (tensor.same)   // within what rounding may do: only a rule not followed is a fault
+    if (tensor.same)  // within what rounding may do: only a rule not followed is a fault
         return judgement;
     const int agree = inputs_agree(comparison, places, pair);
     if (judgement.verdict == Verdict::unknown && agree == 1) {
         judgement.verdict = Verdict::fault;
-        judgement.text = "what goes in agrees, what comes out does not" + (judgement.text.empty() ? "" : " (" + judgement.text + ")");
+        judgement.text = "what goes in agrees, what comes out does not" +
+                         (judgement.text.empty() ? "" : " (" + judgement.text + ")");
     }
-    const bool whole_numbers = pair.b.entry(pair.name)->dtype == "I64";   // ids and masks: a factor or a turn of them means nothing
-    if (judgement.causes.empty() && (first || agree == 1) && judgement.verdict != Verdict::explained && !whole_numbers) {
+    const bool whole_numbers =
+        pair.b.entry(pair.name)->dtype == "I64";  // ids and masks: a factor or a turn of them means nothing
+    if (judgement.causes.empty() && (first || agree == 1) && judgement.verdict != Verdict::explained &&
+        !whole_numbers) {
         judgement.causes = test_relations(pair, judgement.tested);
         if (!judgement.causes.empty()) {
             judgement.verdict = Verdict::fault;
@@ -99,7 +132,8 @@ bool worth_judging(const Comparison& comparison, const TensorComparison& tensor)
     return !tensor.same || (comparison.rounding != "F32" && tensor.max_error != 0);
 }
 
-// Tensors that stand together in a layer ask for the same inputs: one group, one pair of sides that remember them.
+// Tensors that stand together in a layer ask for the same inputs: one group, one pair of sides that remember
+// them.
 std::vector<std::vector<std::int64_t>> group_by_layer(const Comparison& comparison)
 {
     std::vector<std::vector<std::int64_t>> groups;
@@ -120,7 +154,9 @@ std::vector<std::vector<std::int64_t>> group_by_layer(const Comparison& comparis
 std::string kind_of(const std::string& name)
 {
     const NameParts parts = split_name(name);
-    return parts.module.empty() ? name : (parts.vision ? parts.global ? "global " : "vision " : "text ") + parts.leaf;
+    return parts.module.empty()
+               ? name
+               : (parts.vision ? parts.global ? "global " : "vision " : "text ") + parts.leaf;
 }
 
 // One fault per kind of tensor and cause, one cause per name.
@@ -132,7 +168,8 @@ void gather(const Comparison& comparison, Explanation& explanation)
             continue;
         const std::string& name = comparison.tensors[static_cast<std::size_t>(index)].name;
         const CauseName cause = judgement.causes.empty() ? CauseName() : judgement.causes.front().name;
-        const auto [place, is_new] = fault_of.emplace(fmt::format("{} {}", kind_of(name), cause.text()), explanation.faults.size());
+        const auto [place, is_new] =
+            fault_of.emplace(fmt::format("{} {}", kind_of(name), cause.text()), explanation.faults.size());
         if (!is_new) {
             Fault& fault = explanation.faults[place->second];
             fault.also.push_back(index);
@@ -142,7 +179,8 @@ void gather(const Comparison& comparison, Explanation& explanation)
         }
         Fault fault{index, judgement.text, -1, {}};
         if (!cause.empty()) {
-            const auto known = std::find_if(explanation.causes.begin(), explanation.causes.end(), [&](const Cause& each) { return each.name == cause; });
+            const auto known = std::find_if(explanation.causes.begin(), explanation.causes.end(),
+                                            [&](const Cause& each) { return each.name == cause; });
             fault.cause = known - explanation.causes.begin();
             if (known == explanation.causes.end())
                 explanation.causes.push_back(judgement.causes.front());
@@ -158,16 +196,21 @@ void gather(const Comparison& comparison, Explanation& explanation)
 std::string_view verdict_text(Verdict verdict)
 {
     switch (verdict) {
-    case Verdict::fault: return "fault";
-    case Verdict::explained: return "explained";
-    case Verdict::likely: return "likely";
-    default: return "unknown";
+    case Verdict::fault:
+        return "fault";
+    case Verdict::explained:
+        return "explained";
+    case Verdict::likely:
+        return "likely";
+    default:
+        return "unknown";
     }
 }
 
 std::int64_t Explanation::count(Verdict verdict) const
 {
-    return std::count_if(of_tensor.begin(), of_tensor.end(), [&](const auto& each) { return each.second.verdict == verdict; });
+    return std::count_if(of_tensor.begin(), of_tensor.end(),
+                         [&](const auto& each) { return each.second.verdict == verdict; });
 }
 
 Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, const ExplainOptions& options)
@@ -188,10 +231,12 @@ Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, cons
     for (std::size_t g = 0; g < groups.size(); ++g) {
         try {
             const std::int64_t step = comparison.tensors[static_cast<std::size_t>(groups[g].front())].step;
-            const Side side_a(a, facts, weights.get(), step, options.largest), side_b(b, facts, weights.get(), step, options.largest);
+            const Side side_a(a, facts, weights.get(), step, options.largest),
+                side_b(b, facts, weights.get(), step, options.largest);
             for (std::int64_t index : groups[g]) {
                 const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(index)];
-                Judgement judgement = judge_one(comparison, places, {side_a, side_b, tensor.name}, tensor, index == comparison.first_different);
+                Judgement judgement = judge_one(comparison, places, {side_a, side_b, tensor.name}, tensor,
+                                                index == comparison.first_different);
 #pragma omp critical(explained)
                 explanation.of_tensor.emplace(index, std::move(judgement));
             }

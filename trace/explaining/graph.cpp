@@ -12,7 +12,8 @@ std::string state_before_vision_layer(const NameParts& parts)
 {
     if (parts.layer == 0)
         return parts.global ? "vision_model.post_tile_positional_embedding" : "vision_model.layernorm_pre";
-    return fmt::format("vision_model.{}transformer.layers.{}", parts.global ? "global_" : "", parts.layer - 1);
+    return fmt::format("vision_model.{}transformer.layers.{}", parts.global ? "global_" : "",
+                       parts.layer - 1);
 }
 
 std::vector<std::string> attention_inputs(const NameParts& parts)
@@ -30,7 +31,7 @@ std::vector<std::string> attention_inputs(const NameParts& parts)
         return {attention + "k_proj"};
     if (leaf == "scores")
         return parts.vision ? std::vector<std::string>{attention + "q_proj", attention + "k_proj"}
-             : cross        ? std::vector<std::string>{attention + "q_norm", attention + "k_norm"}
+               : cross      ? std::vector<std::string>{attention + "q_norm", attention + "k_norm"}
                             : std::vector<std::string>{attention + "rotated_q", attention + "rotated_k"};
     if (leaf == "masked_scores")
         return {attention + "scores"};
@@ -48,12 +49,16 @@ std::vector<std::string> attention_inputs(const NameParts& parts)
 std::vector<std::string> layer_inputs(const Side& side, const NameParts& parts)
 {
     const std::string& module = parts.module;
-    const std::string before = parts.vision ? state_before_vision_layer(parts) : side.state_before_text_layer(parts.layer);
-    const bool cross = side.has(module + ".cross_attn.o_proj") || side.has(module + ".cross_attn.gated") || side.has(module + ".mlp.gated_output");
+    const std::string before =
+        parts.vision ? state_before_vision_layer(parts) : side.state_before_text_layer(parts.layer);
+    const bool cross = side.has(module + ".cross_attn.o_proj") || side.has(module + ".cross_attn.gated") ||
+                       side.has(module + ".mlp.gated_output");
     if (parts.leaf == "input_layernorm")
         return {before};
     if (parts.leaf == "residual")
-        return {before, cross ? module + ".cross_attn.gated" : parts.global ? module + ".self_attn.gated" : module + ".self_attn.o_proj"};
+        return {before, cross          ? module + ".cross_attn.gated"
+                        : parts.global ? module + ".self_attn.gated"
+                                       : module + ".self_attn.o_proj"};
     if (parts.leaf == "post_attention_layernorm")
         return {module + ".residual"};
     if (parts.leaf == "mlp.fc1" || parts.leaf == "mlp.gate_proj" || parts.leaf == "mlp.up_proj")
@@ -63,13 +68,16 @@ std::vector<std::string> layer_inputs(const Side& side, const NameParts& parts)
     if (parts.leaf == "mlp.act_fn")
         return {module + ".mlp.gate_proj"};
     if (parts.leaf == "mlp.gated")
-        return parts.vision ? std::vector<std::string>{module + ".mlp"} : std::vector<std::string>{module + ".mlp.act_fn", module + ".mlp.up_proj"};
+        return parts.vision ? std::vector<std::string>{module + ".mlp"}
+                            : std::vector<std::string>{module + ".mlp.act_fn", module + ".mlp.up_proj"};
     if (parts.leaf == "mlp")
         return {module + (parts.vision ? ".mlp.activation_fn" : ".mlp.gated")};
     if (parts.leaf == "mlp.gated_output")
         return {module + ".mlp"};
     if (parts.leaf.empty())
-        return {module + ".residual", cross ? module + ".mlp.gated_output" : parts.global ? module + ".mlp.gated" : module + ".mlp"};
+        return {module + ".residual", cross          ? module + ".mlp.gated_output"
+                                      : parts.global ? module + ".mlp.gated"
+                                                     : module + ".mlp"};
     return {};
 }
 
@@ -80,23 +88,37 @@ std::vector<std::string> inputs_of(const Side& side, const std::string& name)
     const ModelFacts& facts = side.facts();
     const NameParts parts = split_name(name);
     if (!parts.module.empty())
-        return parts.leaf.rfind("self_attn.", 0) == 0 || parts.leaf.rfind("cross_attn.", 0) == 0 ? attention_inputs(parts) : layer_inputs(side, parts);
-    if (name == "vision_model.patch_embedding") return {"pixel_values"};
-    if (name == "vision_model.pre_tile_positional_embedding") return {"vision_model.patch_embedding"};
-    if (name == "vision_model.gated_positional_embedding") return {"vision_model.pre_tile_positional_embedding"};
-    if (name == "vision_model.layernorm_pre") return {"vision_model.gated_positional_embedding"};
-    if (name == "vision_model.layernorm_post") return {fmt::format("vision_model.transformer.layers.{}", facts.n_vision_layers - 1)};
-    if (name == "vision_model.post_tile_positional_embedding") return {"vision_model.layernorm_post"};
+        return parts.leaf.rfind("self_attn.", 0) == 0 || parts.leaf.rfind("cross_attn.", 0) == 0
+                   ? attention_inputs(parts)
+                   : layer_inputs(side, parts);
+    if (name == "vision_model.patch_embedding")
+        return {"pixel_values"};
+    if (name == "vision_model.pre_tile_positional_embedding")
+        return {"vision_model.patch_embedding"};
+    if (name == "vision_model.gated_positional_embedding")
+        return {"vision_model.pre_tile_positional_embedding"};
+    if (name == "vision_model.layernorm_pre")
+        return {"vision_model.gated_positional_embedding"};
+    if (name == "vision_model.layernorm_post")
+        return {fmt::format("vision_model.transformer.layers.{}", facts.n_vision_layers - 1)};
+    if (name == "vision_model.post_tile_positional_embedding")
+        return {"vision_model.layernorm_post"};
     if (name == "vision_model") {
-        std::vector<std::string> states{fmt::format("vision_model.global_transformer.layers.{}", facts.n_global_layers - 1)};
+        std::vector<std::string> states{
+            fmt::format("vision_model.global_transformer.layers.{}", facts.n_global_layers - 1)};
         for (std::int64_t layer : facts.kept_layers)
-            states.push_back(layer == 0 ? "vision_model.layernorm_pre" : fmt::format("vision_model.transformer.layers.{}", layer - 1));
+            states.push_back(layer == 0 ? "vision_model.layernorm_pre"
+                                        : fmt::format("vision_model.transformer.layers.{}", layer - 1));
         return states;
     }
-    if (name == "multi_modal_projector") return {"vision_model"};
-    if (name == "language_model.embed_tokens") return {"input_ids"};
-    if (name == "language_model.norm") return {side.state_before_text_layer(facts.n_text_layers)};
-    if (name == "lm_head") return {"language_model.norm"};
+    if (name == "multi_modal_projector")
+        return {"vision_model"};
+    if (name == "language_model.embed_tokens")
+        return {"input_ids"};
+    if (name == "language_model.norm")
+        return {side.state_before_text_layer(facts.n_text_layers)};
+    if (name == "lm_head")
+        return {"language_model.norm"};
     return {};
 }
 

@@ -10,7 +10,8 @@ namespace fs = std::filesystem;
 namespace pictor {
 namespace {
 
-// Two naming schemes, "language_model.model.layers" and "model.language_model.layers": without "model" they are one.
+// Two naming schemes, "language_model.model.layers" and "model.language_model.layers": without "model" they
+// are one.
 std::string common_name(const std::string& name)
 {
     std::string result;
@@ -40,13 +41,15 @@ ModelWeights::ModelWeights(const fs::path& folder)
 {
     std::error_code ignored;
     if (!fs::is_directory(folder, ignored))
-        throw std::runtime_error(fmt::format("{}: no such folder; --model wants the folder of a checkpoint", folder.string()));
+        throw std::runtime_error(
+            fmt::format("{}: no such folder; --model wants the folder of a checkpoint", folder.string()));
     std::vector<fs::path> files;
     for (const fs::directory_entry& file : fs::directory_iterator(folder))
         if (file.path().extension() == ".safetensors")
             files.push_back(file.path());
     if (files.empty())
-        throw std::runtime_error(fmt::format("{}: holds no .safetensors file; --model wants the folder of a checkpoint", folder.string()));
+        throw std::runtime_error(fmt::format(
+            "{}: holds no .safetensors file; --model wants the folder of a checkpoint", folder.string()));
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) {
         files_.push_back(open_safetensors(file));
@@ -60,19 +63,24 @@ ModelWeights::ModelWeights(const fs::path& folder)
     }
 }
 
-std::shared_ptr<const std::vector<float>> ModelWeights::find(const std::string& module, const std::string& what) const
+std::shared_ptr<const std::vector<float>> ModelWeights::find(const std::string& module,
+                                                             const std::string& what) const
 {
     const auto place = places_.find(checkpoint_name(module, what));
     if (place == places_.end())
         return nullptr;
-    const std::lock_guard lock(mutex_);   // files have one position
+    const std::lock_guard lock(mutex_);  // files have one position
     TensorSource& file = *files_[place->second.file];
     const SourceTensor& tensor = file.tensors()[place->second.tensor];
     if (checked_size(tensor.name, tensor.shape) > most_numbers)
         return nullptr;
     auto values = std::make_shared<std::vector<float>>();
-    file.read(tensor, [&](const float* numbers, std::int64_t count) { values->insert(values->end(), numbers, numbers + count); },
-              [](const std::int64_t*, std::int64_t) {});
+    file.read(
+        tensor,
+        [&](const float* numbers, std::int64_t count) {
+            values->insert(values->end(), numbers, numbers + count);
+        },
+        [](const std::int64_t*, std::int64_t) {});
     return values;
 }
 

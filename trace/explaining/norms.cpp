@@ -1,5 +1,5 @@
-// RMSNorm and LayerNorm. Their weights are one number per channel, so many rows tell them: they are fitted from each
-// trace by least squares, and a norm is followed when all its rows agree on the same weights.
+// RMSNorm and LayerNorm. Their weights are one number per channel, so many rows tell them: they are fitted
+// from each trace by least squares, and a norm is followed when all its rows agree on the same weights.
 #include <algorithm>
 #include <cmath>
 
@@ -16,9 +16,9 @@ constexpr double nearly_no_eps = 1e-12;
 struct NormRule {
     CauseName cause;
     std::string text;
-    bool centred = false;     // LayerNorm: the mean taken off, and a bias
+    bool centred = false;  // LayerNorm: the mean taken off, and a bias
     double eps = 1e-5;
-    bool identity = false;    // no norm at all
+    bool identity = false;  // no norm at all
     bool sample_variance = false;
 };
 
@@ -91,8 +91,8 @@ Predicted apply_norm(const NormInput& input, const TraceTensor& like, const Fit&
 // The states of a layer's rows with each tile filled up with zero rows to `rows` per tile.
 Numbers filled_up(const Numbers& x, const std::vector<std::int64_t>& shape)
 {
-    if (!x || x->shape == shape || x->shape.size() != 4 || shape.size() != 4 || x->shape[0] != shape[0] || x->shape[1] != shape[1] ||
-        x->shape[2] > shape[2] || x->shape[3] != shape[3])
+    if (!x || x->shape == shape || x->shape.size() != 4 || shape.size() != 4 || x->shape[0] != shape[0] ||
+        x->shape[1] != shape[1] || x->shape[2] > shape[2] || x->shape[3] != shape[3])
         return x;
     auto result = std::make_shared<TraceTensor>();
     result->shape = shape;
@@ -110,22 +110,27 @@ std::optional<NormInput> norm_input(const Side& side, const std::string& name, s
     if (inputs.empty() || !entry || entry->shape.empty())
         return std::nullopt;
     const Numbers x = filled_up(side.find(inputs[0], step), entry->shape);
-    if (!x || x->shape.empty() || static_cast<std::int64_t>(x->values.size()) != entry->size() || entry->shape.back() <= 0)
+    if (!x || x->shape.empty() || static_cast<std::int64_t>(x->values.size()) != entry->size() ||
+        entry->shape.back() <= 0)
         return std::nullopt;
     return NormInput{x, entry->shape.back()};
 }
 
 std::vector<NormRule> norm_rules(const Pair& pair, const NameParts& parts, bool centred)
 {
-    const bool around = parts.module.empty() && centred;   // the norms around the vision layers know only 1e-5
+    const bool around = parts.module.empty() && centred;  // the norms around the vision layers know only 1e-5
     const double eps = centred ? around ? 1e-5 : pair.a.facts().layer_norm_eps : pair.a.facts().rms_eps;
     const bool of_heads = parts.leaf.ends_with("q_norm") || parts.leaf.ends_with("k_norm");
     const CauseName missing = of_heads ? CauseName("query_and_key_norms") : CauseName("norm_missing");
-    std::vector<NormRule> rules{{"", fmt::format("{} with eps {:g}", centred ? "LayerNorm" : "RMSNorm", eps), centred, eps}};
+    std::vector<NormRule> rules{
+        {"", fmt::format("{} with eps {:g}", centred ? "LayerNorm" : "RMSNorm", eps), centred, eps}};
     for (double other : {1e-5, 1e-6, 1e-3, nearly_no_eps})
         if (other != eps)
-            rules.push_back({"norm_eps", fmt::format("{} with eps {:g}", centred ? "LayerNorm" : "RMSNorm", other), centred, other});
-    rules.push_back({"norm_kind", centred ? "RMSNorm instead of LayerNorm" : "LayerNorm instead of RMSNorm", !centred, eps});
+            rules.push_back({"norm_eps",
+                             fmt::format("{} with eps {:g}", centred ? "LayerNorm" : "RMSNorm", other),
+                             centred, other});
+    rules.push_back({"norm_kind", centred ? "RMSNorm instead of LayerNorm" : "LayerNorm instead of RMSNorm",
+                     !centred, eps});
     rules.push_back({missing, "its input times the weight, not normalised", centred, eps, true});
     if (centred)
         rules.push_back({"norm_kind", "LayerNorm by the sample's variance", true, eps, false, true});
@@ -156,16 +161,19 @@ Predicted predict_norm(const Side& side, const std::string& name, const NormRule
         if (!known.weight.empty())
             return apply_norm(*input, *like, known, rule);
     }
-    if (!first || !fitted || static_cast<std::int64_t>(fitted->values.size()) < least_rows * first->width || first->width != input->width)
+    if (!first || !fitted || static_cast<std::int64_t>(fitted->values.size()) < least_rows * first->width ||
+        first->width != input->width)
         return std::nullopt;
     return apply_norm(*input, *like, fit_norm(*first, *fitted, rule), rule);
 }
 
-// A query that RoPE turned after its norm: turned back, its rows tell the weights; turned again, it must be met.
+// A query that RoPE turned after its norm: turned back, its rows tell the weights; turned again, it must be
+// met.
 Predicted predict_turned_norm(const Side& side, const std::string& name, const NormRule& rule)
 {
     const auto input = norm_input(side, name, side.step());
-    const Numbers y = side.find(name), cos = side.find("language_model.rotary_emb.cos"), sin = side.find("language_model.rotary_emb.sin");
+    const Numbers y = side.find(name), cos = side.find("language_model.rotary_emb.cos"),
+                  sin = side.find("language_model.rotary_emb.sin");
     if (!input || !y || !sin || static_cast<std::int64_t>(y->values.size()) < least_rows * input->width)
         return std::nullopt;
     auto back = std::make_shared<TraceTensor>(*sin);
@@ -174,7 +182,9 @@ Predicted predict_turned_norm(const Side& side, const std::string& name, const N
     const Predicted turned_back = rotate_halves(y, cos, back);
     if (!turned_back)
         return std::nullopt;
-    return rotate_halves(std::make_shared<TraceTensor>(*apply_norm(*input, *y, fit_norm(*input, *turned_back, rule), rule)), cos, sin);
+    return rotate_halves(
+        std::make_shared<TraceTensor>(*apply_norm(*input, *y, fit_norm(*input, *turned_back, rule), rule)),
+        cos, sin);
 }
 
 // The weights that each trace's own rows tell, where both follow the same rule.
@@ -185,15 +195,18 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
     if (!input_a || !input_b || !y_a || !y_b || input_a->width != input_b->width)
         return judgement;
     const Fit a = fit_norm(*input_a, *y_a, rule), b = fit_norm(*input_b, *y_b, rule);
-    const double floor = rounding_floor(*y_a, pair.a.rounding_of(pair.name)) + rounding_floor(*y_b, pair.b.rounding_of(pair.name));
+    const double floor = rounding_floor(*y_a, pair.a.rounding_of(pair.name)) +
+                         rounding_floor(*y_b, pair.b.rounding_of(pair.name));
     const Predicted with_others = apply_norm(*input_a, *y_a, b, rule);
     const Misfit error = misfit(with_others, *y_a);
     if (error.max <= floor)
         return judgement;
     judgement.verdict = Verdict::fault;
     Cause cause{"norm_weight", "", pair.name, pair.a.step(), error.max, 0, {}};
-    cause.text = fmt::format("both are {}, with other weights: with those that b's rows tell, a's numbers are {} off", rule.text, amount(error.max));
-    for (const double more : {1.0, -1.0}) {   // a's are b's and 1, or the other way round
+    cause.text =
+        fmt::format("both are {}, with other weights: with those that b's rows tell, a's numbers are {} off",
+                    rule.text, amount(error.max));
+    for (const double more : {1.0, -1.0}) {  // a's are b's and 1, or the other way round
         Fit shifted = b;
         for (double& weight : shifted.weight)
             weight += more;
@@ -202,7 +215,8 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
             continue;
         cause.name = "norm_one_plus_weight";
         cause.after = one_more.max;
-        cause.text += fmt::format("; with 1 {} each weight, {}", more > 0 ? "added to" : "taken off", amount(one_more.max));
+        cause.text += fmt::format("; with 1 {} each weight, {}", more > 0 ? "added to" : "taken off",
+                                  amount(one_more.max));
     }
     judgement.text = cause.text;
     judgement.causes = {cause};
@@ -217,19 +231,26 @@ Judgement judge_norm(const Pair& pair, const NameParts& parts)
     const std::vector<NormRule> norms = norm_rules(pair, parts, centred);
     std::vector<StepRule> rules;
     for (const NormRule& norm : norms)
-        rules.push_back({norm.cause, norm.text, [norm, name = pair.name](const Side& side) { return predict_norm(side, name, norm); }});
-    rules.push_back({parts.leaf.ends_with("q_norm") || parts.leaf.ends_with("k_norm") ? CauseName("query_and_key_norms") : CauseName("norm_missing"), "its input as it is, no norm",
-                     [name = pair.name](const Side& side) -> Predicted {
+        rules.push_back({norm.cause, norm.text, [norm, name = pair.name](const Side& side) {
+                             return predict_norm(side, name, norm);
+                         }});
+    rules.push_back({parts.leaf.ends_with("q_norm") || parts.leaf.ends_with("k_norm")
+                         ? CauseName("query_and_key_norms")
+                         : CauseName("norm_missing"),
+                     "its input as it is, no norm", [name = pair.name](const Side& side) -> Predicted {
                          const auto input = norm_input(side, name, side.step());
                          return input ? Predicted(*input->x) : std::nullopt;
                      }});
     if (parts.leaf.ends_with("cross_attn.q_norm"))
         rules.push_back({"no_rope_on_cross_attention", "normalised, then turned by RoPE",
-                         [norm = norms.front(), name = pair.name](const Side& side) { return predict_turned_norm(side, name, norm); }});
+                         [norm = norms.front(), name = pair.name](const Side& side) {
+                             return predict_turned_norm(side, name, norm);
+                         }});
     Judgement judgement = judge_by_rules(pair, rules);
     if (judgement.verdict == Verdict::explained && !pair.a.weights())
         return compare_fits(pair, norms.front(), std::move(judgement));
-    if (judgement.verdict == Verdict::fault && judgement.causes.empty()) {   // off the checkpoint's weights: by 1?
+    if (judgement.verdict == Verdict::fault &&
+        judgement.causes.empty()) {  // off the checkpoint's weights: by 1?
         const Judgement fitted = compare_fits(pair, norms.front(), judgement);
         if (!fitted.causes.empty() && fitted.causes.front().name == CauseName("norm_one_plus_weight"))
             return fitted;

@@ -33,7 +33,9 @@ std::vector<char> tiles_present(const TraceTensor& pixels)
     std::vector<char> present;
     const std::int64_t of_tile = width_of(pixels, 3);
     for (std::int64_t tile = 0; tile < rows_of(pixels, 3); ++tile)
-        present.push_back(std::any_of(pixels.values.begin() + tile * of_tile, pixels.values.begin() + (tile + 1) * of_tile, [](float v) { return v != 0; }));
+        present.push_back(std::any_of(pixels.values.begin() + tile * of_tile,
+                                      pixels.values.begin() + (tile + 1) * of_tile,
+                                      [](float v) { return v != 0; }));
     return present;
 }
 
@@ -45,15 +47,22 @@ struct ColourMistake {
 };
 
 const ColourMistake colour_mistakes[] = {
-    {"pixels_not_normalised", "pixels from 0 to 1, not normalised", [](double pixel, double, double) { return pixel; }},
-    {"pixels_not_rescaled", "pixels from 0 to 255, normalised without 1/255", [](double pixel, double mean, double std) { return (255 * pixel - mean) / std; }},
-    {"mean_and_std_swapped", "mean and std swapped", [](double pixel, double mean, double std) { return (pixel - std) / mean; }},
-    {"pixel_range", "pixels from -1 to 1 by mean and std of 0.5", [](double pixel, double, double) { return (pixel - 0.5) / 0.5; }},
-    {"std_not_divided", "the mean taken off, not divided by std", [](double pixel, double mean, double) { return pixel - mean; }},
-    {"std_not_divided", "multiplied by std instead of divided", [](double pixel, double mean, double std) { return (pixel - mean) * std; }}};
+    {"pixels_not_normalised", "pixels from 0 to 1, not normalised",
+     [](double pixel, double, double) { return pixel; }},
+    {"pixels_not_rescaled", "pixels from 0 to 255, normalised without 1/255",
+     [](double pixel, double mean, double std) { return (255 * pixel - mean) / std; }},
+    {"mean_and_std_swapped", "mean and std swapped",
+     [](double pixel, double mean, double std) { return (pixel - std) / mean; }},
+    {"pixel_range", "pixels from -1 to 1 by mean and std of 0.5",
+     [](double pixel, double, double) { return (pixel - 0.5) / 0.5; }},
+    {"std_not_divided", "the mean taken off, not divided by std",
+     [](double pixel, double mean, double) { return pixel - mean; }},
+    {"std_not_divided", "multiplied by std instead of divided",
+     [](double pixel, double mean, double std) { return (pixel - mean) * std; }}};
 
 // Every number anew, by its place and its colour.
-Mistaken each_pixel(const TraceTensor& right, const Side& side, const std::function<double(std::size_t at, std::size_t colour)>& pixel)
+Mistaken each_pixel(const TraceTensor& right, const Side& side,
+                    const std::function<double(std::size_t at, std::size_t colour)>& pixel)
 {
     if (!colours_known(right, side))
         return std::nullopt;
@@ -84,12 +93,15 @@ Mistaken blue_first(const TraceTensor& right, const TraceTensor&, const Side& si
         if (!present[at / of_tile])
             return right.values[at];
         const std::size_t other = 2 - colour;
-        const double pixel = right.values[at - colour * of_colour + other * of_colour] * facts.pixel_std[other] + facts.pixel_mean[other];
+        const double pixel =
+            right.values[at - colour * of_colour + other * of_colour] * facts.pixel_std[other] +
+            facts.pixel_mean[other];
         return (pixel - facts.pixel_mean[colour]) / facts.pixel_std[colour];
     });
 }
 
-// Padding is black before it is normalised, -mean / std; padded afterwards it is 0. Black pixels of the picture stay.
+// Padding is black before it is normalised, -mean / std; padded afterwards it is 0. Black pixels of the
+// picture stay.
 Mistaken padded_late(const TraceTensor& right, const TraceTensor& odd, const Side& side)
 {
     const ModelFacts& facts = side.facts();
@@ -107,8 +119,10 @@ Mistaken tiles_down_first(const TraceTensor& right, const TraceTensor&, const Si
     std::vector<float> result = right.values;
     const std::int64_t size = width_of(right, 3);
     for (std::int64_t image = 0; image < right.shape[0]; ++image)
-        for (std::int64_t tile = 0, high = side.grid_of(image).first; tile < 4 && (high == 2 || high == 0); ++tile)
-            std::copy_n(right.values.begin() + (image * 4 + tile % 2 * 2 + tile / 2) * size, size, result.begin() + (image * 4 + tile) * size);
+        for (std::int64_t tile = 0, high = side.grid_of(image).first; tile < 4 && (high == 2 || high == 0);
+             ++tile)
+            std::copy_n(right.values.begin() + (image * 4 + tile % 2 * 2 + tile / 2) * size, size,
+                        result.begin() + (image * 4 + tile) * size);
     return result;
 }
 
@@ -120,7 +134,8 @@ Mistaken rows_as_columns(const TraceTensor& right, const TraceTensor&, const Sid
     std::vector<float> result = right.values;
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(result.size()); ++i) {
         const std::int64_t plane = i / (size * size), row = i / size % size, column = i % size;
-        result[static_cast<std::size_t>(i)] = right.values[static_cast<std::size_t>((plane * size + column) * size + row)];
+        result[static_cast<std::size_t>(i)] =
+            right.values[static_cast<std::size_t>((plane * size + column) * size + row)];
     }
     return result;
 }
@@ -131,22 +146,32 @@ struct PixelMistake {
     Mistaken (*apply)(const TraceTensor& right, const TraceTensor& odd, const Side& side);
 };
 
-const PixelMistake order_mistakes[] = {{"colour_order", "colours in the order blue, green, red", blue_first},
-                                       {"pad_after_normalise", "padding of 0 where it should be -mean / std", padded_late},
-                                       {"tiles_high_before_wide", "tiles cut column by column", tiles_down_first},
-                                       {"rows_and_columns_swapped", "rows and columns swapped", rows_as_columns}};
+const PixelMistake order_mistakes[] = {
+    {"colour_order", "colours in the order blue, green, red", blue_first},
+    {"pad_after_normalise", "padding of 0 where it should be -mean / std", padded_late},
+    {"tiles_high_before_wide", "tiles cut column by column", tiles_down_first},
+    {"rows_and_columns_swapped", "rows and columns swapped", rows_as_columns}};
 
-void test_mistake(const Pair& pair, bool odd_is_a, CauseName cause, const char* text, const Mistaken& mistaken, Judgement& judgement)
+void test_mistake(const Pair& pair, bool odd_is_a, CauseName cause, const char* text,
+                  const Mistaken& mistaken, Judgement& judgement)
 {
     if (!mistaken)
         return;
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     const char* const odd = odd_is_a ? "a" : "b";
-    const double before = furthest(a->values, b->values), after = furthest(*mistaken, odd_is_a ? a->values : b->values);
-    judgement.tested.push_back({fmt::format("{}: {}", odd, text), cause, odd_is_a ? after : -1, odd_is_a ? -1 : after});
+    const double before = furthest(a->values, b->values),
+                 after = furthest(*mistaken, odd_is_a ? a->values : b->values);
+    judgement.tested.push_back(
+        {fmt::format("{}: {}", odd, text), cause, odd_is_a ? after : -1, odd_is_a ? -1 : after});
     if (judgement.causes.empty() && after < 0.01 * before)
-        judgement.causes.push_back({cause, fmt::format("{} has {}: apart by {} before, {} after", odd, text, amount(before), amount(after)),
-                                    pair.name, pair.a.step(), before, after, {}});
+        judgement.causes.push_back(
+            {cause,
+             fmt::format("{} has {}: apart by {} before, {} after", odd, text, amount(before), amount(after)),
+             pair.name,
+             pair.a.step(),
+             before,
+             after,
+             {}});
 }
 
 }  // namespace
@@ -169,9 +194,11 @@ Judgement judge_pixels(const Pair& pair)
         const TraceTensor &odd = odd_is_a ? *a : *b, &right = odd_is_a ? *b : *a;
         const Side& right_side = odd_is_a ? pair.b : pair.a;
         for (const ColourMistake& mistake : colour_mistakes)
-            test_mistake(pair, odd_is_a, mistake.cause, mistake.text, normalised_otherwise(mistake, right, right_side), judgement);
+            test_mistake(pair, odd_is_a, mistake.cause, mistake.text,
+                         normalised_otherwise(mistake, right, right_side), judgement);
         for (const PixelMistake& mistake : order_mistakes)
-            test_mistake(pair, odd_is_a, mistake.cause, mistake.text, mistake.apply(right, odd, right_side), judgement);
+            test_mistake(pair, odd_is_a, mistake.cause, mistake.text, mistake.apply(right, odd, right_side),
+                         judgement);
     }
     if (!judgement.causes.empty())
         judgement.text = judgement.causes.front().text;

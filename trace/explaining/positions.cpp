@@ -28,15 +28,17 @@ struct Patches {
 std::optional<Patches> added(const Side& side, const std::string& name)
 {
     const Numbers out = side.find(name), in = side.find(inputs_of(side, name).front());
-    if (!in || !out || in->shape.size() != 4 || out->shape.size() != 4 || in->shape[0] != out->shape[0] || in->shape[1] != out->shape[1] ||
-        in->shape[3] != out->shape[3] || (out->shape[2] != in->shape[2] && out->shape[2] != in->shape[2] + 1))
+    if (!in || !out || in->shape.size() != 4 || out->shape.size() != 4 || in->shape[0] != out->shape[0] ||
+        in->shape[1] != out->shape[1] || in->shape[3] != out->shape[3] ||
+        (out->shape[2] != in->shape[2] && out->shape[2] != in->shape[2] + 1))
         return std::nullopt;
     const std::int64_t front = out->shape[2] - in->shape[2];
     Patches result{out->shape, std::vector<double>(out->values.begin(), out->values.end())};
     for (std::int64_t tile = 0; tile < result.tiles(); ++tile)
         for (std::int64_t patch = front; patch < out->shape[2]; ++patch)
             for (std::int64_t channel = 0; channel < out->shape[3]; ++channel)
-                result.at(tile, patch, channel) -= in->values[static_cast<std::size_t>((tile * in->shape[2] + patch - front) * in->shape[3] + channel)];
+                result.at(tile, patch, channel) -= in->values[static_cast<std::size_t>(
+                    (tile * in->shape[2] + patch - front) * in->shape[3] + channel)];
     return result;
 }
 
@@ -49,7 +51,8 @@ double furthest(const Patches& x, const Patches& y)
 }
 
 // Tiles of each picture in another order: tile t of the result is tile order(t) of x.
-Patches with_tiles_from(const Patches& x, const std::function<std::int64_t(std::int64_t image, std::int64_t tile)>& order)
+Patches with_tiles_from(const Patches& x,
+                        const std::function<std::int64_t(std::int64_t image, std::int64_t tile)>& order)
 {
     Patches result = x;
     for (std::int64_t image = 0; image < x.shape[0]; ++image)
@@ -88,7 +91,8 @@ struct AddedMistake {
     std::function<Patches(const Patches& right, const Patches& odd, const Side& side)> apply;
 };
 
-Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, double floor, const std::vector<AddedMistake>& mistakes, const std::string& what)
+Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, double floor,
+                     const std::vector<AddedMistake>& mistakes, const std::string& what)
 {
     Judgement judgement;
     const double before = furthest(a, b);
@@ -97,13 +101,21 @@ Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, doubl
     for (const bool odd_is_a : {true, false})
         for (const AddedMistake& mistake : mistakes) {
             const Patches& odd = odd_is_a ? a : b;
-            const double after = furthest(mistake.apply(odd_is_a ? b : a, odd, odd_is_a ? pair.b : pair.a), odd);
-            judgement.tested.push_back({fmt::format("{} adds {}", odd_is_a ? "a" : "b", mistake.text), mistake.cause, odd_is_a ? after : -1, odd_is_a ? -1 : after});
+            const double after =
+                furthest(mistake.apply(odd_is_a ? b : a, odd, odd_is_a ? pair.b : pair.a), odd);
+            judgement.tested.push_back({fmt::format("{} adds {}", odd_is_a ? "a" : "b", mistake.text),
+                                        mistake.cause, odd_is_a ? after : -1, odd_is_a ? -1 : after});
             if (judgement.causes.empty() && after <= 2 * floor && after < 0.02 * before)
-                judgement.causes.push_back({mistake.cause,
-                                            fmt::format("{} adds {} that {} adds: apart by {} before, {} after", odd_is_a ? "a" : "b", mistake.text,
-                                                        odd_is_a ? "b" : "a", amount(before), amount(after)),
-                                            pair.name, pair.a.step(), before, after, {}});
+                judgement.causes.push_back(
+                    {mistake.cause,
+                     fmt::format("{} adds {} that {} adds: apart by {} before, {} after",
+                                 odd_is_a ? "a" : "b", mistake.text, odd_is_a ? "b" : "a", amount(before),
+                                 amount(after)),
+                     pair.name,
+                     pair.a.step(),
+                     before,
+                     after,
+                     {}});
         }
     if (!judgement.causes.empty())
         judgement.text = judgement.causes.front().text;
@@ -114,7 +126,7 @@ Patches transpose_grid(const Patches& right, const Patches&, const Side& side)
 {
     return with_tiles_from(right, [&](std::int64_t image, std::int64_t tile) {
         const auto [high, wide] = side.grid_of(image);
-        return high * wide > tile ? tile % high * wide + tile / high : tile;   // laid out column by column
+        return high * wide > tile ? tile % high * wide + tile / high : tile;  // laid out column by column
     });
 }
 
@@ -122,16 +134,26 @@ Patches transpose_grid(const Patches& right, const Patches&, const Side& side)
 const std::vector<AddedMistake>& tile_mistakes()
 {
     static const std::vector<AddedMistake> mistakes{
-        {"tile_embedding_missing", "nothing instead of the tile embedding", [](const Patches& right, const Patches&, const Side&) { return times(right, 0); }},
+        {"tile_embedding_missing", "nothing instead of the tile embedding",
+         [](const Patches& right, const Patches&, const Side&) { return times(right, 0); }},
         {"tiles_high_before_wide", "with the tiles laid out (w, h) the embeddings", transpose_grid},
         {"tiles_reversed", "in reverse the tile embeddings",
-         [](const Patches& right, const Patches&, const Side&) { return with_tiles_from(right, [&](std::int64_t, std::int64_t tile) { return right.shape[1] - 1 - tile; }); }},
+         [](const Patches& right, const Patches&, const Side&) {
+             return with_tiles_from(
+                 right, [&](std::int64_t, std::int64_t tile) { return right.shape[1] - 1 - tile; });
+         }},
         {"tile_off_by_one", "one tile late the embeddings",
-         [](const Patches& right, const Patches&, const Side&) { return with_tiles_from(right, [](std::int64_t, std::int64_t tile) { return tile - 1; }); }},
+         [](const Patches& right, const Patches&, const Side&) {
+             return with_tiles_from(right, [](std::int64_t, std::int64_t tile) { return tile - 1; });
+         }},
         {"first_tile_everywhere", "to every tile the embedding of the first",
-         [](const Patches& right, const Patches&, const Side&) { return with_tiles_from(right, [](std::int64_t, std::int64_t) { return std::int64_t{0}; }); }},
+         [](const Patches& right, const Patches&, const Side&) {
+             return with_tiles_from(right, [](std::int64_t, std::int64_t) { return std::int64_t{0}; });
+         }},
         {"gate_without_tanh", "a constant multiple, larger than 1, of the embeddings (another gate)",
-         [](const Patches& right, const Patches& odd, const Side&) { return times(right, std::max(1.0, best_factor(right, odd))); }}};
+         [](const Patches& right, const Patches& odd, const Side&) {
+             return times(right, std::max(1.0, best_factor(right, odd)));
+         }}};
     return mistakes;
 }
 
@@ -146,31 +168,36 @@ Judgement other_rows_picked(double apart)
 {
     Judgement judgement;
     judgement.verdict = Verdict::likely;
-    judgement.text = fmt::format("other aspect_ratio_ids pick other rows of the embedding (what is added is {} apart)", amount(apart));
+    judgement.text = fmt::format(
+        "other aspect_ratio_ids pick other rows of the embedding (what is added is {} apart)", amount(apart));
     return judgement;
 }
 
 double floor_of(const Pair& pair)
 {
-    return rounding_floor(*pair.a.find(pair.name), pair.a.rounding_of(pair.name)) + rounding_floor(*pair.b.find(pair.name), pair.b.rounding_of(pair.name));
+    return rounding_floor(*pair.a.find(pair.name), pair.a.rounding_of(pair.name)) +
+           rounding_floor(*pair.b.find(pair.name), pair.b.rounding_of(pair.name));
 }
 
-// With the checkpoint the step itself is computed: the gate shares out between the table of tiles and, for positions, the
-// plain one.
+// With the checkpoint the step itself is computed: the gate shares out between the table of tiles and, for
+// positions, the plain one.
 struct Shares {
     double (*tiles)(double gate);
     double (*plain)(double gate);
 };
 
 struct PlaceInTable {
-    std::int64_t id = 0, tile = 0;   // tile -1: nothing is added
+    std::int64_t id = 0, tile = 0;  // tile -1: nothing is added
 };
 
 using PlaceOf = PlaceInTable (*)(const Side& side, std::int64_t image, PlaceInTable right);
 
 PlaceInTable right_place(const Side&, std::int64_t, PlaceInTable right) { return right; }
 PlaceInTable row_before(const Side&, std::int64_t, PlaceInTable right) { return {right.id - 1, right.tile}; }
-PlaceInTable from_the_last(const Side& side, std::int64_t, PlaceInTable right) { return {right.id, side.facts().max_tiles - 1 - right.tile}; }
+PlaceInTable from_the_last(const Side& side, std::int64_t, PlaceInTable right)
+{
+    return {right.id, side.facts().max_tiles - 1 - right.tile};
+}
 PlaceInTable tile_before(const Side&, std::int64_t, PlaceInTable right) { return {right.id, right.tile - 1}; }
 PlaceInTable first_tile(const Side&, std::int64_t, PlaceInTable right) { return {right.id, 0}; }
 
@@ -190,7 +217,7 @@ double none(double) { return 0; }
 struct TableRule {
     CauseName cause;
     const char* text;
-    const char* plain_text;   // of positions
+    const char* plain_text;  // of positions
     Shares shares;
     PlaceOf place;
 };
@@ -202,15 +229,26 @@ const std::vector<TableRule>& table_rules()
     static const std::vector<TableRule> rules{
         {"", "tanh(gate) times the tile's embedding", rest, usual, right_place},
         {"one_minus_tanh", "tanh(gate) times the tile's embedding", "1", {tanh_of, one}, right_place},
-        {"gate_without_tanh", "the gate itself times the tile's embedding", "1 - gate", {the_gate, rest_of_gate}, right_place},
+        {"gate_without_tanh",
+         "the gate itself times the tile's embedding",
+         "1 - gate",
+         {the_gate, rest_of_gate},
+         right_place},
         {"gate_missing", "the tile's embedding whole, without a gate", "1", {one, one}, right_place},
-        {"gate_one_minus", "1 - tanh(gate) times the tile's embedding", "tanh(gate)", {rest_of_tanh, tanh_of}, right_place},
+        {"gate_one_minus",
+         "1 - tanh(gate) times the tile's embedding",
+         "tanh(gate)",
+         {rest_of_tanh, tanh_of},
+         right_place},
         {"tile_embedding_missing", "no tile's embedding", rest, {none, rest_of_tanh}, right_place},
         {"aspect_id_0", "tanh(gate) times the embedding of the id less one", rest, usual, row_before},
-        {"tiles_reversed", "tanh(gate) times the embeddings of the tiles in reverse", rest, usual, from_the_last},
+        {"tiles_reversed", "tanh(gate) times the embeddings of the tiles in reverse", rest, usual,
+         from_the_last},
         {"tile_off_by_one", "tanh(gate) times the embeddings one tile late", rest, usual, tile_before},
-        {"first_tile_everywhere", "tanh(gate) times the first tile's embedding for every tile", rest, usual, first_tile},
-        {"tiles_high_before_wide", "tanh(gate) times the embeddings with the tiles laid out (w, h)", rest, usual, down_before_across}};
+        {"first_tile_everywhere", "tanh(gate) times the first tile's embedding for every tile", rest, usual,
+         first_tile},
+        {"tiles_high_before_wide", "tanh(gate) times the embeddings with the tiles laid out (w, h)", rest,
+         usual, down_before_across}};
     return rules;
 }
 
@@ -224,7 +262,9 @@ Tables tables_of(const Side& side, const std::string& name)
     if (!side.weights())
         return {};
     const bool positions = name == "vision_model.gated_positional_embedding";
-    Tables tables{side.weights()->find(name, "gate"), side.weights()->find(name + (positions ? ".tile_embedding" : ".embedding"), "weight"), nullptr, nullptr};
+    Tables tables{side.weights()->find(name, "gate"),
+                  side.weights()->find(name + (positions ? ".tile_embedding" : ".embedding"), "weight"),
+                  nullptr, nullptr};
     if (positions) {
         tables.plain = side.weights()->find(name, "embedding");
         tables.class_token = side.weights()->find("vision_model", "class_embedding");
@@ -232,18 +272,21 @@ Tables tables_of(const Side& side, const std::string& name)
     return tables;
 }
 
-// The step's input in the shape of its output: positions are added behind the class token, which each tile gets in front.
+// The step's input in the shape of its output: positions are added behind the class token, which each tile
+// gets in front.
 Numbers with_class_token(const Numbers& in, const std::vector<std::int64_t>& shape, const Tables& tables)
 {
     if (!in || in->shape.size() != 4 || shape.size() != 4 || in->shape == shape)
         return in;
     const std::int64_t d = shape[3], n_patches = in->shape[2];
-    if (in->shape != std::vector<std::int64_t>{shape[0], shape[1], shape[2] - 1, d} || !tables.class_token || static_cast<std::int64_t>(tables.class_token->size()) != d)
+    if (in->shape != std::vector<std::int64_t>{shape[0], shape[1], shape[2] - 1, d} || !tables.class_token ||
+        static_cast<std::int64_t>(tables.class_token->size()) != d)
         return nullptr;
     auto result = std::make_shared<TraceTensor>(TraceTensor{shape, {}});
     for (std::int64_t tile = 0; tile < shape[0] * shape[1]; ++tile) {
         result->values.insert(result->values.end(), tables.class_token->begin(), tables.class_token->end());
-        result->values.insert(result->values.end(), in->values.begin() + tile * n_patches * d, in->values.begin() + (tile + 1) * n_patches * d);
+        result->values.insert(result->values.end(), in->values.begin() + tile * n_patches * d,
+                              in->values.begin() + (tile + 1) * n_patches * d);
     }
     return result;
 }
@@ -253,24 +296,32 @@ Predicted add_from_tables(const Side& side, const std::string& name, const Table
     const TraceEntry* const entry = side.entry(name);
     const Tables tables = tables_of(side, name);
     const Numbers ids = side.find("aspect_ratio_ids", 0);
-    const Numbers in = entry ? with_class_token(side.find(inputs_of(side, name).front()), entry->shape, tables) : nullptr;
-    if (!ids || !in || in->shape.size() != 4 || in->shape != entry->shape || !tables.gate || tables.gate->empty() || !tables.tiles)
+    const Numbers in =
+        entry ? with_class_token(side.find(inputs_of(side, name).front()), entry->shape, tables) : nullptr;
+    if (!ids || !in || in->shape.size() != 4 || in->shape != entry->shape || !tables.gate ||
+        tables.gate->empty() || !tables.tiles)
         return std::nullopt;
-    const std::int64_t n_images = in->shape[0], n_tiles = in->shape[1], n_patches = in->shape[2], d = in->shape[3];
-    const std::int64_t per_tile = tables.plain ? n_patches * d : d, of_row = std::max<std::int64_t>(1, n_tiles * per_tile);
+    const std::int64_t n_images = in->shape[0], n_tiles = in->shape[1], n_patches = in->shape[2],
+                       d = in->shape[3];
+    const std::int64_t per_tile = tables.plain ? n_patches * d : d,
+                       of_row = std::max<std::int64_t>(1, n_tiles * per_tile);
     const std::int64_t n_rows = static_cast<std::int64_t>(tables.tiles->size()) / of_row;
-    if (static_cast<std::int64_t>(ids->values.size()) != n_images || (tables.plain && static_cast<std::int64_t>(tables.plain->size()) != per_tile))
+    if (static_cast<std::int64_t>(ids->values.size()) != n_images ||
+        (tables.plain && static_cast<std::int64_t>(tables.plain->size()) != per_tile))
         return std::nullopt;
     const double gate = tables.gate->front(), share = rule.shares.tiles(gate), rest = rule.shares.plain(gate);
     TraceTensor out = *in;
     for (std::int64_t image = 0; image < n_images; ++image)
         for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
-            const PlaceInTable at = rule.place(side, image, {static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]), tile});
+            const PlaceInTable at = rule.place(
+                side, image, {static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]), tile});
             const bool known = at.id >= 0 && at.id < n_rows && at.tile >= 0 && at.tile < n_tiles;
-            const float* const row = tables.tiles->data() + (known ? (at.id * n_tiles + at.tile) * per_tile : 0);
+            const float* const row =
+                tables.tiles->data() + (known ? (at.id * n_tiles + at.tile) * per_tile : 0);
             float* const values = out.values.data() + (image * n_tiles + tile) * n_patches * d;
             for (std::int64_t i = 0; i < n_patches * d; ++i) {
-                const double of_tile = known ? share * row[i % per_tile] : 0, plain = tables.plain ? rest * (*tables.plain)[static_cast<std::size_t>(i)] : 0;
+                const double of_tile = known ? share * row[i % per_tile] : 0,
+                             plain = tables.plain ? rest * (*tables.plain)[static_cast<std::size_t>(i)] : 0;
                 values[i] = static_cast<float>(values[i] + of_tile + plain);
             }
         }
@@ -283,11 +334,13 @@ std::optional<Judgement> judge_by_tables(const Pair& pair)
     std::vector<StepRule> rules;
     const bool positions = pair.name == "vision_model.gated_positional_embedding";
     for (const TableRule& rule : table_rules()) {
-        if (!positions && rule.cause == CauseName("one_minus_tanh"))   // nothing plain is added here
+        if (!positions && rule.cause == CauseName("one_minus_tanh"))  // nothing plain is added here
             continue;
-        const std::string plain = positions ? fmt::format(" + the plain positions times {}", rule.plain_text) : "";
-        rules.push_back({rule.cause, fmt::format("its input + {}{}", rule.text, plain),
-                         [&rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
+        const std::string plain =
+            positions ? fmt::format(" + the plain positions times {}", rule.plain_text) : "";
+        rules.push_back(
+            {rule.cause, fmt::format("its input + {}{}", rule.text, plain),
+             [&rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
     }
     Judgement judgement = judge_by_rules(pair, rules);
     const bool named = judgement.verdict == Verdict::explained || !judgement.causes.empty();
@@ -327,16 +380,21 @@ Judgement judge_positions(const Pair& pair)
 {
     std::vector<AddedMistake> mistakes = tile_mistakes();
     mistakes.pop_back();
-    // The part that all tiles share is (1 - tanh(gate)) x position: where the difference is the same in every tile, it is that part.
-    mistakes.insert(mistakes.begin(), {"one_minus_tanh", "in every tile the same amount more (the shared position, with another factor than 1 - tanh) than",
-        [](const Patches& right, const Patches& odd, const Side&) {
-            Patches result = right;
-            for (std::int64_t tile = 0; tile < right.tiles(); ++tile)
-                for (std::int64_t patch = 0; patch < right.shape[2]; ++patch)
-                    for (std::int64_t channel = 0; channel < right.shape[3]; ++channel)
-                        result.at(tile, patch, channel) += odd.at(0, patch, channel) - right.at(0, patch, channel);
-            return result;
-        }});
+    // The part that all tiles share is (1 - tanh(gate)) x position: where the difference is the same in every
+    // tile, it is that part.
+    mistakes.insert(
+        mistakes.begin(),
+        {"one_minus_tanh",
+         "in every tile the same amount more (the shared position, with another factor than 1 - tanh) than",
+         [](const Patches& right, const Patches& odd, const Side&) {
+             Patches result = right;
+             for (std::int64_t tile = 0; tile < right.tiles(); ++tile)
+                 for (std::int64_t patch = 0; patch < right.shape[2]; ++patch)
+                     for (std::int64_t channel = 0; channel < right.shape[3]; ++channel)
+                         result.at(tile, patch, channel) +=
+                             odd.at(0, patch, channel) - right.at(0, patch, channel);
+             return result;
+         }});
     return judge_added(pair, mistakes, "positions");
 }
 

@@ -1,6 +1,7 @@
-// A step of the model has a rule: how its output comes from its recorded inputs. Ports follow other rules. Here each
-// trace is asked which rule it follows, by computing the step again from that trace's OWN inputs: a fault further up
-// does not disturb the answer, so a second fault is found behind the first, and rounding is that of one step only.
+// A step of the model has a rule: how its output comes from its recorded inputs. Ports follow other rules.
+// Here each trace is asked which rule it follows, by computing the step again from that trace's OWN inputs: a
+// fault further up does not disturb the answer, so a second fault is found behind the first, and rounding is
+// that of one step only.
 #pragma once
 
 #include <functional>
@@ -22,12 +23,12 @@ enum class Verdict {
 };
 
 struct Cause {
-    CauseName name;             // a trap's name where there is one
+    CauseName name;  // a trap's name where there is one
     std::string text;
     std::string tensor;
     std::int64_t step = 0;
-    double before = 0;          // how far the odd one is from the other one's rule
-    double after = 0;           // how far from the rule that this cause says it follows
+    double before = 0;              // how far the odd one is from the other one's rule
+    double after = 0;               // how far from the rule that this cause says it follows
     std::vector<std::string> also;  // later tensors of which the same holds
 };
 
@@ -67,11 +68,11 @@ double rounding_floor(const TraceTensor& tensor, const std::string& dtype);
 struct Pair {
     const Side& a;
     const Side& b;
-    std::string name;   // of the tensor
+    std::string name;  // of the tensor
 };
 
-// The first rule is the references'. Fault when the two follow different rules, or one follows none. Where a step's inputs
-// are rounded before it, its numbers may be off by `least_floor` however well it follows.
+// The first rule is the references'. Fault when the two follow different rules, or one follows none. Where a
+// step's inputs are rounded before it, its numbers may be off by `least_floor` however well it follows.
 Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, double least_floor = 0);
 
 // "3.1e-04", "no number" for infinity.

@@ -14,7 +14,8 @@ using nlohmann::json;
 namespace pictor {
 namespace {
 
-constexpr std::int64_t numbers_kept = 6 << 20;  // of one side: what later steps of the same layer ask for again
+constexpr std::int64_t numbers_kept = 6
+                                      << 20;  // of one side: what later steps of the same layer ask for again
 constexpr std::int64_t largest_size = 1 << 20;
 
 // Headers are somebody else's: what is missing or odd is left out.
@@ -25,7 +26,9 @@ public:
     const json* find(const char* pointer) const
     {
         const json::json_pointer path(pointer);
-        return first_.contains(path) ? &first_.at(path) : second_.contains(path) ? &second_.at(path) : nullptr;
+        return first_.contains(path)    ? &first_.at(path)
+               : second_.contains(path) ? &second_.at(path)
+                                        : nullptr;
     }
     std::int64_t size(const char* pointer) const
     {
@@ -87,16 +90,20 @@ ModelFacts read_facts(const Trace& a, const Trace& b)
     ModelFacts facts;
     facts.cross_layers = header.sizes("/model/text/cross_attention_layers");
     facts.kept_layers = header.sizes("/model/vision/kept_layers");
-    if (const json* ratios = header.find("/model/vision/aspect_ratios"); ratios && ratios->is_array() && ratios->size() < 1000)
+    if (const json* ratios = header.find("/model/vision/aspect_ratios");
+        ratios && ratios->is_array() && ratios->size() < 1000)
         for (const json& ratio : *ratios)
-            if (ratio.is_array() && ratio.size() == 2 && ratio[0].is_number_unsigned() && ratio[1].is_number_unsigned())
-                facts.aspect_ratios.emplace_back(std::min<std::uint64_t>(64, ratio[0].get<std::uint64_t>()), std::min<std::uint64_t>(64, ratio[1].get<std::uint64_t>()));
+            if (ratio.is_array() && ratio.size() == 2 && ratio[0].is_number_unsigned() &&
+                ratio[1].is_number_unsigned())
+                facts.aspect_ratios.emplace_back(std::min<std::uint64_t>(64, ratio[0].get<std::uint64_t>()),
+                                                 std::min<std::uint64_t>(64, ratio[1].get<std::uint64_t>()));
     facts.n_text_layers = header.size("/model/text/n_layers");
     facts.n_vision_layers = header.size("/model/vision/n_layers");
     facts.n_global_layers = header.size("/model/vision/n_global_layers");
     facts.n_patches = header.size("/model/vision/n_patches");
     facts.max_tiles = header.size("/model/vision/max_tiles");
-    const std::int64_t tile = header.size("/model/vision/tile_size"), patch = header.size("/model/vision/patch_size");
+    const std::int64_t tile = header.size("/model/vision/tile_size"),
+                       patch = header.size("/model/vision/patch_size");
     if (facts.n_patches == 0 && tile > 0 && patch > 0)
         facts.n_patches = (tile / patch) * (tile / patch) + 1;
     facts.n_padded_patches = (facts.n_patches + 7) / 8 * 8;
@@ -156,14 +163,16 @@ TraceSample Side::places_of(const std::string& name) const
 Numbers Side::find_at(const std::string& name, const TraceSample& places) const
 {
     const TraceEntry* own = entry(name);
-    if (!own || places.count == 0 || (own->size() - places.start + places.stride - 1) / places.stride != places.count)
+    if (!own || places.count == 0 ||
+        (own->size() - places.start + places.stride - 1) / places.stride != places.count)
         return nullptr;
     if (places.count == own->size())
         return find(name);
     const auto key = std::pair(step_, fmt::format("{} {} {}", name, places.start, places.stride));
     if (const auto kept = kept_.find(key); kept != kept_.end())
         return kept->second;
-    if (own->values == TraceValues::sample && own->sample.start == places.start && own->sample.stride == places.stride)
+    if (own->values == TraceValues::sample && own->sample.start == places.start &&
+        own->sample.stride == places.stride)
         return keep(key, {{own->kept()}, trace_->load_kept(*own)});
     if (const Numbers numbers = find(name)) {
         TraceTensor some{{places.count}, {}};
@@ -198,7 +207,8 @@ Numbers Side::rows_so_far(const std::string& name) const
             return nullptr;
         if (step == 0)
             all->shape = part->shape;
-        else if (part->shape.size() != all->shape.size() || !std::equal(part->shape.begin() + 1, part->shape.end(), all->shape.begin() + 1))
+        else if (part->shape.size() != all->shape.size() ||
+                 !std::equal(part->shape.begin() + 1, part->shape.end(), all->shape.begin() + 1))
             return nullptr;
         else
             all->shape[0] += part->shape[0];
@@ -223,7 +233,8 @@ std::string Side::state_before_text_layer(std::int64_t layer) const
 {
     while (layer-- > 0) {
         const std::string name = fmt::format("language_model.layers.{}", layer);
-        const bool cross = std::find(facts_->cross_layers.begin(), facts_->cross_layers.end(), layer) != facts_->cross_layers.end();
+        const bool cross = std::find(facts_->cross_layers.begin(), facts_->cross_layers.end(), layer) !=
+                           facts_->cross_layers.end();
         if (has(name) || !cross)
             return name;
     }
@@ -236,14 +247,16 @@ std::pair<std::int64_t, std::int64_t> Side::grid_of(std::int64_t image) const
     if (!ids || image >= static_cast<std::int64_t>(ids->values.size()))
         return {0, 0};
     const auto index = static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]) - 1;
-    return index >= 0 && index < static_cast<std::int64_t>(facts_->aspect_ratios.size()) ? facts_->aspect_ratios[static_cast<std::size_t>(index)]
-                                                                                        : std::pair<std::int64_t, std::int64_t>{0, 0};
+    return index >= 0 && index < static_cast<std::int64_t>(facts_->aspect_ratios.size())
+               ? facts_->aspect_ratios[static_cast<std::size_t>(index)]
+               : std::pair<std::int64_t, std::int64_t>{0, 0};
 }
 
 NameParts split_name(const std::string& name)
 {
     NameParts parts;
-    for (const char* prefix : {"language_model.layers.", "vision_model.transformer.layers.", "vision_model.global_transformer.layers."}) {
+    for (const char* prefix : {"language_model.layers.", "vision_model.transformer.layers.",
+                               "vision_model.global_transformer.layers."}) {
         const std::string start = prefix;
         if (name.rfind(start, 0) != 0)
             continue;

@@ -1,5 +1,5 @@
-// One of the two traces at one step, as the hypotheses of this folder look at it: tensors by name, and the sizes of
-// the model that neither of them shows.
+// One of the two traces at one step, as the hypotheses of this folder look at it: tensors by name, and the
+// sizes of the model that neither of them shows.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ namespace pictor {
 struct ModelFacts {
     std::vector<std::int64_t> cross_layers, kept_layers;
     std::vector<std::pair<std::int64_t, std::int64_t>> aspect_ratios;  // tiles [h][w]; id 1 is the first
-    std::int64_t n_text_layers = 0, n_vision_layers = 0, n_global_layers = 0, n_patches = 0, n_padded_patches = 0, max_tiles = 0;
+    std::int64_t n_text_layers = 0, n_vision_layers = 0, n_global_layers = 0, n_patches = 0,
+                 n_padded_patches = 0, max_tiles = 0;
     double rms_eps = 1e-5, layer_norm_eps = 1e-5;
     double rope_theta = 500000, rope_factor = 8, rope_low = 1, rope_high = 4, rope_length = 8192;
     bool rope_scaled = true;
@@ -31,22 +32,29 @@ using Numbers = std::shared_ptr<const TraceTensor>;
 
 class Side {
 public:
-    Side(const Trace& trace, const ModelFacts& facts, const ModelWeights* weights, std::int64_t step, std::int64_t largest)
-        : trace_(&trace), facts_(&facts), weights_(weights), step_(step), largest_(largest) {}
+    Side(const Trace& trace, const ModelFacts& facts, const ModelWeights* weights, std::int64_t step,
+         std::int64_t largest)
+        : trace_(&trace), facts_(&facts), weights_(weights), step_(step), largest_(largest)
+    {
+    }
 
     // nullptr: not recorded, not whole, or of more than `largest` numbers.
     Numbers find(const std::string& name) const { return find(name, step_); }
     Numbers find(const std::string& name, std::int64_t step) const;
-    // A step that works number by number can be judged on some of them. Which ones of a tensor: all, where it is whole and
-    // has no more than `largest`; the sample, where only that was recorded; else as many as a sample would keep.
+    // A step that works number by number can be judged on some of them. Which ones of a tensor: all, where it
+    // is whole and has no more than `largest`; the sample, where only that was recorded; else as many as a
+    // sample would keep.
     TraceSample places_of(const std::string& name) const;
-    // Those numbers of a tensor that has the size of the one whose places they are; nullptr: not recorded at these.
+    // Those numbers of a tensor that has the size of the one whose places they are; nullptr: not recorded at
+    // these.
     Numbers find_at(const std::string& name, const TraceSample& places) const;
     // The numbers at these flat positions; NaN where they are none of the tensor's places.
     std::vector<float> pick(const std::string& name, const std::vector<std::int64_t>& positions) const;
-    // A tensor whose first axis grows with the sentence: the rows of every step so far. nullptr if one is missing.
+    // A tensor whose first axis grows with the sentence: the rows of every step so far. nullptr if one is
+    // missing.
     Numbers rows_so_far(const std::string& name) const;
-    // The state that flows into layer `layer` of the text side; cross-attention layers that did not run are passed over.
+    // The state that flows into layer `layer` of the text side; cross-attention layers that did not run are
+    // passed over.
     std::string state_before_text_layer(std::int64_t layer) const;
 
     // Tiles [h][w] of a picture by its aspect ratio id; {0, 0}: not recorded, or no id of this model.
@@ -76,9 +84,9 @@ private:
 
 // "language_model.layers.3.mlp.gated" -> module "language_model.layers.3", layer 3, leaf "mlp.gated".
 struct NameParts {
-    std::string module;      // empty: the name has no layer
+    std::string module;  // empty: the name has no layer
     std::int64_t layer = -1;
-    std::string leaf;        // empty: the layer's own output
+    std::string leaf;  // empty: the layer's own output
     bool vision = false, global = false;
 };
 NameParts split_name(const std::string& name);

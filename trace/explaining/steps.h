@@ -1,5 +1,5 @@
-// The steps of the model, one subject per file. Each function judges one recorded tensor: does each trace compute it
-// from its own inputs by the references' rule, or by which of the known mistakes?
+// The steps of the model, one subject per file. Each function judges one recorded tensor: does each trace
+// compute it from its own inputs by the references' rule, or by which of the known mistakes?
 #pragma once
 
 #include "trace/explaining/rules.h"
@@ -15,26 +15,26 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts);
 Judgement judge_context(const Pair& pair, const NameParts& parts);
 
 // rope.cpp
-Judgement judge_angles(const Pair& pair);                          // rotary_emb.cos and .sin
-Judgement judge_rotated(const Pair& pair, const NameParts& parts); // rotated_q, rotated_k
+Judgement judge_angles(const Pair& pair);                           // rotary_emb.cos and .sin
+Judgement judge_rotated(const Pair& pair, const NameParts& parts);  // rotated_q, rotated_k
 Predicted rotate_halves(const Numbers& x, const Numbers& cos, const Numbers& sin);
 
 // norms.cpp
-Judgement judge_norm(const Pair& pair, const NameParts& parts);    // RMSNorm, LayerNorm, q_norm, k_norm, norm
+Judgement judge_norm(const Pair& pair, const NameParts& parts);  // RMSNorm, LayerNorm, q_norm, k_norm, norm
 
 // branches.cpp
-Judgement judge_gated_branch(const Pair& pair, const NameParts& parts);   // tanh(gate) x branch
-Judgement judge_gated_output(const Pair& pair, const NameParts& parts);   // the same behind the row mask
-Judgement judge_sum(const Pair& pair, const NameParts& parts);            // residual, and a layer's output
-Judgement judge_activation(const Pair& pair, const NameParts& parts);     // act_fn, activation_fn
-Judgement judge_mlp_product(const Pair& pair, const NameParts& parts);    // act_fn x up_proj
+Judgement judge_gated_branch(const Pair& pair, const NameParts& parts);  // tanh(gate) x branch
+Judgement judge_gated_output(const Pair& pair, const NameParts& parts);  // the same behind the row mask
+Judgement judge_sum(const Pair& pair, const NameParts& parts);           // residual, and a layer's output
+Judgement judge_activation(const Pair& pair, const NameParts& parts);    // act_fn, activation_fn
+Judgement judge_mlp_product(const Pair& pair, const NameParts& parts);   // act_fn x up_proj
 
 // positions.cpp
-Judgement judge_tile_embedding(const Pair& pair);                  // pre_tile_..., post_tile_...
-Judgement judge_positions(const Pair& pair);                       // gated_positional_embedding
+Judgement judge_tile_embedding(const Pair& pair);  // pre_tile_..., post_tile_...
+Judgement judge_positions(const Pair& pair);       // gated_positional_embedding
 
 // kept_states.cpp
-Judgement judge_kept_states(const Pair& pair);                     // vision_model
+Judgement judge_kept_states(const Pair& pair);  // vision_model
 
 // pixels.cpp
 Judgement judge_pixels(const Pair& pair);

@@ -52,25 +52,31 @@ std::string optional_text(const json& object, const char* key, const std::string
 
 std::int64_t whole_number(const json& value, std::int64_t least, std::int64_t most, const std::string& where)
 {
-    const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
-                                                 : value.is_number_integer() && value.get<std::int64_t>() <= most;
+    const bool fits = value.is_number_unsigned()
+                          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
+                          : value.is_number_integer() && value.get<std::int64_t>() <= most;
     if (!fits || value.get<std::int64_t>() < least)
         fail(where, short_text(value), fmt::format("a whole number from {} to {}", least, most));
     return value.get<std::int64_t>();
 }
 
-std::int64_t number_of(const json& object, const char* key, std::int64_t least, std::int64_t most, const std::string& where)
+std::int64_t number_of(const json& object, const char* key, std::int64_t least, std::int64_t most,
+                       const std::string& where)
 {
     return whole_number(member(object, key, where), least, most, fmt::format("{}: \"{}\"", where, key));
 }
 
-// TRAP(climbing_file_name): a trace is data from elsewhere; a file name in it must not lead out of the folder.
+// TRAP(climbing_file_name): a trace is data from elsewhere; a file name in it must not lead out of the
+// folder.
 std::string checked_file_name(const std::string& file, const std::string& where)
 {
     const fs::path path(file);
-    const bool climbs = path.is_absolute() || std::any_of(path.begin(), path.end(), [](const fs::path& part) { return part == ".."; });
-    if (file.empty() || climbs || file.find('\0') != std::string::npos || file.find('\\') != std::string::npos)
-        fail(where, json(file).dump(-1, ' ', true, json::error_handler_t::replace), "a file inside the trace folder");
+    const bool climbs = path.is_absolute() || std::any_of(path.begin(), path.end(),
+                                                          [](const fs::path& part) { return part == ".."; });
+    if (file.empty() || climbs || file.find('\0') != std::string::npos ||
+        file.find('\\') != std::string::npos)
+        fail(where, json(file).dump(-1, ' ', true, json::error_handler_t::replace),
+             "a file inside the trace folder");
     return file;
 }
 
@@ -103,7 +109,8 @@ TraceSample read_sample(const json& value, std::int64_t size, const std::string&
     sample.start = number_of(value, "start", 0, largest_count, where);
     sample.stride = number_of(value, "stride", 1, largest_count, where);
     sample.count = number_of(value, "count", 0, largest_count, where);
-    const std::int64_t wanted = sample.start >= size ? 0 : (size - sample.start + sample.stride - 1) / sample.stride;
+    const std::int64_t wanted =
+        sample.start >= size ? 0 : (size - sample.start + sample.stride - 1) / sample.stride;
     if (sample.count != wanted)
         fail(where + ": \"count\"", std::to_string(sample.count),
              fmt::format("{}: every {} of {} numbers from {} on", wanted, sample.stride, size, sample.start));
@@ -184,7 +191,8 @@ std::vector<TraceStep> read_steps(const json& header, const std::string& file)
     return steps;
 }
 
-// The file must be there, be a file, and be long enough for its numbers; so no later allocation outgrows the disk.
+// The file must be there, be a file, and be long enough for its numbers; so no later allocation outgrows the
+// disk.
 void check_file(const fs::path& path, std::int64_t least_bytes, const std::string& where)
 {
     std::error_code error;
@@ -192,7 +200,8 @@ void check_file(const fs::path& path, std::int64_t least_bytes, const std::strin
         throw std::runtime_error(fmt::format("{}: its file {} is missing", where, path.string()));
     const auto bytes = static_cast<std::int64_t>(fs::file_size(path, error));
     if (error || bytes < least_bytes)
-        throw std::runtime_error(fmt::format("{}: its file {} has {} bytes, too few for the shape", where, path.string(), bytes));
+        throw std::runtime_error(
+            fmt::format("{}: its file {} has {} bytes, too few for the shape", where, path.string(), bytes));
 }
 
 }  // namespace
@@ -205,21 +214,28 @@ std::string_view trace_values_text(TraceValues values)
 void check_tensor_name(const std::string& who, const std::string& name)
 {
     const auto allowed = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+               c == '-' || c == '.';
     };
-    if (name.empty() || name.size() > longest_tensor_name || name.front() == '.' || !std::all_of(name.begin(), name.end(), allowed))
+    if (name.empty() || name.size() > longest_tensor_name || name.front() == '.' ||
+        !std::all_of(name.begin(), name.end(), allowed))
         fail(who + ": tensor name", short_text(json(name)),
-             fmt::format("1 to {} letters, digits, '_', '-' and '.', with no '.' in front", longest_tensor_name));
+             fmt::format("1 to {} letters, digits, '_', '-' and '.', with no '.' in front",
+                         longest_tensor_name));
 }
 
-std::string extents_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string extents_text(const std::vector<std::int64_t>& shape)
+{
+    return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 std::int64_t checked_size(const std::string& who, const std::vector<std::int64_t>& shape)
 {
     std::int64_t size = 1;
     for (std::int64_t extent : shape) {
         if (extent < 0 || (extent > 0 && size > largest_count / extent))
-            fail(who + ": shape", extents_text(shape), "extents of 0 or more, and at most 2^40 numbers in all");
+            fail(who + ": shape", extents_text(shape),
+                 "extents of 0 or more, and at most 2^40 numbers in all");
         size *= extent;
     }
     return size;
@@ -291,7 +307,8 @@ void Trace::read_index()
     if (text_of(header_, "format", file) != "pictor-trace")
         fail(file + ": \"format\"", short_text(header_["format"]), "\"pictor-trace\"");
     if (number_of(header_, "version", 0, 1000000, file) != 1)
-        fail(file + ": \"version\"", short_text(header_["version"]), "1, the only version this program reads");
+        fail(file + ": \"version\"", short_text(header_["version"]),
+             "1, the only version this program reads");
     const json& tensors = member(header_, "tensors", file);
     if (!tensors.is_array() || !tensors.empty())  // objects have been taken out
         fail(file + ": \"tensors\"", short_text(tensors), "a list of objects");
@@ -324,8 +341,8 @@ const TraceEntry* Trace::find(std::string_view name, std::int64_t step) const
 ValueStream Trace::stream(const TraceEntry& entry) const
 {
     if (entry.values == TraceValues::none)
-        throw std::runtime_error(fmt::format("{}: tensor {} step {}: the trace keeps only its statistics", folder_.string(),
-                                             entry.name, entry.step));
+        throw std::runtime_error(fmt::format("{}: tensor {} step {}: the trace keeps only its statistics",
+                                             folder_.string(), entry.name, entry.step));
     return ValueStream(folder_ / entry.file, entry);
 }
 
@@ -334,7 +351,8 @@ std::vector<float> Trace::load_kept(const TraceEntry& entry) const
     ValueStream numbers = stream(entry);
     std::vector<float> values(static_cast<std::size_t>(entry.kept()));
     std::int64_t done = 0;
-    while (const std::int64_t count = numbers.read(values.data() + done, std::max<std::int64_t>(1, entry.kept() - done)))
+    while (const std::int64_t count =
+               numbers.read(values.data() + done, std::max<std::int64_t>(1, entry.kept() - done)))
         done += count;
     return values;
 }
@@ -348,14 +366,17 @@ std::vector<float> Trace::load_range(const TraceEntry& entry, std::int64_t first
 {
     const std::string where = fmt::format("{}: tensor {} step {}", folder_.string(), entry.name, entry.step);
     if (!entry.whole())
-        throw std::runtime_error(fmt::format("{}: the trace keeps {}; record it with --trace-values all", where,
-                                             entry.values == TraceValues::sample ? "only a sample of its numbers" : "only its statistics"));
+        throw std::runtime_error(fmt::format(
+            "{}: the trace keeps {}; record it with --trace-values all", where,
+            entry.values == TraceValues::sample ? "only a sample of its numbers" : "only its statistics"));
     if (first < 0 || count < 0 || first > entry.size() - count)
-        throw std::runtime_error(fmt::format("{}: numbers {} to {} of {}", where, first, first + count, entry.size()));
+        throw std::runtime_error(
+            fmt::format("{}: numbers {} to {} of {}", where, first, first + count, entry.size()));
     if (entry.values != TraceValues::all) {
         NpyFile npy(folder_ / entry.npy);
         if (npy.shape() != entry.shape)
-            fail(fmt::format("{}: shape of {}", where, entry.npy), extents_text(npy.shape()), extents_text(entry.shape));
+            fail(fmt::format("{}: shape of {}", where, entry.npy), extents_text(npy.shape()),
+                 extents_text(entry.shape));
         std::vector<float> values(static_cast<std::size_t>(count));
         npy.seek(first);
         npy.read(values.data(), count);

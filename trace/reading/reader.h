@@ -1,7 +1,7 @@
 // Opens a trace folder and reads its numbers, whole or a block at a time in bounded memory.
 //
-// A trace may come from anywhere, so nothing in it is believed: every error is a std::runtime_error that names the
-// file, what was found and what would be right.
+// A trace may come from anywhere, so nothing in it is believed: every error is a std::runtime_error that
+// names the file, what was found and what would be right.
 #pragma once
 
 #include <cstdint>
@@ -31,25 +31,25 @@ struct TraceSample {
 struct TraceEntry {
     std::string name;
     std::int64_t step = 0;
-    std::vector<std::string> axes;      // one word per axis: "token", "head", "key"
+    std::vector<std::string> axes;  // one word per axis: "token", "head", "key"
     std::vector<std::int64_t> shape;
-    std::string dtype;                  // "F32", "BF16", "F16" or "I64"
-    std::string file;                   // relative to the folder; empty when values is none
+    std::string dtype;  // "F32", "BF16", "F16" or "I64"
+    std::string file;   // relative to the folder; empty when values is none
     TraceValues values = TraceValues::all;
-    TraceSample sample;                 // when values is sample
-    std::string npy;                    // the whole tensor as .npy, relative to the folder; often empty
+    TraceSample sample;  // when values is sample
+    std::string npy;     // the whole tensor as .npy, relative to the folder; often empty
     TensorStatistics statistics;
-    std::string source;                 // "reference/text/rope.cpp:42"; may be empty
-    std::string chapter;                // may be empty
+    std::string source;   // "reference/text/rope.cpp:42"; may be empty
+    std::string chapter;  // may be empty
 
-    std::int64_t size() const;          // product of the shape
-    std::int64_t kept() const;          // numbers in the tensor file
+    std::int64_t size() const;  // product of the shape
+    std::int64_t kept() const;  // numbers in the tensor file
     bool whole() const { return values == TraceValues::all || !npy.empty(); }
 };
 
 struct TraceStep {
     std::int64_t index = 0;
-    std::string kind;                   // "prefill" or "decode"
+    std::string kind;  // "prefill" or "decode"
     std::int64_t first_token = 0;
     std::int64_t token_count = 0;
 };
@@ -57,7 +57,7 @@ struct TraceStep {
 // A tensor in memory.
 struct TraceTensor {
     std::vector<std::int64_t> shape;
-    std::vector<float> values;          // row-major; I64 tensors too (token ids fit a float exactly)
+    std::vector<float> values;  // row-major; I64 tensors too (token ids fit a float exactly)
 };
 
 class ValueStream;
@@ -77,9 +77,11 @@ public:
     // nullptr when there is no such tensor.
     const TraceEntry* find(std::string_view name, std::int64_t step = 0) const;
 
-    // The whole tensor. Throws when the trace does not hold all its numbers (values sample or none, and no .npy).
+    // The whole tensor. Throws when the trace does not hold all its numbers (values sample or none, and no
+    // .npy).
     TraceTensor load(const TraceEntry& entry) const;
-    // `count` numbers from flat position `first` on, such as one head of the probabilities. Same errors as load.
+    // `count` numbers from flat position `first` on, such as one head of the probabilities. Same errors as
+    // load.
     std::vector<float> load_range(const TraceEntry& entry, std::int64_t first, std::int64_t count) const;
     // What the tensor file holds: every number, or the sampled ones.
     std::vector<float> load_kept(const TraceEntry& entry) const;
@@ -105,8 +107,8 @@ public:
     ValueStream(ValueStream&&) noexcept;
     ~ValueStream();
 
-    // Fills at most `capacity` numbers and returns how many; 0 when all have been read, by when the whole file has been
-    // checked: right count, nothing after it, and a header that agrees with trace.json.
+    // Fills at most `capacity` numbers and returns how many; 0 when all have been read, by when the whole
+    // file has been checked: right count, nothing after it, and a header that agrees with trace.json.
     std::int64_t read(float* values, std::int64_t capacity);
     // For dtype I64: exact whole numbers.
     std::int64_t read(std::int64_t* values, std::int64_t capacity);

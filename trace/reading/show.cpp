@@ -21,15 +21,13 @@ constexpr std::int64_t numbers_without_slice = 8;
 constexpr int histogram_bins = 12, histogram_width = 40;
 constexpr std::size_t longest_text = 200;
 
-std::string number_text(double value)
-{
-    return std::isnan(value) ? "-" : fmt::format("{:.5g}", value);
-}
+std::string number_text(double value) { return std::isnan(value) ? "-" : fmt::format("{:.5g}", value); }
 
 std::string statistics_text(const TensorStatistics& statistics)
 {
-    std::string text = fmt::format("{} .. {}  mean {}  std {}", number_text(statistics.min), number_text(statistics.max),
-                                   number_text(statistics.mean), number_text(statistics.std));
+    std::string text =
+        fmt::format("{} .. {}  mean {}  std {}", number_text(statistics.min), number_text(statistics.max),
+                    number_text(statistics.mean), number_text(statistics.std));
     if (statistics.nonfinite > 0)
         text += fmt::format("  NOT FINITE: {}", statistics.nonfinite);
     return text;
@@ -43,14 +41,16 @@ std::string axes_text(const TraceEntry& entry)
     return fmt::format("[{}]", fmt::join(words, ", "));
 }
 
-// "language_model.layers.3.mlp" -> "language_model", "layers.3", "mlp": an index belongs to the word before it.
+// "language_model.layers.3.mlp" -> "language_model", "layers.3", "mlp": an index belongs to the word before
+// it.
 std::vector<std::string> path_of(const std::string& name)
 {
     std::vector<std::string> parts;
     for (std::size_t at = 0; at <= name.size();) {
         const std::size_t end = std::min(name.find('.', at), name.size());
         const std::string part = name.substr(at, end - at);
-        const bool index = !part.empty() && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
+        const bool index = !part.empty() &&
+                           std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
         if (index && !parts.empty())
             parts.back() += "." + part;
         else
@@ -72,10 +72,13 @@ void show_tree(std::ostream& out, const Trace& trace, std::int64_t step)
             ++shared;
         for (; shared + 1 < path.size(); ++shared)
             out << fmt::format("{:{}}{}\n", "", 2 + 2 * shared, path[shared]);
-        const std::string kept = entry.values == TraceValues::all ? "" : fmt::format("  ({} kept)", trace_values_text(entry.values));
+        const std::string kept = entry.values == TraceValues::all
+                                     ? ""
+                                     : fmt::format("  ({} kept)", trace_values_text(entry.values));
         const std::string label = std::string(2 + 2 * (path.size() - 1), ' ') + path.back();
-        out << fmt::format("{:<34} {:<44} {}{}{}\n", label, axes_text(entry), entry.dtype == "F32" ? "" : entry.dtype + "  ",
-                           statistics_text(entry.statistics), kept);
+        out << fmt::format("{:<34} {:<44} {}{}{}\n", label, axes_text(entry),
+                           entry.dtype == "F32" ? "" : entry.dtype + "  ", statistics_text(entry.statistics),
+                           kept);
         before = path;
     }
 }
@@ -105,8 +108,10 @@ const TraceEntry& find_or_suggest(const Trace& trace, const std::string& name, s
     for (const TraceEntry& entry : trace.entries())
         if (entry.step == step && close.size() < 5 && entry.name.find(name) != std::string::npos)
             close.push_back(entry.name);
-    throw std::runtime_error(fmt::format("{}: has no tensor {} in step {}{}", trace.folder().string(), name, step,
-                                         close.empty() ? "; `trace show` lists them" : fmt::format("; did you mean {}?", fmt::join(close, ", "))));
+    throw std::runtime_error(
+        fmt::format("{}: has no tensor {} in step {}{}", trace.folder().string(), name, step,
+                    close.empty() ? "; `trace show` lists them"
+                                  : fmt::format("; did you mean {}?", fmt::join(close, ", "))));
 }
 
 void show_histogram(std::ostream& out, const Trace& trace, const TraceEntry& entry)
@@ -128,18 +133,21 @@ void show_histogram(std::ostream& out, const Trace& trace, const TraceEntry& ent
     for (int bin = 0; bin < histogram_bins; ++bin) {
         const std::int64_t count = counts[static_cast<std::size_t>(bin)];
         const auto bar = static_cast<std::size_t>((count * histogram_width + most - 1) / most);
-        out << fmt::format("  {:>11.4g} {:<{}} {}\n", low + (high - low) * bin / histogram_bins, std::string(bar, '#'), histogram_width, count);
+        out << fmt::format("  {:>11.4g} {:<{}} {}\n", low + (high - low) * bin / histogram_bins,
+                           std::string(bar, '#'), histogram_width, count);
     }
 }
 
 // Row-major positions of a slice, ascending.
-std::vector<std::int64_t> positions_of(const std::vector<SliceAxis>& slice, const std::vector<std::int64_t>& shape)
+std::vector<std::int64_t> positions_of(const std::vector<SliceAxis>& slice,
+                                       const std::vector<std::int64_t>& shape)
 {
     std::int64_t count = 1;
     for (const SliceAxis& axis : slice) {
         count *= axis.last - axis.first;
         if (count > most_numbers_shown)
-            throw std::runtime_error(fmt::format("the slice has more than {} numbers; want fewer, such as [0,0,:8]", most_numbers_shown));
+            throw std::runtime_error(fmt::format(
+                "the slice has more than {} numbers; want fewer, such as [0,0,:8]", most_numbers_shown));
     }
     std::vector<std::int64_t> positions{0};
     for (std::size_t axis = 0; axis < slice.size(); ++axis) {
@@ -153,7 +161,8 @@ std::vector<std::int64_t> positions_of(const std::vector<SliceAxis>& slice, cons
 }
 
 // One text per position; "?" where a sample does not keep it.
-std::vector<std::string> pick(const Trace& trace, const TraceEntry& entry, const std::vector<std::int64_t>& positions)
+std::vector<std::string> pick(const Trace& trace, const TraceEntry& entry,
+                              const std::vector<std::int64_t>& positions)
 {
     std::vector<std::string> texts;
     if (entry.values != TraceValues::all && !entry.npy.empty()) {
@@ -181,7 +190,8 @@ std::vector<std::string> pick(const Trace& trace, const TraceEntry& entry, const
     return texts;
 }
 
-void show_slice(std::ostream& out, const Trace& trace, const TraceEntry& entry, const std::vector<SliceAxis>& slice)
+void show_slice(std::ostream& out, const Trace& trace, const TraceEntry& entry,
+                const std::vector<SliceAxis>& slice)
 {
     const std::vector<std::int64_t> positions = positions_of(slice, entry.shape);
     if (positions.empty())
@@ -191,22 +201,27 @@ void show_slice(std::ostream& out, const Trace& trace, const TraceEntry& entry, 
     const Places places(trace);
     for (std::size_t i = 0; i < positions.size(); i += static_cast<std::size_t>(row)) {
         const auto from = texts.begin() + static_cast<std::ptrdiff_t>(i);
-        out << fmt::format("from {}\n  {}\n", places.describe(entry, positions[i]), fmt::join(from, from + row, "  "));
+        out << fmt::format("from {}\n  {}\n", places.describe(entry, positions[i]),
+                           fmt::join(from, from + row, "  "));
     }
     if (std::find(texts.begin(), texts.end(), "?") != texts.end())
         out << "?: not among the numbers that this trace keeps; record with --trace-values all\n";
 }
 
-std::int64_t parse_index(std::string_view text, std::int64_t extent, std::int64_t absent, const std::string& whole)
+std::int64_t parse_index(std::string_view text, std::int64_t extent, std::int64_t absent,
+                         const std::string& whole)
 {
-    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-    while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+    while (!text.empty() && text.front() == ' ')
+        text.remove_prefix(1);
+    while (!text.empty() && text.back() == ' ')
+        text.remove_suffix(1);
     if (text.empty())
         return absent;
     std::int64_t index = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
     if (error != std::errc() || end != text.data() + text.size())
-        throw std::runtime_error(fmt::format("slice [{}]: '{}' is no index; want such as [0,3,:8]", whole, text));
+        throw std::runtime_error(
+            fmt::format("slice [{}]: '{}' is no index; want such as [0,3,:8]", whole, text));
     return index < 0 ? index + extent : index;
 }
 
@@ -229,7 +244,8 @@ std::vector<SliceAxis> parse_slice(const std::string& indices, const std::vector
         const std::size_t comma = std::min(indices.find(',', at), indices.size());
         const std::string_view part = std::string_view(indices).substr(at, comma - at);
         if (slice.size() == shape.size())
-            throw std::runtime_error(fmt::format("slice [{}]: has more axes than shape {}", indices, extents_text(shape)));
+            throw std::runtime_error(
+                fmt::format("slice [{}]: has more axes than shape {}", indices, extents_text(shape)));
         const std::int64_t extent = shape[slice.size()];
         const std::size_t colon = part.find(':');
         SliceAxis axis;
@@ -243,7 +259,8 @@ std::vector<SliceAxis> parse_slice(const std::string& indices, const std::vector
             axis.last = axis.single ? axis.first + 1 : extent;
         }
         if (axis.first < 0 || axis.first > axis.last || axis.last > extent)
-            throw std::runtime_error(fmt::format("slice [{}]: '{}' is outside an axis of {}", indices, part, extent));
+            throw std::runtime_error(
+                fmt::format("slice [{}]: '{}' is outside an axis of {}", indices, part, extent));
         slice.push_back(axis);
         at = comma + 1;
     }
@@ -255,7 +272,8 @@ std::vector<SliceAxis> parse_slice(const std::string& indices, const std::vector
 void show_trace(std::ostream& out, const Trace& trace, std::int64_t step)
 {
     if (step < 0 || (step > 0 && step >= static_cast<std::int64_t>(trace.steps().size())))
-        throw std::runtime_error(fmt::format("{}: has no step {}; it has {} steps", trace.folder().string(), step, trace.steps().size()));
+        throw std::runtime_error(fmt::format("{}: has no step {}; it has {} steps", trace.folder().string(),
+                                             step, trace.steps().size()));
     show_text(out, trace, "producer", "/producer");
     show_text(out, trace, "reference", "/reference");
     show_text(out, trace, "prompt", "/prompt/text");
@@ -265,9 +283,11 @@ void show_trace(std::ostream& out, const Trace& trace, std::int64_t step)
     for (const TraceEntry& entry : trace.entries())
         ++counts[static_cast<std::size_t>(entry.step)];
     for (const TraceStep& each : trace.steps())
-        if (each.index < 4 || each.index == step || each.index + 1 == static_cast<std::int64_t>(trace.steps().size()))
-            out << fmt::format("step {:<5} {}: {} tokens from {} on, {} tensors\n", each.index, each.kind, each.token_count,
-                               each.first_token, counts[static_cast<std::size_t>(each.index)]);
+        if (each.index < 4 || each.index == step ||
+            each.index + 1 == static_cast<std::int64_t>(trace.steps().size()))
+            out << fmt::format("step {:<5} {}: {} tokens from {} on, {} tensors\n", each.index, each.kind,
+                               each.token_count, each.first_token,
+                               counts[static_cast<std::size_t>(each.index)]);
         else if (each.index == 4)
             out << "...\n";
     out << fmt::format("\nTensors of step {}\n", step);
@@ -278,15 +298,19 @@ void show_tensor(std::ostream& out, const Trace& trace, const std::string& name,
 {
     const SliceRequest request = parse_slice_request(name);
     const TraceEntry& entry = find_or_suggest(trace, request.name, step);
-    out << fmt::format("{}  step {}\n{}  {}  values: {}", entry.name, entry.step, axes_text(entry), entry.dtype, trace_values_text(entry.values));
+    out << fmt::format("{}  step {}\n{}  {}  values: {}", entry.name, entry.step, axes_text(entry),
+                       entry.dtype, trace_values_text(entry.values));
     if (entry.values == TraceValues::sample)
-        out << fmt::format(" (every {}th from {} on, {} of {})", entry.sample.stride, entry.sample.start, entry.sample.count, entry.size());
-    out << fmt::format("\n{}  l2 {}  zeros {}\n", statistics_text(entry.statistics), number_text(entry.statistics.l2), entry.statistics.zeros);
+        out << fmt::format(" (every {}th from {} on, {} of {})", entry.sample.stride, entry.sample.start,
+                           entry.sample.count, entry.size());
+    out << fmt::format("\n{}  l2 {}  zeros {}\n", statistics_text(entry.statistics),
+                       number_text(entry.statistics.l2), entry.statistics.zeros);
     if (!entry.source.empty())
         out << "computed at " << entry.source << "\n";
     if (!entry.whole() && entry.values == TraceValues::none) {
         if (request.given)
-            throw std::runtime_error(fmt::format("{}: the trace keeps only statistics of {}", trace.folder().string(), entry.name));
+            throw std::runtime_error(fmt::format("{}: the trace keeps only statistics of {}",
+                                                 trace.folder().string(), entry.name));
         return;
     }
     if (request.given) {

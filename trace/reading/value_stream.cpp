@@ -1,4 +1,5 @@
-// Pulls the numbers out of a tensor file without ever holding the file: a small JSON reader for one known layout.
+// Pulls the numbers out of a tensor file without ever holding the file: a small JSON reader for one known
+// layout.
 #include <algorithm>
 #include <bit>
 #include <cerrno>
@@ -19,18 +20,20 @@ namespace pictor {
 namespace {
 
 constexpr std::size_t buffer_size = 1 << 18;
-constexpr std::size_t longest_number = 128;       // characters, with what separates two numbers
-constexpr std::size_t longest_member = 1 << 20;   // characters of anything in the file that is not "values"
+constexpr std::size_t longest_number = 128;      // characters, with what separates two numbers
+constexpr std::size_t longest_member = 1 << 20;  // characters of anything in the file that is not "values"
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
-// The usual number, "-0.12345678": digits with a point among them, and no exponent. With at most 15 digits both its digits
-// and the power of ten behind them are exact in a double, so that their quotient is rounded once; rounded again to float
-// it is still the nearest one, unless the double lies at the middle between two floats: those are left to from_chars,
-// as is everything else. Returns where the number ends, or nullptr. Three times as fast as from_chars alone.
+// The usual number, "-0.12345678": digits with a point among them, and no exponent. With at most 15 digits
+// both its digits and the power of ten behind them are exact in a double, so that their quotient is rounded
+// once; rounded again to float it is still the nearest one, unless the double lies at the middle between two
+// floats: those are left to from_chars, as is everything else. Returns where the number ends, or nullptr.
+// Three times as fast as from_chars alone.
 const char* read_plain_float(const char* at, float& value)
 {
-    constexpr double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    constexpr double powers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     const bool negative = *at == '-';
     at += negative;
     std::uint64_t digits = 0;
@@ -62,12 +65,13 @@ struct ValueStream::State {
     std::filesystem::path path;
     TraceEntry entry;
     std::FILE* file = nullptr;
-    std::vector<char> buffer = std::vector<char>(buffer_size + 1);  // one more: a zero behind the last character
-    char* at = nullptr;        // next character
-    char* end = nullptr;       // behind the last one in the buffer
-    std::int64_t before = 0;   // bytes of the file before the buffer
+    std::vector<char> buffer =
+        std::vector<char>(buffer_size + 1);  // one more: a zero behind the last character
+    char* at = nullptr;                      // next character
+    char* end = nullptr;                     // behind the last one in the buffer
+    std::int64_t before = 0;                 // bytes of the file before the buffer
     bool whole_file_seen = false, ended = false, checked = false;
-    std::int64_t count = 0;    // numbers read
+    std::int64_t count = 0;  // numbers read
     json header = json::object();
 
     State(std::filesystem::path where, const TraceEntry& what);
@@ -90,11 +94,13 @@ struct ValueStream::State {
     template <typename Number> std::int64_t read(Number* values, std::int64_t capacity);
 };
 
-ValueStream::State::State(std::filesystem::path where, const TraceEntry& what) : path(std::move(where)), entry(what)
+ValueStream::State::State(std::filesystem::path where, const TraceEntry& what)
+    : path(std::move(where)), entry(what)
 {
     file = std::fopen(path.c_str(), "rb");
     if (!file)
-        throw std::runtime_error(fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
+        throw std::runtime_error(
+            fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
     std::setvbuf(file, nullptr, _IONBF, 0);
     at = end = buffer.data();
     try {
@@ -111,7 +117,8 @@ ValueStream::State::~State() { std::fclose(file); }
 
 void ValueStream::State::fail(const std::string& what) const
 {
-    throw std::runtime_error(fmt::format("{}: at byte {}: {}", path.string(), before + (at - buffer.data()), what));
+    throw std::runtime_error(
+        fmt::format("{}: at byte {}: {}", path.string(), before + (at - buffer.data()), what));
 }
 
 // Moves what is left to the front and reads on behind it.
@@ -215,14 +222,19 @@ bool ValueStream::State::read_members(bool first)
 
 void ValueStream::State::check_header() const
 {
-    const json wanted{{"name", entry.name}, {"step", entry.step}, {"axes", entry.axes}, {"shape", entry.shape}, {"dtype", entry.dtype}};
+    const json wanted{{"name", entry.name},
+                      {"step", entry.step},
+                      {"axes", entry.axes},
+                      {"shape", entry.shape},
+                      {"dtype", entry.dtype}};
     for (const auto& [key, value] : wanted.items()) {
         if (!header.contains(key))
             throw std::runtime_error(fmt::format("{}: has no \"{}\"", path.string(), key));
         if (header[key] != value)
-            throw std::runtime_error(fmt::format("{}: \"{}\" is {}, but trace.json says {}", path.string(), key,
-                                                 header[key].dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 100),
-                                                 value.dump(-1, ' ', true, json::error_handler_t::replace)));
+            throw std::runtime_error(
+                fmt::format("{}: \"{}\" is {}, but trace.json says {}", path.string(), key,
+                            header[key].dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 100),
+                            value.dump(-1, ' ', true, json::error_handler_t::replace)));
     }
 }
 
@@ -231,7 +243,8 @@ void ValueStream::State::finish()
     ended = true;
     if (count != entry.kept())
         fail(fmt::format("{} values; trace.json says {} {}", count, entry.kept(),
-                         entry.values == TraceValues::sample ? "in the sample" : "by the shape " + extents_text(entry.shape)));
+                         entry.values == TraceValues::sample ? "in the sample"
+                                                             : "by the shape " + extents_text(entry.shape)));
     read_members(false);
     check_header();
     checked = true;
@@ -249,9 +262,10 @@ template <typename Number> Number ValueStream::State::read_number()
     if constexpr (std::is_floating_point_v<Number>) {
         if (*at == '"') {
             const std::string_view rest(at, static_cast<std::size_t>(end - at));
-            for (const auto& [text, meaning] : {std::pair(std::string_view("\"NaN\""), std::numeric_limits<Number>::quiet_NaN()),
-                                                std::pair(std::string_view("\"Infinity\""), std::numeric_limits<Number>::infinity()),
-                                                std::pair(std::string_view("\"-Infinity\""), -std::numeric_limits<Number>::infinity())})
+            for (const auto& [text, meaning] :
+                 {std::pair(std::string_view("\"NaN\""), std::numeric_limits<Number>::quiet_NaN()),
+                  std::pair(std::string_view("\"Infinity\""), std::numeric_limits<Number>::infinity()),
+                  std::pair(std::string_view("\"-Infinity\""), -std::numeric_limits<Number>::infinity())})
                 if (rest.substr(0, text.size()) == text) {
                     at += text.size();
                     return meaning;
@@ -278,7 +292,8 @@ template <typename Number> Number ValueStream::State::read_number()
 template <typename Number> std::int64_t ValueStream::State::read(Number* values, std::int64_t capacity)
 {
     if (std::is_integral_v<Number> && entry.dtype != "I64")
-        throw std::runtime_error(fmt::format("{}: is {}; only I64 is read as whole numbers", path.string(), entry.dtype));
+        throw std::runtime_error(
+            fmt::format("{}: is {}; only I64 is read as whole numbers", path.string(), entry.dtype));
     if (ended)
         return 0;
     std::int64_t done = 0;
@@ -320,6 +335,9 @@ std::int64_t ValueStream::read(float* values, std::int64_t capacity)
     return count;
 }
 
-std::int64_t ValueStream::read(std::int64_t* values, std::int64_t capacity) { return state_->read(values, capacity); }
+std::int64_t ValueStream::read(std::int64_t* values, std::int64_t capacity)
+{
+    return state_->read(values, capacity);
+}
 
 }  // namespace pictor

@@ -29,18 +29,22 @@ fs::path checked_target(const fs::path& folder, bool force)
     if (target.filename().empty())
         target = target.parent_path();
     if (folder.empty() || target.filename().empty())
-        throw std::runtime_error(fmt::format("trace folder '{}': want the name of a folder to make", folder.string()));
+        throw std::runtime_error(
+            fmt::format("trace folder '{}': want the name of a folder to make", folder.string()));
     if (!fs::exists(fs::symlink_status(target)))
         return target;
     if (!fs::is_directory(target))
-        throw std::runtime_error(fmt::format("trace folder {}: there is a file of this name", folder.string()));
+        throw std::runtime_error(
+            fmt::format("trace folder {}: there is a file of this name", folder.string()));
     if (!force)
-        throw std::runtime_error(fmt::format("trace folder {}: exists already; choose another name, or --force to replace it",
-                                             folder.string()));
+        throw std::runtime_error(
+            fmt::format("trace folder {}: exists already; choose another name, or --force to replace it",
+                        folder.string()));
     if (!fs::is_empty(target) && !looks_like_a_trace(target))
         throw std::runtime_error(fmt::format(
             "trace folder {}: holds something that is not a trace (no trace.json of format \"pictor-trace\"), so --force does "
-            "not replace it", folder.string()));
+            "not replace it",
+            folder.string()));
     return target;
 }
 
@@ -49,18 +53,22 @@ fs::path make_partial_folder(const fs::path& target)
     fs::create_directories(target.parent_path());
     for (int attempt = 0; attempt < 1000; ++attempt) {
         const std::string suffix = attempt == 0 ? "" : fmt::format("-{}", attempt);
-        const fs::path partial = target.parent_path() / fmt::format(".{}.partial-{}{}", target.filename().string(), getpid(), suffix);
+        const fs::path partial =
+            target.parent_path() /
+            fmt::format(".{}.partial-{}{}", target.filename().string(), getpid(), suffix);
         if (fs::create_directory(partial)) {
             fs::create_directory(partial / "tensors");
             return partial;
         }
     }
-    throw std::runtime_error(fmt::format("trace folder {}: cannot make a temporary folder beside it", target.string()));
+    throw std::runtime_error(
+        fmt::format("trace folder {}: cannot make a temporary folder beside it", target.string()));
 }
 
 [[noreturn]] void refuse(const fs::path& folder, const char* what, const fs::filesystem_error& error)
 {
-    throw std::runtime_error(fmt::format("trace folder {}: {}: {}", folder.string(), what, error.code().message()));
+    throw std::runtime_error(
+        fmt::format("trace folder {}: {}: {}", folder.string(), what, error.code().message()));
 }
 
 }  // namespace

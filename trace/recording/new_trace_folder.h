@@ -7,8 +7,8 @@ namespace pictor {
 
 class NewTraceFolder {
 public:
-    // Makes the temporary folder. Throws std::runtime_error when something stands at the target already; with `force`
-    // only when that is neither empty nor a trace.
+    // Makes the temporary folder. Throws std::runtime_error when something stands at the target already; with
+    // `force` only when that is neither empty nor a trace.
     NewTraceFolder(const std::filesystem::path& target, bool force);
     ~NewTraceFolder();  // not moved into place: removes it
     NewTraceFolder(const NewTraceFolder&) = delete;

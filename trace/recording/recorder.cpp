@@ -1,5 +1,5 @@
-// Writes a trace: see trace/README.md for the format. Numbers go straight from the caller to the disk; only the list of
-// tensors stays in memory until finish() writes trace.json.
+// Writes a trace: see trace/README.md for the format. Numbers go straight from the caller to the disk; only
+// the list of tensors stays in memory until finish() writes trace.json.
 #include "trace/recording/recorder.h"
 
 #include <algorithm>
@@ -50,7 +50,8 @@ std::string path_in_repository(std::string_view file)
     return fs::path(file).lexically_normal().generic_string();
 }
 
-// The word a chapter goes by: its source file's stem. Two rooms have an attention and an mlp, so these bear the room.
+// The word a chapter goes by: its source file's stem. Two rooms have an attention and an mlp, so these bear
+// the room.
 std::string chapter_of(const std::string& source_file)
 {
     const fs::path path(source_file);
@@ -69,9 +70,10 @@ std::string statistics_json(const TensorStatistics& statistics)
         char text[32];
         return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
     };
-    return fmt::format(R"({{"min": {}, "max": {}, "mean": {}, "std": {}, "l2": {}, "zeros": {}, "nonfinite": {}}})",
-                       number(statistics.min), number(statistics.max), number(statistics.mean), number(statistics.std),
-                       number(statistics.l2), statistics.zeros, statistics.nonfinite);
+    return fmt::format(
+        R"({{"min": {}, "max": {}, "mean": {}, "std": {}, "l2": {}, "zeros": {}, "nonfinite": {}}})",
+        number(statistics.min), number(statistics.max), number(statistics.mean), number(statistics.std),
+        number(statistics.l2), statistics.zeros, statistics.nonfinite);
 }
 
 std::string quoted(const std::string& text)
@@ -86,8 +88,8 @@ std::string head_json(const std::string& name, std::size_t step, const std::vect
     std::vector<std::string> words;
     for (const std::string& axis : axes)
         words.push_back(quoted(axis));
-    return fmt::format(R"("name": {}, "step": {}, "axes": [{}], "shape": [{}], "dtype": "{}")", quoted(name), step,
-                       fmt::join(words, ", "), fmt::join(shape, ", "), dtype);
+    return fmt::format(R"("name": {}, "step": {}, "axes": [{}], "shape": [{}], "dtype": "{}")", quoted(name),
+                       step, fmt::join(words, ", "), fmt::join(shape, ", "), dtype);
 }
 
 }  // namespace
@@ -107,17 +109,20 @@ struct TraceWriter::State {
     std::vector<std::string> steps;                  // JSON text of each
     std::vector<std::string> entries;                // JSON text of each, in the order of begin()
     std::set<std::string> names_of_step;
-    std::vector<bool> matched;                       // per glob of options.only
+    std::vector<bool> matched;  // per glob of options.only
     std::int64_t open_tensors = 0;
-    std::string failure;                             // what went wrong where nothing could be thrown
+    std::string failure;  // what went wrong where nothing could be thrown
     bool finished = false;
 
-    explicit State(TraceOptions o) : options(std::move(o)), folder(options.folder, options.force), matched(options.only.size()) {}
+    explicit State(TraceOptions o)
+        : options(std::move(o)), folder(options.folder, options.force), matched(options.only.size())
+    {
+    }
     bool wants(const std::string& name) const
     {
-        return options.only.empty() || std::any_of(options.only.begin(), options.only.end(), [&](const std::string& glob) {
-                   return glob_matches(glob, name);
-               });
+        return options.only.empty() ||
+               std::any_of(options.only.begin(), options.only.end(),
+                           [&](const std::string& glob) { return glob_matches(glob, name); });
     }
     void note_matches(const std::string& name)
     {
@@ -125,7 +130,8 @@ struct TraceWriter::State {
             if (glob_matches(options.only[glob], name))
                 matched[glob] = true;
     }
-    void check_new_tensor(const std::string& name, const std::vector<std::string>& axes, const std::vector<std::int64_t>& shape);
+    void check_new_tensor(const std::string& name, const std::vector<std::string>& axes,
+                          const std::vector<std::int64_t>& shape);
     void write_index() const;
 };
 
@@ -134,8 +140,8 @@ struct RecordedRows::State {
     TraceWriter::State* writer = nullptr;
     std::size_t entry = 0;
     std::string name, dtype, entry_start, entry_end;
-    std::int64_t size = 0, position = 0;         // numbers of the tensor, and how many have come
-    std::int64_t stride = 1, next_kept = 0;      // every stride-th number goes into the file
+    std::int64_t size = 0, position = 0;     // numbers of the tensor, and how many have come
+    std::int64_t stride = 1, next_kept = 0;  // every stride-th number goes into the file
     std::int64_t per_line = 1, kept_so_far = 0;
     StatisticsGatherer statistics;
     std::optional<OutputFile> file, npy;
@@ -165,7 +171,8 @@ template <typename Number> void RecordedRows::State::append(const Number* values
         throw std::runtime_error(fmt::format("recorded tensor {}: is {}, got {}", name, dtype,
                                              std::is_integral_v<Number> ? "whole numbers" : "floats"));
     if (count < 0 || count > size - position)
-        throw std::runtime_error(fmt::format("recorded tensor {}: has {} numbers, got {} or more", name, size, position + count));
+        throw std::runtime_error(
+            fmt::format("recorded tensor {}: has {} numbers, got {} or more", name, size, position + count));
     for (std::int64_t i = 0; i < count; ++i)
         statistics.add(static_cast<double>(values[i]));
     if (file)
@@ -179,7 +186,8 @@ template <typename Number> void RecordedRows::State::append(const Number* values
 void RecordedRows::State::finish()
 {
     if (position != size)
-        throw std::runtime_error(fmt::format("recorded tensor {}: has {} numbers, got only {}", name, size, position));
+        throw std::runtime_error(
+            fmt::format("recorded tensor {}: has {} numbers, got only {}", name, size, position));
     const std::string statistics_text = statistics_json(statistics.result());
     if (file) {
         file->write(fmt::format("\n], \"statistics\": {}}}\n", statistics_text));
@@ -260,7 +268,8 @@ bool Recorder::wants(std::string_view name) const
     return writer_ && writer_->state_->wants(fmt::format("{}{}", prefix_, name));
 }
 
-void Recorder::operator()(std::string_view name, std::string_view axes, const TensorView& tensor, SourcePlace where) const
+void Recorder::operator()(std::string_view name, std::string_view axes, const TensorView& tensor,
+                          SourcePlace where) const
 {
     RecordedRows rows = begin(name, axes, tensor.shape, where);
     if (!rows)
@@ -281,20 +290,21 @@ void Recorder::integers(std::string_view name, std::string_view axes, const std:
     rows.finish();
 }
 
-RecordedRows Recorder::begin(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& shape,
-                             SourcePlace where) const
+RecordedRows Recorder::begin(std::string_view name, std::string_view axes,
+                             const std::vector<std::int64_t>& shape, SourcePlace where) const
 {
     if (!writer_)
         return {};
     const std::string file = path_in_repository(where.file);
-    return writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "F32", fmt::format("{}:{}", file, where.line),
-                          chapter_of(file));
+    return writer_->begin(fmt::format("{}{}", prefix_, name), axes, shape, "F32",
+                          fmt::format("{}:{}", file, where.line), chapter_of(file));
 }
 
 TraceWriter::TraceWriter(TraceOptions options)
 {
     if (options.sample_above < 1)
-        throw std::runtime_error(fmt::format("recorder: sample_above is {}; want at least 1", options.sample_above));
+        throw std::runtime_error(
+            fmt::format("recorder: sample_above is {}; want at least 1", options.sample_above));
     state_ = std::make_unique<State>(std::move(options));
     state_->description["producer"] = "\"pictor\"";
 }
@@ -303,25 +313,30 @@ TraceWriter::~TraceWriter() = default;
 
 void TraceWriter::describe(const std::string& key, const nlohmann::json& value)
 {
-    static const std::set<std::string> keys{"reference", "producer", "model", "prompt", "images", "generated"};
+    static const std::set<std::string> keys{"reference", "producer", "model",
+                                            "prompt",    "images",   "generated"};
     if (!keys.count(key))
-        throw std::runtime_error(fmt::format("recorder: '{}' is no field of trace.json; want one of {}", key, fmt::join(keys, ", ")));
+        throw std::runtime_error(fmt::format("recorder: '{}' is no field of trace.json; want one of {}", key,
+                                             fmt::join(keys, ", ")));
     state_->description[key] = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 void TraceWriter::begin_step(std::string_view kind, std::int64_t first_token, std::int64_t token_count)
 {
     if (kind != "prefill" && kind != "decode")
-        throw std::runtime_error(fmt::format("recorder: a step is \"prefill\" or \"decode\", got \"{}\"", kind));
-    state_->steps.push_back(fmt::format(R"({{"index": {}, "kind": "{}", "first_token": {}, "token_count": {}}})",
-                                        state_->steps.size(), kind, first_token, token_count));
+        throw std::runtime_error(
+            fmt::format("recorder: a step is \"prefill\" or \"decode\", got \"{}\"", kind));
+    state_->steps.push_back(
+        fmt::format(R"({{"index": {}, "kind": "{}", "first_token": {}, "token_count": {}}})",
+                    state_->steps.size(), kind, first_token, token_count));
     state_->names_of_step.clear();
 }
 
 Recorder TraceWriter::recorder() { return Recorder(this, ""); }
 
-RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
-                                const std::string& dtype, const std::string& source, const std::string& chapter)
+RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes,
+                                const std::vector<std::int64_t>& shape, const std::string& dtype,
+                                const std::string& source, const std::string& chapter)
 {
     State& writer = *state_;
     writer.note_matches(name);
@@ -337,15 +352,20 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     tensor.dtype = dtype;
     tensor.size = checked_size("recorded tensor " + name, shape);
     const bool none = writer.options.values == TraceValues::none;
-    const bool sampled = writer.options.values == TraceValues::sample && tensor.size > writer.options.sample_above;
+    const bool sampled =
+        writer.options.values == TraceValues::sample && tensor.size > writer.options.sample_above;
     tensor.stride = sampled ? sample_stride(tensor.size, writer.options.sample_above) : 1;
-    tensor.per_line = sampled ? sampled_values_per_line : shape.empty() ? 1 : std::max<std::int64_t>(1, shape.back());
+    tensor.per_line = sampled         ? sampled_values_per_line
+                      : shape.empty() ? 1
+                                      : std::max<std::int64_t>(1, shape.back());
 
     const std::size_t step = writer.steps.size() - 1;
     const std::string stem = fmt::format("tensors/{:03}-{}", step, name);
     const std::string head = head_json(name, step, words, shape, dtype);
-    const std::string sample = sampled ? fmt::format(R"(, "sample": {{"start": 0, "stride": {}, "count": {}}})", tensor.stride,
-                                                     (tensor.size + tensor.stride - 1) / tensor.stride) : "";
+    const std::string sample =
+        sampled ? fmt::format(R"(, "sample": {{"start": 0, "stride": {}, "count": {}}})", tensor.stride,
+                              (tensor.size + tensor.stride - 1) / tensor.stride)
+                : "";
     if (!none) {
         tensor.file.emplace(writer.folder.path() / (stem + ".json"));
         tensor.file->write(fmt::format("{{{}{}, \"values\": [\n", head, sample));
@@ -354,8 +374,12 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
         tensor.npy.emplace(writer.folder.path() / (stem + ".npy"));
         tensor.npy->write(npy_header(shape, dtype == "I64"));
     }
-    tensor.entry_start = fmt::format(R"({{{}, {}"values": "{}"{}, )", head, none ? "" : fmt::format(R"("file": "{}.json", )", stem),
-                                     none ? "none" : sampled ? "sample" : "all", sample);
+    tensor.entry_start = fmt::format(R"({{{}, {}"values": "{}"{}, )", head,
+                                     none ? "" : fmt::format(R"("file": "{}.json", )", stem),
+                                     none      ? "none"
+                                     : sampled ? "sample"
+                                               : "all",
+                                     sample);
     tensor.entry_end = (source.empty() ? "" : ", \"source\": " + quoted(source)) +
                        (chapter.empty() ? "" : ", \"chapter\": " + quoted(chapter)) +
                        (writer.options.npy ? fmt::format(", \"npy\": \"{}.npy\"", stem) : "") + "}";
@@ -367,14 +391,16 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes, 
     return rows;
 }
 
-void TraceWriter::only_statistics(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
-                                  const std::string& dtype, const TensorStatistics& statistics)
+void TraceWriter::only_statistics(const std::string& name, std::string_view axes,
+                                  const std::vector<std::int64_t>& shape, const std::string& dtype,
+                                  const TensorStatistics& statistics)
 {
     const std::vector<std::string> words = split_words(axes);
     checked_size("recorded tensor " + name, shape);
     state_->check_new_tensor(name, words, shape);
     state_->entries.push_back(fmt::format(R"({{{}, "values": "none", "statistics": {}}})",
-                                          head_json(name, state_->steps.size() - 1, words, shape, dtype), statistics_json(statistics)));
+                                          head_json(name, state_->steps.size() - 1, words, shape, dtype),
+                                          statistics_json(statistics)));
 }
 
 std::vector<std::string> TraceWriter::unmatched() const
@@ -391,12 +417,14 @@ void TraceWriter::State::check_new_tensor(const std::string& name, const std::ve
 {
     check_tensor_name("recorder", name);
     if (axes.size() != shape.size())
-        throw std::runtime_error(fmt::format("recorded tensor {}: axes '{}' for shape [{}]; want one word per axis", name,
-                                             fmt::join(axes, " "), fmt::join(shape, ", ")));
+        throw std::runtime_error(
+            fmt::format("recorded tensor {}: axes '{}' for shape [{}]; want one word per axis", name,
+                        fmt::join(axes, " "), fmt::join(shape, ", ")));
     if (steps.empty())
         throw std::runtime_error(fmt::format("recorded tensor {}: comes before begin_step", name));
     if (!names_of_step.insert(name).second)
-        throw std::runtime_error(fmt::format("recorded tensor {}: comes twice in step {}", name, steps.size() - 1));
+        throw std::runtime_error(
+            fmt::format("recorded tensor {}: comes twice in step {}", name, steps.size() - 1));
 }
 
 void TraceWriter::State::write_index() const
@@ -423,8 +451,9 @@ void TraceWriter::finish()
     if (!writer.failure.empty())
         throw std::runtime_error(writer.failure);
     if (writer.open_tensors != 0)
-        throw std::runtime_error(fmt::format("trace folder {}: finished while {} tensors are still being written",
-                                             writer.options.folder.string(), writer.open_tensors));
+        throw std::runtime_error(
+            fmt::format("trace folder {}: finished while {} tensors are still being written",
+                        writer.options.folder.string(), writer.open_tensors));
     writer.write_index();
     writer.folder.move_into_place();
     writer.finished = true;

@@ -23,23 +23,27 @@ namespace pictor {
 struct SourcePlace {
     const char* file;
     int line;
-    static constexpr SourcePlace caller(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+    static constexpr SourcePlace caller(const char* file = __builtin_FILE(), int line = __builtin_LINE())
+    {
+        return {file, line};
+    }
 };
 
 enum class TraceValues { all, sample, none };
 
 struct TraceOptions {
     std::filesystem::path folder;
-    std::vector<std::string> only;              // globs over whole tensor names (* and ?); empty: every tensor
-    TraceValues values = TraceValues::sample;   // sample: tensors of more than sample_above values keep a fixed stride
+    std::vector<std::string> only;  // globs over whole tensor names (* and ?); empty: every tensor
+    TraceValues values =
+        TraceValues::sample;  // sample: tensors of more than sample_above values keep a fixed stride
     std::int64_t sample_above = 262144;
-    bool npy = false;                           // the whole tensor as .npy too
-    bool force = false;                         // replace an existing folder, once the new one is complete
+    bool npy = false;    // the whole tensor as .npy too
+    bool force = false;  // replace an existing folder, once the new one is complete
 };
 
-// The distance between two kept numbers of a tensor of `size`, of which about `at_most` are kept. It shares no factor with
-// the size, so the kept positions wander over every axis; a stride of, say, 64 would see a single channel of a [.., 64]
-// tensor.
+// The distance between two kept numbers of a tensor of `size`, of which about `at_most` are kept. It shares
+// no factor with the size, so the kept positions wander over every axis; a stride of, say, 64 would see a
+// single channel of a [.., 64] tensor.
 std::int64_t sample_stride(std::int64_t size, std::int64_t at_most);
 
 class TraceWriter;
@@ -57,18 +61,18 @@ public:
     // Whether a tensor of this name would be written.
     bool wants(std::string_view name) const;
 
-    // Writes one tensor. axes: one word per axis, separated by spaces. The caller's file and line become `source`.
+    // Writes one tensor. axes: one word per axis, separated by spaces. The caller's file and line become
+    // `source`.
     void operator()(std::string_view name, std::string_view axes, const TensorView& tensor,
                     SourcePlace where = SourcePlace::caller()) const;
 
     // The same for whole numbers (token ids, masks): written as dtype I64.
     void integers(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& values,
-                  const std::vector<std::int64_t>& shape,
-                  SourcePlace where = SourcePlace::caller()) const;
+                  const std::vector<std::int64_t>& shape, SourcePlace where = SourcePlace::caller()) const;
 
-    // For a tensor that never stands in memory whole: append its numbers in row-major order, a block at a time.
-    // A block's rows may go to several such tensors in turn (scores, masked_scores, probs). Destroying it completes
-    // the tensor; too few or too many numbers is an error.
+    // For a tensor that never stands in memory whole: append its numbers in row-major order, a block at a
+    // time. A block's rows may go to several such tensors in turn (scores, masked_scores, probs). Destroying
+    // it completes the tensor; too few or too many numbers is an error.
     RecordedRows begin(std::string_view name, std::string_view axes, const std::vector<std::int64_t>& shape,
                        SourcePlace where = SourcePlace::caller()) const;
 
@@ -87,7 +91,7 @@ public:
     std::int64_t size() const;       // numbers in the whole tensor; 0 when nothing is written
     void append(const float* values, std::int64_t count);
     void append(const std::int64_t* values, std::int64_t count);  // dtype I64
-    void finish();                   // completes the tensor; throws when the count is wrong or the disk is full
+    void finish();  // completes the tensor; throws when the count is wrong or the disk is full
 
 private:
     friend class TraceWriter;
@@ -103,8 +107,8 @@ public:
     ~TraceWriter();  // unfinished: removes the temporary folder
     TraceWriter(const TraceWriter&) = delete;
 
-    // Top-level fields of trace.json: "reference", "producer", "model", "prompt", "images", "generated". The last call per
-    // key wins.
+    // Top-level fields of trace.json: "reference", "producer", "model", "prompt", "images", "generated". The
+    // last call per key wins.
     void describe(const std::string& key, const nlohmann::json& value);
 
     // Tensors recorded from here on belong to this step. kind: "prefill" or "decode".
@@ -112,14 +116,16 @@ public:
 
     Recorder recorder();
 
-    // What the recorder calls, for programs that copy tensors from elsewhere: the whole name, any dtype of the format, and
-    // a source and chapter that may be empty. A tensor that `only` leaves out yields rows that record nothing.
+    // What the recorder calls, for programs that copy tensors from elsewhere: the whole name, any dtype of
+    // the format, and a source and chapter that may be empty. A tensor that `only` leaves out yields rows
+    // that record nothing.
     RecordedRows begin(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
                        const std::string& dtype, const std::string& source, const std::string& chapter);
 
     // A tensor of which only the statistics are known.
-    void only_statistics(const std::string& name, std::string_view axes, const std::vector<std::int64_t>& shape,
-                         const std::string& dtype, const TensorStatistics& statistics);
+    void only_statistics(const std::string& name, std::string_view axes,
+                         const std::vector<std::int64_t>& shape, const std::string& dtype,
+                         const TensorStatistics& statistics);
 
     // The globs of options.only that have matched no tensor so far: probably misspelt.
     std::vector<std::string> unmatched() const;

@@ -6,8 +6,8 @@
 
 namespace pictor {
 
-// Over the whole tensor. NaN and infinities are counted in `nonfinite` and left out of everything else; where no finite
-// number is left, min, max, mean and std are NaN here and null in JSON.
+// Over the whole tensor. NaN and infinities are counted in `nonfinite` and left out of everything else; where
+// no finite number is left, min, max, mean and std are NaN here and null in JSON.
 struct TensorStatistics {
     double min = std::numeric_limits<double>::quiet_NaN();
     double max = std::numeric_limits<double>::quiet_NaN();
@@ -18,7 +18,8 @@ struct TensorStatistics {
     std::int64_t nonfinite = 0;
 };
 
-// Gathers statistics in one pass, number by number, so that the result does not depend on how a caller cuts its blocks.
+// Gathers statistics in one pass, number by number, so that the result does not depend on how a caller cuts
+// its blocks.
 class StatisticsGatherer {
 public:
     void add(double value)
@@ -30,9 +31,12 @@ public:
         if (finite_++ == 0) {
             shift_ = min_ = max_ = value;
         }
-        if (value < min_) min_ = value;
-        if (value > max_) max_ = value;
-        if (value == 0) ++zeros_;
+        if (value < min_)
+            min_ = value;
+        if (value > max_)
+            max_ = value;
+        if (value == 0)
+            ++zeros_;
         // Sums of differences to the first number: a large mean does not eat the digits of the deviation.
         const double difference = value - shift_;
         sum_ += difference;

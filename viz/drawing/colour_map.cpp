@@ -10,7 +10,8 @@
 
 namespace pictor {
 
-const std::array<const char*, 6> ledger_colours{"#e36927", "#666c78", "#ced4e2", "#274387", "#8fc184", "#292333"};
+const std::array<const char*, 6> ledger_colours{"#e36927", "#666c78", "#ced4e2",
+                                                "#274387", "#8fc184", "#292333"};
 
 namespace {
 
@@ -63,7 +64,7 @@ std::vector<Rgb> heat_table()
     std::vector<Rgb> table;
     for (int i = 0; i < n_steps; ++i) {
         const double t = i / (n_steps - 1.0);
-        const double hue = -75 + 180 * t;                              // violet, red, orange, yellow
+        const double hue = -75 + 180 * t;  // violet, red, orange, yellow
         const double chroma = 0.05 + 0.15 * std::sin(std::numbers::pi * std::pow(t, 0.9));
         table.push_back(from_lch(0.16 + 0.81 * t, chroma, hue));
     }
@@ -101,14 +102,18 @@ Rgb difference_colour(double value)
     return look_up(table, (value + 1) / 2);
 }
 
-std::string hex(Rgb colour) { return fmt::format("#{:02x}{:02x}{:02x}", colour.red, colour.green, colour.blue); }
+std::string hex(Rgb colour)
+{
+    return fmt::format("#{:02x}{:02x}{:02x}", colour.red, colour.green, colour.blue);
+}
 
 Rgb mix(Rgb ground, Rgb colour, double opacity)
 {
     const auto channel = [opacity](int below, int above) {
         return static_cast<std::uint8_t>(std::lround(below + (above - below) * opacity));
     };
-    return {channel(ground.red, colour.red), channel(ground.green, colour.green), channel(ground.blue, colour.blue)};
+    return {channel(ground.red, colour.red), channel(ground.green, colour.green),
+            channel(ground.blue, colour.blue)};
 }
 
 double perceived_lightness(Rgb colour)

@@ -1,5 +1,5 @@
-// Colours for numbers. Made from OKLab, where equal steps look equal, so that a map's order survives grayscale print
-// and colour blindness: lightness alone carries the value.
+// Colours for numbers. Made from OKLab, where equal steps look equal, so that a map's order survives
+// grayscale print and colour blindness: lightness alone carries the value.
 #pragma once
 
 #include <array>
@@ -15,8 +15,8 @@ Rgb heat_colour(double value);
 // -1..1 -> blue over near white to orange; both arms equally light at equal distance. For differences.
 Rgb difference_colour(double value);
 
-// The parts of a ledger, in its order: picture, padding, absent tiles, class tokens, other pictures, padding rows. All
-// differ in lightness.
+// The parts of a ledger, in its order: picture, padding, absent tiles, class tokens, other pictures, padding
+// rows. All differ in lightness.
 extern const std::array<const char*, 6> ledger_colours;
 
 std::string hex(Rgb colour);  // "#rrggbb"

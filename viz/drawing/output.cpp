@@ -43,41 +43,52 @@ struct Pipe {
 
     static void close_end(int& end)
     {
-        if (end >= 0) close(end);
+        if (end >= 0)
+            close(end);
         end = -1;
     }
 };
 
-// Feeds stdin and drains stdout and stderr together: a program that writes before it has read everything must not wait.
-void exchange(Pipe& in, Pipe& out, Pipe& error, const std::string& input, std::string& output, std::string& complaint)
+// Feeds stdin and drains stdout and stderr together: a program that writes before it has read everything must
+// not wait.
+void exchange(Pipe& in, Pipe& out, Pipe& error, const std::string& input, std::string& output,
+              std::string& complaint)
 {
     fcntl(in.write_end, F_SETFL, O_NONBLOCK);
     std::size_t sent = 0;
-    if (input.empty()) Pipe::close_end(in.write_end);
+    if (input.empty())
+        Pipe::close_end(in.write_end);
     while (out.read_end >= 0 || error.read_end >= 0) {
-        std::array<pollfd, 3> waiting{pollfd{out.read_end, POLLIN, 0}, pollfd{error.read_end, POLLIN, 0}, pollfd{in.write_end, POLLOUT, 0}};
+        std::array<pollfd, 3> waiting{pollfd{out.read_end, POLLIN, 0}, pollfd{error.read_end, POLLIN, 0},
+                                      pollfd{in.write_end, POLLOUT, 0}};
         if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
             break;
         std::array<char, 65536> buffer{};
         const auto drain = [&](const pollfd& entry, int& end, std::string& into) {
-            if (end < 0 || entry.revents == 0) return;
+            if (end < 0 || entry.revents == 0)
+                return;
             const ssize_t count = read(end, buffer.data(), buffer.size());
-            if (count > 0) into.append(buffer.data(), static_cast<std::size_t>(count));
-            else if (count == 0 || errno != EINTR) Pipe::close_end(end);
+            if (count > 0)
+                into.append(buffer.data(), static_cast<std::size_t>(count));
+            else if (count == 0 || errno != EINTR)
+                Pipe::close_end(end);
         };
         drain(waiting[0], out.read_end, output);
         drain(waiting[1], error.read_end, complaint);
         if (in.write_end >= 0 && waiting[2].revents != 0) {
             const ssize_t count = write(in.write_end, input.data() + sent, input.size() - sent);
-            if (count > 0) sent += static_cast<std::size_t>(count);
-            if ((count < 0 && errno != EAGAIN && errno != EINTR) || sent == input.size()) Pipe::close_end(in.write_end);
+            if (count > 0)
+                sent += static_cast<std::size_t>(count);
+            if ((count < 0 && errno != EAGAIN && errno != EINTR) || sent == input.size())
+                Pipe::close_end(in.write_end);
         }
     }
 }
 
 }  // namespace
 
-std::string run_program(const std::vector<std::string>& command, const std::string& input, const std::string& package_hint)
+std::string run_program(const std::vector<std::string>& command, const std::string& input,
+                        const std::string& package_hint)
 {
     Pipe in, out, error;
     std::vector<char*> arguments;
@@ -106,7 +117,8 @@ std::string run_program(const std::vector<std::string>& command, const std::stri
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        throw std::runtime_error(fmt::format("{} failed: {}", command[0], complaint.empty() ? "no message" : complaint.substr(0, 500)));
+        throw std::runtime_error(fmt::format("{} failed: {}", command[0],
+                                             complaint.empty() ? "no message" : complaint.substr(0, 500)));
     return output;
 }
 
@@ -152,15 +164,20 @@ void write_file(const std::string& bytes, const std::filesystem::path& file)
 void write_drawing(const std::string& svg, const std::filesystem::path& file, double zoom)
 {
     const std::string extension = lower_extension(file);
-    const std::string hint = "install librsvg2-bin (Fedora: librsvg2-tools, Homebrew: librsvg), or name an output ending in .svg";
+    const std::string hint =
+        "install librsvg2-bin (Fedora: librsvg2-tools, Homebrew: librsvg), or name an output ending in .svg";
     if (extension == ".svg" || file == "-")
         write_file(svg, file);
     else if (extension == ".png")
-        write_file(run_program({"rsvg-convert", "--unlimited", "--format=png", fmt::format("--zoom={}", zoom)}, svg, hint), file);
+        write_file(
+            run_program({"rsvg-convert", "--unlimited", "--format=png", fmt::format("--zoom={}", zoom)}, svg,
+                        hint),
+            file);
     else if (extension == ".pdf")
         write_file(run_program({"rsvg-convert", "--unlimited", "--format=pdf"}, svg, hint), file);
     else
-        throw std::runtime_error(fmt::format("{}: drawings are written as .svg, .png or .pdf", file.string()));
+        throw std::runtime_error(
+            fmt::format("{}: drawings are written as .svg, .png or .pdf", file.string()));
 }
 
 }  // namespace pictor

@@ -7,9 +7,11 @@
 
 namespace pictor {
 
-// Runs a program (found on PATH, no shell between) with `input` on its stdin; returns what it writes to stdout.
-// Throws std::runtime_error with its stderr when it fails, and with `package_hint` when it is not installed.
-std::string run_program(const std::vector<std::string>& command, const std::string& input, const std::string& package_hint);
+// Runs a program (found on PATH, no shell between) with `input` on its stdin; returns what it writes to
+// stdout. Throws std::runtime_error with its stderr when it fails, and with `package_hint` when it is not
+// installed.
+std::string run_program(const std::vector<std::string>& command, const std::string& input,
+                        const std::string& package_hint);
 
 // Writes the SVG as it is, or as PNG or PDF by the file's ending. `zoom`: PNG pixels per SVG pixel.
 // Throws for other endings and when the file cannot be written.

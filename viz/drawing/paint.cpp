@@ -27,26 +27,34 @@ Rgb colour_over(double picture_luminance, double value, Palette palette)
 
 }  // namespace
 
-Rgb legend_colour(double share_of_scale, Palette palette) { return colour_over(0.5, share_of_scale, palette); }
+Rgb legend_colour(double share_of_scale, Palette palette)
+{
+    return colour_over(0.5, share_of_scale, palette);
+}
 
 double smooth_value(const PictureGeometry& g, const std::vector<double>& grid, double x, double y)
 {
     const auto patch_size = static_cast<double>(g.patch_size);
-    const double column = x * static_cast<double>(g.resized_width) / static_cast<double>(g.width) / patch_size - 0.5;
-    const double row = y * static_cast<double>(g.resized_height) / static_cast<double>(g.height) / patch_size - 0.5;
-    const std::int64_t last_column = (g.resized_width - 1) / g.patch_size, last_row = (g.resized_height - 1) / g.patch_size;
+    const double column =
+        x * static_cast<double>(g.resized_width) / static_cast<double>(g.width) / patch_size - 0.5;
+    const double row =
+        y * static_cast<double>(g.resized_height) / static_cast<double>(g.height) / patch_size - 0.5;
+    const std::int64_t last_column = (g.resized_width - 1) / g.patch_size,
+                       last_row = (g.resized_height - 1) / g.patch_size;
     const auto at = [&](std::int64_t r, std::int64_t c) {
         r = std::clamp<std::int64_t>(r, 0, last_row);
         c = std::clamp<std::int64_t>(c, 0, last_column);
         return grid[static_cast<std::size_t>(r * g.grid_columns() + c)];
     };
-    const auto r = static_cast<std::int64_t>(std::floor(row)), c = static_cast<std::int64_t>(std::floor(column));
+    const auto r = static_cast<std::int64_t>(std::floor(row)),
+               c = static_cast<std::int64_t>(std::floor(column));
     const double dr = row - std::floor(row), dc = column - std::floor(column);
-    return (1 - dr) * ((1 - dc) * at(r, c) + dc * at(r, c + 1)) + dr * ((1 - dc) * at(r + 1, c) + dc * at(r + 1, c + 1));
+    return (1 - dr) * ((1 - dc) * at(r, c) + dc * at(r, c + 1)) +
+           dr * ((1 - dc) * at(r + 1, c) + dc * at(r + 1, c + 1));
 }
 
-Raster paint_grid(const Raster& picture, const PictureGeometry& g, const std::vector<double>& grid,
-                  int width, int height, const PaintOptions& options)
+Raster paint_grid(const Raster& picture, const PictureGeometry& g, const std::vector<double>& grid, int width,
+                  int height, const PaintOptions& options)
 {
     Raster result = scale(picture, width, height);
     const double scale = options.scale > 0 ? options.scale : 1;

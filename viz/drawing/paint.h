@@ -12,12 +12,14 @@ namespace pictor {
 enum class Palette { heat, difference };
 
 struct PaintOptions {
-    double scale = 1;          // the value that gets the brightest colour
-    bool smooth = false;       // between patch centres; default is one colour per patch, which is what the model sees
+    double scale = 1;  // the value that gets the brightest colour
+    bool smooth =
+        false;  // between patch centres; default is one colour per patch, which is what the model sees
     Palette palette = Palette::heat;
 };
 
-// The picture in dim gray with each patch's colour over it, width x height pixels. Nothing of the padding is shown.
+// The picture in dim gray with each patch's colour over it, width x height pixels. Nothing of the padding is
+// shown.
 Raster paint_grid(const Raster& picture, const PictureGeometry& geometry, const std::vector<double>& grid,
                   int width, int height, const PaintOptions& options);
 
@@ -27,7 +29,8 @@ Raster paint_no_effect(const Raster& picture, int width, int height);
 // The colour that a value gets over middle gray; the legend is made of it.
 Rgb legend_colour(double share_of_scale, Palette palette);
 
-// The value at a point of the original picture between patch centres; patches that show only padding have no say.
+// The value at a point of the original picture between patch centres; patches that show only padding have no
+// say.
 double smooth_value(const PictureGeometry& geometry, const std::vector<double>& grid, double x, double y);
 
 }  // namespace pictor

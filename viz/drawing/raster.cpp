@@ -22,7 +22,8 @@
 namespace pictor {
 
 Raster::Raster(int width, int height, Rgb fill)
-    : width(width), height(height), pixels(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), fill)
+    : width(width), height(height),
+      pixels(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), fill)
 {
 }
 
@@ -37,9 +38,11 @@ Raster load_picture(const std::filesystem::path& file)
     const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
     const int size = bytes.size() > 1u << 30 ? 0 : static_cast<int>(bytes.size());
     if (size == 0 || !stbi_info_from_memory(data, size, &width, &height, &channels))
-        throw std::runtime_error(fmt::format("{}: is not a picture (PNG, JPEG, BMP, GIF, TGA, PNM)", file.string()));
+        throw std::runtime_error(
+            fmt::format("{}: is not a picture (PNG, JPEG, BMP, GIF, TGA, PNM)", file.string()));
     if (static_cast<double>(width) * height > 1e8)
-        throw std::runtime_error(fmt::format("{}: is {} x {} pixels; at most 100 million are drawn", file.string(), width, height));
+        throw std::runtime_error(fmt::format("{}: is {} x {} pixels; at most 100 million are drawn",
+                                             file.string(), width, height));
     stbi_uc* rgba = stbi_load_from_memory(data, size, &width, &height, &channels, 4);
     if (!rgba)
         throw std::runtime_error(fmt::format("{}: is damaged: {}", file.string(), stbi_failure_reason()));
@@ -88,10 +91,12 @@ std::vector<Span> axis_spans(int from, int to)
     return spans;
 }
 
-std::uint8_t to_byte(float value) { return static_cast<std::uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f)); }
+std::uint8_t to_byte(float value)
+{
+    return static_cast<std::uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
+}
 
-template <class At>
-Rgb blend(const Span& span, At at)
+template <class At> Rgb blend(const Span& span, At at)
 {
     float red = 0, green = 0, blue = 0;
     for (std::size_t k = 0; k < span.weights.size(); ++k) {
@@ -105,7 +110,8 @@ Rgb blend(const Span& span, At at)
 
 void append_bytes(void* context, void* data, int size)
 {
-    static_cast<std::string*>(context)->append(static_cast<const char*>(data), static_cast<std::size_t>(size));
+    static_cast<std::string*>(context)->append(static_cast<const char*>(data),
+                                               static_cast<std::size_t>(size));
 }
 
 }  // namespace
@@ -118,12 +124,14 @@ Raster scale(const Raster& picture, int width, int height)
     Raster narrow(width, picture.height);
     for (int y = 0; y < picture.height; ++y)
         for (int x = 0; x < width; ++x)
-            narrow.at(x, y) = blend(columns[static_cast<std::size_t>(x)], [&](int k) { return picture.at(k, y); });
+            narrow.at(x, y) =
+                blend(columns[static_cast<std::size_t>(x)], [&](int k) { return picture.at(k, y); });
     const std::vector<Span> rows = axis_spans(picture.height, height);
     Raster result(width, height);
     for (int y = 0; y < height; ++y)
         for (int x = 0; x < width; ++x)
-            result.at(x, y) = blend(rows[static_cast<std::size_t>(y)], [&](int k) { return narrow.at(x, k); });
+            result.at(x, y) =
+                blend(rows[static_cast<std::size_t>(y)], [&](int k) { return narrow.at(x, k); });
     return result;
 }
 
@@ -135,14 +143,16 @@ double luminance(Rgb pixel)
 std::string encode_png(const Raster& picture)
 {
     std::string bytes;
-    stbi_write_png_to_func(append_bytes, &bytes, picture.width, picture.height, 3, picture.pixels.data(), 3 * picture.width);
+    stbi_write_png_to_func(append_bytes, &bytes, picture.width, picture.height, 3, picture.pixels.data(),
+                           3 * picture.width);
     return bytes;
 }
 
 std::string encode_jpeg(const Raster& picture, int quality)
 {
     std::string bytes;
-    stbi_write_jpg_to_func(append_bytes, &bytes, picture.width, picture.height, 3, picture.pixels.data(), quality);
+    stbi_write_jpg_to_func(append_bytes, &bytes, picture.width, picture.height, 3, picture.pixels.data(),
+                           quality);
     return bytes;
 }
 
@@ -152,7 +162,9 @@ std::string base64(const std::string& bytes)
     std::string text;
     text.reserve((bytes.size() + 2) / 3 * 4);
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        const auto byte = [&](std::size_t k) { return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u; };
+        const auto byte = [&](std::size_t k) {
+            return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u;
+        };
         const unsigned group = byte(0) << 16 | byte(1) << 8 | byte(2);
         text += letters[group >> 18 & 63];
         text += letters[group >> 12 & 63];

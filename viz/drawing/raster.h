@@ -20,12 +20,21 @@ struct Raster {
 
     Raster() = default;
     Raster(int width, int height, Rgb fill = {});
-    Rgb& at(int x, int y) { return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)]; }
-    Rgb at(int x, int y) const { return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)]; }
+    Rgb& at(int x, int y)
+    {
+        return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
+                      static_cast<std::size_t>(x)];
+    }
+    Rgb at(int x, int y) const
+    {
+        return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
+                      static_cast<std::size_t>(x)];
+    }
 };
 
 // Any format stb_image reads; transparency is composited on white, as the model's own decoder does.
-// Throws std::runtime_error naming the file when it is missing, no picture, or larger than 100 million pixels.
+// Throws std::runtime_error naming the file when it is missing, no picture, or larger than 100 million
+// pixels.
 Raster load_picture(const std::filesystem::path& file);
 
 // Area average when shrinking, bilinear when growing.

@@ -1,4 +1,5 @@
-// A page of drawing, written as SVG: the one thing every picture here is made of. PNG and PDF are made from it.
+// A page of drawing, written as SVG: the one thing every picture here is made of. PNG and PDF are made from
+// it.
 #pragma once
 
 #include <filesystem>
@@ -9,8 +10,8 @@
 
 namespace pictor {
 
-// Text that may stand in SVG, HTML and XML: markup characters escaped, control characters and bytes that are not
-// UTF-8 shown as the replacement character.
+// Text that may stand in SVG, HTML and XML: markup characters escaped, control characters and bytes that are
+// not UTF-8 shown as the replacement character.
 std::string escape_markup(const std::string& text);
 
 // The text with line breaks, tabs and other controls made visible, at most `most` characters long.
@@ -31,11 +32,12 @@ class SvgPage {
 public:
     SvgPage(double width, double height, const std::string& title);
 
-    void rectangle(double x, double y, double width, double height, const std::string& fill, double radius = 0,
-                   const std::string& stroke = "none", double stroke_width = 0);
+    void rectangle(double x, double y, double width, double height, const std::string& fill,
+                   double radius = 0, const std::string& stroke = "none", double stroke_width = 0);
     void line(double x0, double y0, double x1, double y1, const std::string& stroke, double stroke_width = 1);
     void text(double x, double y, const std::string& words, const TextStyle& style = {});
-    void image(double x, double y, double width, double height, const Raster& picture, const std::string& description);
+    void image(double x, double y, double width, double height, const Raster& picture,
+               const std::string& description);
     void raw(const std::string& markup);
 
     std::string finish() const;

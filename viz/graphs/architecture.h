@@ -13,8 +13,8 @@ enum class DiagramStyle { slide, article };
 
 struct ArchitectureOptions {
     DiagramStyle style = DiagramStyle::article;
-    bool unfold = false;                 // every layer a node of its own
-    std::filesystem::path output;        // links are relative to its folder
+    bool unfold = false;           // every layer a node of its own
+    std::filesystem::path output;  // links are relative to its folder
 };
 
 std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOptions& options);

@@ -1,7 +1,7 @@
 #include "viz/graphs/graph.h"
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <map>
 #include <regex>
@@ -14,7 +14,8 @@
 
 namespace pictor {
 
-// Between kinds with one border the fill's lightness differs, so that a gray print keeps them apart; a test measures it.
+// Between kinds with one border the fill's lightness differs, so that a gray print keeps them apart; a test
+// measures it.
 const std::array<KindLook, 11> kind_looks{{
     {"data", "#f1f3f8", "#4d535e", "#292e38", "#b7becb", Border::dashed},
     {"plain", "#ffffff", "#4d535e", "#1c1e23", "#b7becb", Border::single},
@@ -40,8 +41,12 @@ struct BorderLook {
 
 const BorderLook& look_of(Border border)
 {
-    static constexpr std::array<BorderLook, 6> looks{{{"filled,rounded", 1.2, 1}, {"filled,rounded,dashed", 1.2, 1}, {"filled,rounded,dotted", 1.6, 1},
-                                                      {"filled", 1.6, 1}, {"filled,rounded", 1.4, 2}, {"filled,rounded", 3.4, 1}}};
+    static constexpr std::array<BorderLook, 6> looks{{{"filled,rounded", 1.2, 1},
+                                                      {"filled,rounded,dashed", 1.2, 1},
+                                                      {"filled,rounded,dotted", 1.6, 1},
+                                                      {"filled", 1.6, 1},
+                                                      {"filled,rounded", 1.4, 2},
+                                                      {"filled,rounded", 3.4, 1}}};
     return looks[static_cast<std::size_t>(border)];
 }
 
@@ -93,22 +98,27 @@ std::string quoted(const std::string& text)
 
 bool has_own_links(const GraphNode& node)
 {
-    return std::any_of(node.lines.begin(), node.lines.end(), [](const LabelLine& line) { return !line.href.empty(); });
+    return std::any_of(node.lines.begin(), node.lines.end(),
+                       [](const LabelLine& line) { return !line.href.empty(); });
 }
 
 std::string html_label(const GraphNode& node, const Graph& graph)
 {
     // Links do not nest: where a line has one of its own, the node's goes to the other lines.
     const bool own_links = has_own_links(node);
-    std::string rows = "<TR><TD HEIGHT=\"3\"></TD></TR>";   // letters sit high in their lines
+    std::string rows = "<TR><TD HEIGHT=\"3\"></TD></TR>";  // letters sit high in their lines
     for (std::size_t i = 0; i < node.lines.size(); ++i) {
         const LabelLine& line = node.lines[i];
         const double size = line.size > 0 ? line.size : i == 0 ? graph.title_size : graph.small_size;
         const bool bold = line.bold || i == 0;
         const std::string words = bold ? "<B>" + graph_text(line.text) + "</B>" : graph_text(line.text);
         const std::string& target = own_links && line.href.empty() ? node.href : line.href;
-        const std::string link = target.empty() ? "" : fmt::format(" HREF=\"{}\" TITLE=\"{}\" TARGET=\"_top\"", escape_markup(target), graph_text(line.href.empty() ? node.tooltip : line.href, 300));
-        rows += fmt::format("<TR><TD{}><FONT POINT-SIZE=\"{}\">{}</FONT></TD></TR>", link, size, words.empty() ? " " : words);
+        const std::string link =
+            target.empty() ? ""
+                           : fmt::format(" HREF=\"{}\" TITLE=\"{}\" TARGET=\"_top\"", escape_markup(target),
+                                         graph_text(line.href.empty() ? node.tooltip : line.href, 300));
+        rows += fmt::format("<TR><TD{}><FONT POINT-SIZE=\"{}\">{}</FONT></TD></TR>", link, size,
+                            words.empty() ? " " : words);
     }
     return "<<TABLE BORDER=\"0\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"1\">" + rows + "</TABLE>>";
 }
@@ -117,22 +127,35 @@ std::string node_text(const GraphNode& node, const Graph& graph)
 {
     const KindLook& kind = kind_of(node.kind);
     const BorderLook& border = look_of(kind.border);
-    std::string text = fmt::format("  {0} [id=\"{1}_{0}\", label={2}, class=\"{3}\", style=\"{4}\", fillcolor=\"{5}\", color=\"{6}\", penwidth={7}, peripheries={8}", node.id,
-                                   graph.id, html_label(node, graph), kind.name, border.style, kind.fill, kind.stroke, border.width, border.lines);
-    if (node.place) text += fmt::format(", pos=\"{},{}\"", node.place->first, -node.place->second);
-    // Without a link a tooltip would make Graphviz write a link to nowhere; lay_out_graph puts it into the title.
-    if (!node.href.empty() && !has_own_links(node)) text += ", href=" + quoted(node.href) + ", target=\"_top\", tooltip=" + quoted(node.tooltip.empty() ? node.id : node.tooltip);
+    std::string text = fmt::format(
+        "  {0} [id=\"{1}_{0}\", label={2}, class=\"{3}\", style=\"{4}\", fillcolor=\"{5}\", color=\"{6}\", penwidth={7}, peripheries={8}",
+        node.id, graph.id, html_label(node, graph), kind.name, border.style, kind.fill, kind.stroke,
+        border.width, border.lines);
+    if (node.place)
+        text += fmt::format(", pos=\"{},{}\"", node.place->first, -node.place->second);
+    // Without a link a tooltip would make Graphviz write a link to nowhere; lay_out_graph puts it into the
+    // title.
+    if (!node.href.empty() && !has_own_links(node))
+        text += ", href=" + quoted(node.href) +
+                ", target=\"_top\", tooltip=" + quoted(node.tooltip.empty() ? node.id : node.tooltip);
     return text + "];\n";
 }
 
 std::string edge_text(const GraphEdge& edge, const std::string& id)
 {
     const EdgeKind& kind = edge_kind_of(edge.kind);
-    std::string text = fmt::format("  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to, id, kind.name,
-                                   edge.kind == "residual" ? fmt::format("{0}:{0}", kind.colour) : kind.colour, kind.style, kind.width);   // two lines side by side
-    if (!edge.label.empty()) text += fmt::format(", label=<<TABLE BORDER=\"0\" CELLPADDING=\"5\"><TR><TD><FONT COLOR=\"{}\">{}</FONT></TD></TR></TABLE>>", kind.colour, graph_text(edge.label));
-    if (!edge.shapes_layout) text += ", constraint=false";
-    if (!edge.attributes.empty()) text += ", " + edge.attributes;
+    std::string text = fmt::format(
+        "  {} -> {} [id=\"{}\", class=\"{}\", color=\"{}\", style=\"{}\", penwidth={}", edge.from, edge.to,
+        id, kind.name, edge.kind == "residual" ? fmt::format("{0}:{0}", kind.colour) : kind.colour,
+        kind.style, kind.width);  // two lines side by side
+    if (!edge.label.empty())
+        text += fmt::format(
+            ", label=<<TABLE BORDER=\"0\" CELLPADDING=\"5\"><TR><TD><FONT COLOR=\"{}\">{}</FONT></TD></TR></TABLE>>",
+            kind.colour, graph_text(edge.label));
+    if (!edge.shapes_layout)
+        text += ", constraint=false";
+    if (!edge.attributes.empty())
+        text += ", " + edge.attributes;
     return text + "];\n";
 }
 
@@ -140,7 +163,8 @@ std::string edge_text(const GraphEdge& edge, const std::string& id)
 std::filesystem::path checkout()
 {
     std::error_code ignored;
-    for (auto folder = std::filesystem::current_path(ignored); !folder.empty(); folder = folder.parent_path()) {
+    for (auto folder = std::filesystem::current_path(ignored); !folder.empty();
+         folder = folder.parent_path()) {
         if (std::filesystem::exists(folder / "reference" / "main.cpp", ignored))
             return folder;
         if (folder == folder.parent_path())
@@ -152,12 +176,13 @@ std::filesystem::path checkout()
 std::string relative_link(const std::filesystem::path& target, const std::filesystem::path& output)
 {
     std::error_code ignored;
-    const auto folder = output.empty() || output == "-" ? std::filesystem::current_path() : std::filesystem::absolute(output).parent_path();
+    const auto folder = output.empty() || output == "-" ? std::filesystem::current_path()
+                                                        : std::filesystem::absolute(output).parent_path();
     return std::filesystem::proximate(target, folder, ignored).generic_string();
 }
 
-// Graphviz titles every part with its name in the graph's source. Whoever points at one, or has it read out, wants to know
-// what it is.
+// Graphviz titles every part with its name in the graph's source. Whoever points at one, or has it read out,
+// wants to know what it is.
 std::string with_titles(const std::string& svg, const Graph& graph)
 {
     std::map<std::string, std::string> titles{{"pictor", graph.title}};
@@ -167,14 +192,17 @@ std::string with_titles(const std::string& svg, const Graph& graph)
         titles[node.id] = node.tooltip.empty() ? words[node.id] : node.tooltip;
     }
     for (const GraphEdge& edge : graph.edges)
-        titles[edge.from + "&#45;&gt;" + edge.to] = words[edge.from] + " \xE2\x86\x92 " + words[edge.to] + (edge.label.empty() ? "" : ": " + edge.label);
+        titles[edge.from + "&#45;&gt;" + edge.to] = words[edge.from] + " \xE2\x86\x92 " + words[edge.to] +
+                                                    (edge.label.empty() ? "" : ": " + edge.label);
     std::string result;
     std::size_t done = 0;
     const std::string open = "<title>";
     for (std::size_t at = svg.find(open); at != std::string::npos; at = svg.find(open, done)) {
         const std::size_t first = at + open.size(), last = svg.find("</title>", first);
         const auto found = titles.find(svg.substr(first, last - first));
-        result += svg.substr(done, first - done) + (found == titles.end() ? svg.substr(first, last - first) : escape_markup(visible_text(found->second, 300)));
+        result += svg.substr(done, first - done) + (found == titles.end()
+                                                        ? svg.substr(first, last - first)
+                                                        : escape_markup(visible_text(found->second, 300)));
         done = last;
     }
     return result + svg.substr(done);
@@ -182,7 +210,8 @@ std::string with_titles(const std::string& svg, const Graph& graph)
 
 }  // namespace
 
-// Graphviz takes the entities of XML in its HTML-like labels, but then replaces \N, \G and the like: a backslash is two.
+// Graphviz takes the entities of XML in its HTML-like labels, but then replaces \N, \G and the like: a
+// backslash is two.
 std::string graph_text(const std::string& text, std::size_t most)
 {
     return with_backslashes(escape_markup(visible_text(text, most)), "&#92;&#92;");
@@ -191,16 +220,19 @@ std::string graph_text(const std::string& text, std::size_t most)
 std::string dot_text(const Graph& graph)
 {
     std::string text = "digraph pictor {\n";
-    text += fmt::format("  graph [id=\"{}\", rankdir={}, bgcolor=\"#ffffff\", fontname=\"DejaVu Sans\", fontsize={}, ranksep={}, nodesep={}, pad=0.15, splines=true{}{}];\n",
-                        graph.id, graph.left_to_right ? "LR" : "TB", graph.title_size, graph.rank_gap, graph.node_gap, graph.attributes.empty() ? "" : ", ", graph.attributes);
+    text += fmt::format(
+        "  graph [id=\"{}\", rankdir={}, bgcolor=\"#ffffff\", fontname=\"DejaVu Sans\", fontsize={}, ranksep={}, nodesep={}, pad=0.15, splines=true{}{}];\n",
+        graph.id, graph.left_to_right ? "LR" : "TB", graph.title_size, graph.rank_gap, graph.node_gap,
+        graph.attributes.empty() ? "" : ", ", graph.attributes);
     text += "  node [shape=box, fontname=\"DejaVu Sans\", fontcolor=\"#1d2230\", margin=\"0.17,0.06\"];\n";
     text += fmt::format("  edge [fontname=\"DejaVu Sans\", fontsize={}, arrowsize=0.7];\n", graph.edge_size);
     for (const GraphNode& node : graph.nodes)
         text += node_text(node, graph);
     for (const GraphGroup& group : graph.groups) {
         const KindLook& kind = kind_of(group.kind);
-        text += fmt::format("  subgraph cluster_{0} {{ id=\"{4}_group_{0}\"; label=<<B>{1}</B>>; labeljust=l; style=\"rounded\"; color=\"{2}\"; fontcolor=\"{3}\"; class=\"group\"; penwidth=1.2; margin=12;",
-                            group.id, graph_text(group.title), kind.stroke, kind.stroke, graph.id);
+        text += fmt::format(
+            "  subgraph cluster_{0} {{ id=\"{4}_group_{0}\"; label=<<B>{1}</B>>; labeljust=l; style=\"rounded\"; color=\"{2}\"; fontcolor=\"{3}\"; class=\"group\"; penwidth=1.2; margin=12;",
+            group.id, graph_text(group.title), kind.stroke, kind.stroke, graph.id);
         for (const std::string& member : group.members)
             text += " " + member + ";";
         text += " }\n";
@@ -214,14 +246,18 @@ std::string dot_text(const Graph& graph)
 
 std::string graph_style_sheet()
 {
-    std::string css = "a:hover text,a:focus text{text-decoration:underline}\n@media (prefers-color-scheme:dark){\n"
-                      ".graph>polygon,.page{fill:#14171d}\n.node text,.graph>text{fill:#eef1f6}\n.group text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
+    std::string css =
+        "a:hover text,a:focus text{text-decoration:underline}\n@media (prefers-color-scheme:dark){\n"
+        ".graph>polygon,.page{fill:#14171d}\n.node text,.graph>text{fill:#eef1f6}\n.group text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
     for (const KindLook& kind : kind_looks)
-        css += fmt::format(".{0} path,.{0} polygon,rect.{0}{{fill:{1};stroke:{2}}}\n", kind.name, kind.dark_fill, kind.dark_stroke);
-    css += ".node [fill=none],rect[fill=none]{fill:none}\n";   // the outer of two borders
+        css += fmt::format(".{0} path,.{0} polygon,rect.{0}{{fill:{1};stroke:{2}}}\n", kind.name,
+                           kind.dark_fill, kind.dark_stroke);
+    css += ".node [fill=none],rect[fill=none]{fill:none}\n";  // the outer of two borders
     css += ".cluster path,.cluster polygon{fill:none}\n";
     for (const EdgeKind& kind : edge_kinds)
-        css += fmt::format(".edge.{0} path{{stroke:{1};fill:none}}.edge.{0} polygon{{stroke:{1};fill:{1}}}.edge.{0} text{{fill:{1}}}line.{0}{{stroke:{1}}}\n", kind.name, kind.dark);
+        css += fmt::format(
+            ".edge.{0} path{{stroke:{1};fill:none}}.edge.{0} polygon{{stroke:{1};fill:{1}}}.edge.{0} text{{fill:{1}}}line.{0}{{stroke:{1}}}\n",
+            kind.name, kind.dark);
     return css + "}\n";
 }
 
@@ -229,17 +265,21 @@ std::string lay_out_graph(const Graph& graph)
 {
     // With places given, Graphviz only draws the nodes and routes the edges.
     const bool placed = !graph.nodes.empty() && graph.nodes[0].place;
-    const std::vector<std::string> command = placed ? std::vector<std::string>{"dot", "-Kneato", "-n", "-Tsvg"} : std::vector<std::string>{"dot", "-Tsvg"};
+    const std::vector<std::string> command = placed
+                                                 ? std::vector<std::string>{"dot", "-Kneato", "-n", "-Tsvg"}
+                                                 : std::vector<std::string>{"dot", "-Tsvg"};
     std::string svg = run_program(command, dot_text(graph), "install graphviz");
     const std::size_t start = svg.find("<svg");
     const std::size_t end = start == std::string::npos ? start : svg.find('>', start);
     if (end == std::string::npos)
         throw std::runtime_error("dot: gave no SVG; Graphviz 2.40 or newer would be right");
     // Where DejaVu is missing, Verdana has its widths.
-    for (std::size_t at = 0; (at = svg.find("font-family=\"DejaVu Sans\"", at)) != std::string::npos; at += 30)
+    for (std::size_t at = 0; (at = svg.find("font-family=\"DejaVu Sans\"", at)) != std::string::npos;
+         at += 30)
         svg.replace(at, 25, "font-family=\"DejaVu Sans,Verdana,sans-serif\"");
     svg.insert(end + 1, "\n<title>" + escape_markup(graph.title) + "</title>");
-    if (graph.own_style) svg.insert(end + 1, "\n<style type=\"text/css\">" + graph_style_sheet() + "</style>");
+    if (graph.own_style)
+        svg.insert(end + 1, "\n<style type=\"text/css\">" + graph_style_sheet() + "</style>");
     return with_titles(svg, graph);
 }
 
@@ -247,7 +287,8 @@ SvgSize svg_size(const std::string& svg)
 {
     const auto attribute = [&](const char* name) {
         const std::size_t start = svg.find("<svg"), at = svg.find(std::string(" ") + name + "=\"", start);
-        if (start == std::string::npos || at == std::string::npos) return 0.0;
+        if (start == std::string::npos || at == std::string::npos)
+            return 0.0;
         const char* const first = svg.c_str() + at + std::char_traits<char>::length(name) + 3;
         char* last = nullptr;
         const double value = std::strtod(first, &last);
@@ -264,7 +305,11 @@ std::string nested_svg(const std::string& svg, double x, double y, double width,
     std::string tag = inner.substr(0, end);
     static const std::regex extent(" (width|height)=\"[^\"]*\"");
     tag = std::regex_replace(tag, extent, "");
-    return tag + fmt::format(" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" preserveAspectRatio=\"xMidYMid meet\"", x, y, width, height) + inner.substr(end);
+    return tag +
+           fmt::format(
+               " x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" preserveAspectRatio=\"xMidYMid meet\"",
+               x, y, width, height) +
+           inner.substr(end);
 }
 
 std::string legend_box(const std::string& name, double x, double y, double width, double height)
@@ -272,10 +317,14 @@ std::string legend_box(const std::string& name, double x, double y, double width
     const KindLook& kind = kind_of(name);
     const BorderLook& border = look_of(kind.border);
     const std::string style = border.style;
-    const char* const dash = style.find("dashed") != std::string::npos ? " stroke-dasharray=\"5,2\"" : style.find("dotted") != std::string::npos ? " stroke-dasharray=\"1,5\"" : "";
+    const char* const dash = style.find("dashed") != std::string::npos   ? " stroke-dasharray=\"5,2\""
+                             : style.find("dotted") != std::string::npos ? " stroke-dasharray=\"1,5\""
+                                                                         : "";
     const auto box = [&](double inset, const std::string& fill) {
-        return fmt::format("<rect class=\"{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" rx=\"{}\" fill=\"{}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n", kind.name, x + inset, y + inset,
-                           width - 2 * inset, height - 2 * inset, style.find("rounded") != std::string::npos ? 4 : 0, fill, kind.stroke, border.width, dash);
+        return fmt::format(
+            "<rect class=\"{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" rx=\"{}\" fill=\"{}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
+            kind.name, x + inset, y + inset, width - 2 * inset, height - 2 * inset,
+            style.find("rounded") != std::string::npos ? 4 : 0, fill, kind.stroke, border.width, dash);
     };
     return border.lines > 1 ? box(0, "none") + box(3, kind.fill) : box(0, kind.fill);
 }
@@ -284,16 +333,24 @@ std::string legend_line(const std::string& name, double x0, double x1, double y)
 {
     const EdgeKind& kind = edge_kind_of(name);
     const std::string style = kind.style;
-    const char* const dash = style == "dashed" ? " stroke-dasharray=\"5,2\"" : style == "dotted" ? " stroke-dasharray=\"1,5\"" : "";
-    return fmt::format("<line class=\"{}\" x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n", kind.name, x0, y, x1, y, kind.colour, kind.width, dash);
+    const char* const dash = style == "dashed"   ? " stroke-dasharray=\"5,2\""
+                             : style == "dotted" ? " stroke-dasharray=\"1,5\""
+                                                 : "";
+    return fmt::format(
+        "<line class=\"{}\" x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
+        kind.name, x0, y, x1, y, kind.colour, kind.width, dash);
 }
 
 std::string source_link(const std::string& file, const std::filesystem::path& output)
 {
     std::error_code ignored;
     const std::filesystem::path root = checkout(), target = root / file;
-    const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char c) { return c > 0x20 && c < 0x7F; });   // a NUL would end the path early
-    return root.empty() || file.empty() || !plain || !std::filesystem::is_regular_file(target, ignored) ? "" : relative_link(target, output);
+    const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char c) {
+        return c > 0x20 && c < 0x7F;
+    });  // a NUL would end the path early
+    return root.empty() || file.empty() || !plain || !std::filesystem::is_regular_file(target, ignored)
+               ? ""
+               : relative_link(target, output);
 }
 
 std::string chapter_link(const std::string& stem, const std::filesystem::path& output)
@@ -306,7 +363,8 @@ std::string chapter_link(const std::string& stem, const std::filesystem::path& o
     for (const auto& entry : std::filesystem::directory_iterator(root / "chapters", ignored)) {
         const std::string name = entry.path().stem().string();
         const std::size_t dash = name.find('-');
-        if (entry.path().extension() == ".md" && (name == stem || (dash != std::string::npos && name.substr(dash + 1) == stem)))
+        if (entry.path().extension() == ".md" &&
+            (name == stem || (dash != std::string::npos && name.substr(dash + 1) == stem)))
             return relative_link(entry.path(), output);
     }
     return "";

@@ -13,14 +13,15 @@ namespace pictor {
 // One line of a node: its first is the title.
 struct LabelLine {
     std::string text;
-    double size = 0;     // 0: the graph's small size
+    double size = 0;  // 0: the graph's small size
     bool bold = false;
     std::string href;
 };
 
 struct GraphNode {
-    std::string id;      // letters, digits and _ only
-    std::string kind;    // a class of the style sheet: data, plain, embedding, local, global, projector, self, cross, norm, head, odd
+    std::string id;    // letters, digits and _ only
+    std::string kind;  // a class of the style sheet: data, plain, embedding, local, global, projector, self,
+                       // cross, norm, head, odd
     std::vector<LabelLine> lines;
     std::string tooltip;
     std::string href;
@@ -29,10 +30,10 @@ struct GraphNode {
 
 struct GraphEdge {
     std::string from, to;
-    std::string kind = "flow";   // flow, picture, kept, rope, residual
+    std::string kind = "flow";  // flow, picture, kept, rope, residual
     std::string label;
-    bool shapes_layout = true;   // false: drawn between ranks that others fix
-    std::string attributes;      // further Graphviz attributes, such as ports
+    bool shapes_layout = true;  // false: drawn between ranks that others fix
+    std::string attributes;     // further Graphviz attributes, such as ports
 };
 
 struct GraphGroup {
@@ -50,8 +51,8 @@ struct Graph {
     std::vector<GraphEdge> edges;
     std::vector<GraphGroup> groups;
     std::vector<std::vector<std::string>> same_rank;
-    bool own_style = true;       // false: the page it stands in has the style sheet
-    std::string attributes;      // further Graphviz attributes of the whole
+    bool own_style = true;   // false: the page it stands in has the style sheet
+    std::string attributes;  // further Graphviz attributes of the whole
 };
 
 // Text as it may stand inside an HTML-like label of Graphviz.
@@ -77,7 +78,7 @@ struct KindLook {
     const char* name;
     const char* fill;
     const char* stroke;
-    const char* dark_fill;    // on dark pages
+    const char* dark_fill;  // on dark pages
     const char* dark_stroke;
     Border border;
 };
@@ -88,8 +89,8 @@ std::string legend_box(const std::string& kind, double x, double y, double width
 std::string legend_line(const std::string& edge_kind, double x0, double x1, double y);
 std::string graph_style_sheet();
 
-// Links of a step: its source file and its chapter, relative to the folder the drawing is written to; empty when the
-// checkout is not around.
+// Links of a step: its source file and its chapter, relative to the folder the drawing is written to; empty
+// when the checkout is not around.
 std::string source_link(const std::string& file, const std::filesystem::path& output);
 std::string chapter_link(const std::string& stem, const std::filesystem::path& output);
 

@@ -13,7 +13,7 @@ namespace pictor {
 struct LayerChoice {
     enum class Kind { text_self, text_cross, vision_local, vision_global } kind = Kind::text_self;
     std::int64_t index = 0;
-    std::string prefix;   // of its tensors' names
+    std::string prefix;  // of its tensors' names
     std::string title;
 };
 
@@ -23,7 +23,9 @@ LayerChoice choose_layer_graph(const Trace& trace, const std::string& text);
 // Every layer the trace holds, as `choose_layer_graph` takes them.
 std::vector<std::string> layers_in(const Trace& trace);
 
-Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t step, const std::filesystem::path& output);
-std::string layer_drawing(const Trace& trace, const LayerChoice& layer, std::int64_t step, const std::filesystem::path& output);
+Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t step,
+                  const std::filesystem::path& output);
+std::string layer_drawing(const Trace& trace, const LayerChoice& layer, std::int64_t step,
+                          const std::filesystem::path& output);
 
 }  // namespace pictor

@@ -14,24 +14,24 @@ enum class HeadChoice { one, mean, max, entropy };
 struct HeatRequest {
     std::int64_t layer = -1;
     HeadChoice heads = HeadChoice::mean;
-    std::int64_t head = 0;              // with HeadChoice::one
-    std::int64_t token = 0;             // the word; the row read is the one that predicts it
-    std::int64_t picture = -1;          // -1: the one that was read most
-    bool weigh_values = false;          // attention x norm of the value it moves x |tanh(gate)|
+    std::int64_t head = 0;      // with HeadChoice::one
+    std::int64_t token = 0;     // the word; the row read is the one that predicts it
+    std::int64_t picture = -1;  // -1: the one that was read most
+    bool weigh_values = false;  // attention x norm of the value it moves x |tanh(gate)|
 };
 
 struct Heat {
-    HeatRequest request;                // with the picture that was chosen
+    HeatRequest request;  // with the picture that was chosen
     RowPlace row;
-    bool no_effect = false;             // the row may see no picture: nothing is drawn
-    bool gate_closed = false;           // weigh_values: tanh(gate) is 0
-    double gate = 1;                    // weigh_values: tanh(gate), read off the trace
-    double row_sum = 1;                 // of the probabilities; 1 but for rounding
-    std::vector<double> head_bits;      // how far each head's attention spreads over its keys: entropy, in bits
-    double drawn_bits = 0;              // the same of the row that is drawn: one head's, or the mean's
-    double most_bits = 0;               // of an even spread over all keys the row may see
-    std::vector<double> grid;           // [grid_rows][grid_columns] of the picture
-    Ledger ledger;                      // of the mean over heads when heads are combined
+    bool no_effect = false;         // the row may see no picture: nothing is drawn
+    bool gate_closed = false;       // weigh_values: tanh(gate) is 0
+    double gate = 1;                // weigh_values: tanh(gate), read off the trace
+    double row_sum = 1;             // of the probabilities; 1 but for rounding
+    std::vector<double> head_bits;  // how far each head's attention spreads over its keys: entropy, in bits
+    double drawn_bits = 0;          // the same of the row that is drawn: one head's, or the mean's
+    double most_bits = 0;           // of an even spread over all keys the row may see
+    std::vector<double> grid;       // [grid_rows][grid_columns] of the picture
+    Ledger ledger;                  // of the mean over heads when heads are combined
     PictureGeometry geometry;
 };
 
@@ -41,7 +41,8 @@ void read_head(const std::string& text, std::int64_t n_heads, HeatRequest& reque
 // The last cross-attention layer, or the one asked for. Throws with the list of layers there are.
 std::int64_t choose_layer(const Run& run, std::int64_t wanted);
 
-// The answer's most pointed word: the one whose row puts most on a single patch of the picture (mean over heads).
+// The answer's most pointed word: the one whose row puts most on a single patch of the picture (mean over
+// heads).
 std::int64_t most_pointed_token(const Run& run, std::int64_t layer);
 
 // Throws when the token has no row, or the numbers are missing, of a wrong shape or no probabilities.
@@ -63,7 +64,8 @@ struct VisionHeat {
 };
 
 // layer: "vision.N" or "global.N"; head: mean, max or a number. Throws when the trace lacks the numbers.
-VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std::string& head, std::int64_t picture, GridPlace query);
+VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std::string& head,
+                            std::int64_t picture, GridPlace query);
 
 // heads [head][key] -> [key]
 std::vector<double> mean_over_heads(const std::vector<std::vector<double>>& heads);

@@ -13,16 +13,17 @@ namespace pictor {
 
 struct HeatmapOptions {
     std::filesystem::path trace;
-    std::string layer;               // a number; vision.N or global.N for the vision encoder's own attention; empty: the last cross layer
+    std::string layer;  // a number; vision.N or global.N for the vision encoder's own attention; empty: the
+                        // last cross layer
     std::string head = "mean";
     std::string token;
     std::int64_t image = -1;
-    std::filesystem::path picture;   // in place of the one the trace names
+    std::filesystem::path picture;  // in place of the one the trace names
     std::string weight = "attention";
-    std::filesystem::path minus;     // another trace: draw the difference
-    std::string patch;               // "ROW,COLUMN" with vision.N or global.N: the patch that looks
-    bool all = false;                // three contact sheets
-    std::string sheet;               // heads, layers or answer: one of them
+    std::filesystem::path minus;  // another trace: draw the difference
+    std::string patch;            // "ROW,COLUMN" with vision.N or global.N: the patch that looks
+    bool all = false;             // three contact sheets
+    std::string sheet;            // heads, layers or answer: one of them
     bool smooth = false;
     std::filesystem::path output;
 };

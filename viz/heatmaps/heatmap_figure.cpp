@@ -28,13 +28,15 @@ Layout panels(const PictureGeometry& g, double top)
     const double width = page_width - 2 * margin;
     Layout layout;
     if (static_cast<double>(g.width) > 2.4 * static_cast<double>(g.height)) {
-        const double height = std::min(300.0, width * static_cast<double>(g.height) / static_cast<double>(g.width));
+        const double height =
+            std::min(300.0, width * static_cast<double>(g.height) / static_cast<double>(g.width));
         layout.left = fit(g.width, g.height, {margin, top, width, height});
         layout.right = fit(g.width, g.height, {margin, top + height + gap + 18, width, height});
         layout.bottom = layout.right.y + layout.right.height;
     } else {
         const double half = (width - gap) / 2;
-        const double height = std::min(560.0, half * static_cast<double>(g.height) / static_cast<double>(g.width));
+        const double height =
+            std::min(560.0, half * static_cast<double>(g.height) / static_cast<double>(g.width));
         layout.left = fit(g.width, g.height, {margin, top, half, height});
         layout.right = fit(g.width, g.height, {margin + half + gap, top, half, height});
         layout.bottom = top + height;
@@ -45,29 +47,36 @@ Layout panels(const PictureGeometry& g, double top)
 void outline_patch(SvgPage& page, const Box& panel, const PictureGeometry& g, GridPlace place)
 {
     const PictureRectangle r = rectangle_of(g, place);
-    const double sx = panel.width / static_cast<double>(g.width), sy = panel.height / static_cast<double>(g.height);
-    const double x = panel.x + r.x0 * sx, y = panel.y + r.y0 * sy, w = (r.x1 - r.x0) * sx, h = (r.y1 - r.y0) * sy;
+    const double sx = panel.width / static_cast<double>(g.width),
+                 sy = panel.height / static_cast<double>(g.height);
+    const double x = panel.x + r.x0 * sx, y = panel.y + r.y0 * sy, w = (r.x1 - r.x0) * sx,
+                 h = (r.y1 - r.y0) * sy;
     page.rectangle(x - 1, y - 1, w + 2, h + 2, "none", 2, "#111111", 3.4);
     page.rectangle(x - 1, y - 1, w + 2, h + 2, "none", 2, "#ffffff", 1.6);
 }
 
 Raster shown(const Raster& picture, const Box& panel)
 {
-    return scale(picture, std::max(1, static_cast<int>(std::lround(2 * panel.width))), std::max(1, static_cast<int>(std::lround(2 * panel.height))));
+    return scale(picture, std::max(1, static_cast<int>(std::lround(2 * panel.width))),
+                 std::max(1, static_cast<int>(std::lround(2 * panel.height))));
 }
 
 // In gray print more and less look alike: patches that differ much bear their sign.
-void mark_signs(SvgPage& page, const Box& panel, const PictureGeometry& g, const std::vector<double>& grid, double most)
+void mark_signs(SvgPage& page, const Box& panel, const PictureGeometry& g, const std::vector<double>& grid,
+                double most)
 {
     for (std::int64_t row = 0; row < g.grid_rows(); ++row)
         for (std::int64_t column = 0; column < g.grid_columns(); ++column) {
             const double value = grid[static_cast<std::size_t>(row * g.grid_columns() + column)];
             const PictureRectangle r = rectangle_of(g, {row, column});
-            const double sx = panel.width / static_cast<double>(g.width), sy = panel.height / static_cast<double>(g.height);
+            const double sx = panel.width / static_cast<double>(g.width),
+                         sy = panel.height / static_cast<double>(g.height);
             const double size = std::min(0.8 * std::min((r.x1 - r.x0) * sx, (r.y1 - r.y0) * sy), 18.0);
             if (r.empty() || size < 6 || most <= 0 || std::abs(value) < 0.15 * most)
                 continue;
-            page.text(panel.x + (r.x0 + r.x1) / 2 * sx, panel.y + (r.y0 + r.y1) / 2 * sy + 0.36 * size, value > 0 ? "+" : "\xE2\x88\x92", {.size = size, .colour = "#000000", .anchor = Anchor::middle, .bold = true});
+            page.text(panel.x + (r.x0 + r.x1) / 2 * sx, panel.y + (r.y0 + r.y1) / 2 * sy + 0.36 * size,
+                      value > 0 ? "+" : "\xE2\x88\x92",
+                      {.size = size, .colour = "#000000", .anchor = Anchor::middle, .bold = true});
         }
 }
 
@@ -81,43 +90,56 @@ std::string head_words(const Heat& heat, std::int64_t n_heads)
 
 void draw_title(SvgPage& page, const std::string& title, const std::string& subtitle)
 {
-    const double room = page_width - 2 * margin;   // long names get smaller type, not a cut edge
-    page.text(margin, 54, title, {.size = std::min(25.0, 25 * room / text_width(title, 25, true)), .colour = ink, .bold = true});
-    page.text(margin, 82, subtitle, {.size = std::min(15.0, 15 * room / text_width(subtitle, 15)), .colour = soft});
+    const double room = page_width - 2 * margin;  // long names get smaller type, not a cut edge
+    page.text(margin, 54, title,
+              {.size = std::min(25.0, 25 * room / text_width(title, 25, true)), .colour = ink, .bold = true});
+    page.text(margin, 82, subtitle,
+              {.size = std::min(15.0, 15 * room / text_width(subtitle, 15)), .colour = soft});
 }
 
 std::string scale_end(const Heat& heat, double value)
 {
-    if (heat.request.heads == HeadChoice::entropy) return fmt::format("{:.2f} bits", value);
+    if (heat.request.heads == HeadChoice::entropy)
+        return fmt::format("{:.2f} bits", value);
     return heat.request.weigh_values ? fmt::format("{:.3g}", value) : percent_text(value);
 }
 
 const char* scale_name(const Heat& heat)
 {
     return heat.request.heads == HeadChoice::entropy ? "entropy over heads at one patch"
-         : heat.request.weigh_values ? "weight of one patch" : "attention on one patch";
+           : heat.request.weigh_values               ? "weight of one patch"
+                                                     : "attention on one patch";
 }
 
 std::vector<std::string> notes(const Run& run, const Heat& heat)
 {
     std::vector<std::string> result{row_sentence(run, heat)};
     if (heat.no_effect && run.reference() == "transformers")
-        result.push_back("Under transformers' rules this row's cross-attention branch still averages over every key, padding included; it looked at nothing.");
+        result.push_back(
+            "Under transformers' rules this row's cross-attention branch still averages over every key, padding included; it looked at nothing.");
     if (!heat.no_effect) {
         const auto [narrow, wide] = std::minmax_element(heat.head_bits.begin(), heat.head_bits.end());
-        result.push_back(heat.request.heads == HeadChoice::one
-            ? fmt::format("Spread of this head: {}.", spread_text(heat.drawn_bits, heat.most_bits))
-            : fmt::format("Spread of single heads: {:.1f} bits (head {}) to {:.1f} bits (head {}). Of their mean: {}.", *narrow, narrow - heat.head_bits.begin(), *wide,
-                          wide - heat.head_bits.begin(), spread_text(heat.drawn_bits, heat.most_bits)));
+        result.push_back(
+            heat.request.heads == HeadChoice::one
+                ? fmt::format("Spread of this head: {}.", spread_text(heat.drawn_bits, heat.most_bits))
+                : fmt::format(
+                      "Spread of single heads: {:.1f} bits (head {}) to {:.1f} bits (head {}). Of their mean: {}.",
+                      *narrow, narrow - heat.head_bits.begin(), *wide, wide - heat.head_bits.begin(),
+                      spread_text(heat.drawn_bits, heat.most_bits)));
     }
     if (heat.request.heads == HeadChoice::max || heat.request.heads == HeadChoice::entropy)
         result.push_back("The ledger is that of the mean over heads: maxima and entropies do not add up.");
     if (heat.request.weigh_values)
-        result.push_back(fmt::format("Left: attention as it is. Right: weighed. Weight of a patch: attention \xC3\x97 norm of the value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.", std::abs(heat.gate)));
+        result.push_back(fmt::format(
+            "Left: attention as it is. Right: weighed. Weight of a patch: attention \xC3\x97 norm of the value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.",
+            std::abs(heat.gate)));
     if (heat.gate_closed)
-        result.push_back("The gate is closed: tanh(gate) is 0, and nothing that was read reaches the residual.");
+        result.push_back(
+            "The gate is closed: tanh(gate) is 0, and nothing that was read reaches the residual.");
     if (std::abs(heat.row_sum - 1) > 0.01)
-        result.push_back(fmt::format("The recorded probabilities of this row add up to {:.4f}, not 1; the ledger gives shares of their sum.", heat.row_sum));
+        result.push_back(fmt::format(
+            "The recorded probabilities of this row add up to {:.4f}, not 1; the ledger gives shares of their sum.",
+            heat.row_sum));
     return result;
 }
 
@@ -136,27 +158,37 @@ void draw_no_effect(SvgPage& page, const Box& panel)
     const double cx = panel.x + panel.width / 2, cy = panel.y + panel.height / 2;
     page.rectangle(cx - 118, cy - 34, 236, 68, "#ffffff", 10, hairline, 1.2);
     page.text(cx, cy - 5, "no effect", {.size = 22, .colour = ink, .anchor = Anchor::middle, .bold = true});
-    page.text(cx, cy + 18, "this row may see no picture", {.size = 13.5, .colour = soft, .anchor = Anchor::middle});
+    page.text(cx, cy + 18, "this row may see no picture",
+              {.size = 13.5, .colour = soft, .anchor = Anchor::middle});
 }
 
-// The same row's attention as it is, with a scale of its own: what the weights of values change is seen beside it.
-void draw_plain(SvgPage& page, const Run& run, const Heat& heat, const Raster& picture, const Box& panel, double scale_top, bool smooth)
+// The same row's attention as it is, with a scale of its own: what the weights of values change is seen
+// beside it.
+void draw_plain(SvgPage& page, const Run& run, const Heat& heat, const Raster& picture, const Box& panel,
+                double scale_top, bool smooth)
 {
     HeatRequest request = heat.request;
     request.weigh_values = false;
     const Heat plain = make_heat(run, request);
     const double most = strongest(plain);
     page.image(panel.x, panel.y, panel.width, panel.height,
-               paint_grid(picture, plain.geometry, plain.grid, std::max(1, static_cast<int>(2 * panel.width)), std::max(1, static_cast<int>(2 * panel.height)),
-                          {.scale = most, .smooth = smooth, .palette = Palette::heat}), "plain attention over the picture");
-    if (const auto place = strongest_place(plain)) outline_patch(page, panel, plain.geometry, *place);
+               paint_grid(picture, plain.geometry, plain.grid, std::max(1, static_cast<int>(2 * panel.width)),
+                          std::max(1, static_cast<int>(2 * panel.height)),
+                          {.scale = most, .smooth = smooth, .palette = Palette::heat}),
+               "plain attention over the picture");
+    if (const auto place = strongest_place(plain))
+        outline_patch(page, panel, plain.geometry, *place);
     draw_scale(page, margin, scale_top, 448, Palette::heat, "0", scale_end(plain, most), scale_name(plain));
 }
 
 // Everything below the panels; the page can only be made when its height is known, so this runs twice.
-double draw_footer(SvgPage& page, double top, const Run& run, const Heat& heat, const std::vector<std::string>& sentences)
+double draw_footer(SvgPage& page, double top, const Run& run, const Heat& heat,
+                   const std::vector<std::string>& sentences)
 {
-    double y = top + draw_tokens(page, margin, top, page_width - 2 * margin, run, heat.request.token, heat.row.position) + 18;
+    double y =
+        top +
+        draw_tokens(page, margin, top, page_width - 2 * margin, run, heat.request.token, heat.row.position) +
+        18;
     if (heat.no_effect)
         y += 4;
     else
@@ -170,25 +202,30 @@ std::string percent_text(double share)
 {
     const double percent = 100 * share;
     const double size = std::abs(percent);
-    if (size == 0) return "0 %";
-    if (size < 0.0095) return fmt::format("{:.1e} %", percent);
+    if (size == 0)
+        return "0 %";
+    if (size < 0.0095)
+        return fmt::format("{:.1e} %", percent);
     return size < 1 ? fmt::format("{:.2f} %", percent) : fmt::format("{:.1f} %", percent);
 }
 
 Box fit(std::int64_t width, std::int64_t height, const Box& space)
 {
-    const double zoom = std::min(space.width / static_cast<double>(width), space.height / static_cast<double>(height));
-    const double w = std::max(2.0, zoom * static_cast<double>(width)), h = std::max(2.0, zoom * static_cast<double>(height));
+    const double zoom =
+        std::min(space.width / static_cast<double>(width), space.height / static_cast<double>(height));
+    const double w = std::max(2.0, zoom * static_cast<double>(width)),
+                 h = std::max(2.0, zoom * static_cast<double>(height));
     return {space.x + (space.width - w) / 2, space.y + (space.height - h) / 2, w, h};
 }
 
-void draw_scale(SvgPage& page, double x, double y, double width, Palette palette, const std::string& low, const std::string& high,
-                const std::string& name)
+void draw_scale(SvgPage& page, double x, double y, double width, Palette palette, const std::string& low,
+                const std::string& high, const std::string& name)
 {
     constexpr int steps = 128;
     for (int i = 0; i < steps; ++i) {
         const double t = i / (steps - 1.0);
-        page.rectangle(x + width * i / steps, y, width / steps + 0.4, 12, hex(legend_colour(palette == Palette::difference ? 2 * t - 1 : t, palette)));
+        page.rectangle(x + width * i / steps, y, width / steps + 0.4, 12,
+                       hex(legend_colour(palette == Palette::difference ? 2 * t - 1 : t, palette)));
     }
     page.text(x, y + 28, low, {.size = 12.5, .colour = soft});
     page.text(x + width, y + 28, high, {.size = 12.5, .colour = soft, .anchor = Anchor::end});
@@ -197,12 +234,15 @@ void draw_scale(SvgPage& page, double x, double y, double width, Palette palette
 
 double draw_ledger(SvgPage& page, double x, double y, double width, const Ledger& ledger)
 {
-    static const std::array<const char*, 6> names{"patches on the picture", "padding pixels inside tiles", "absent tiles", "class tokens", "other pictures", "padding rows"};
+    static const std::array<const char*, 6> names{"patches on the picture", "padding pixels inside tiles",
+                                                  "absent tiles",           "class tokens",
+                                                  "other pictures",         "padding rows"};
     const std::vector<double> percent = rounded_percentages(ledger);
     double left = x;
     for (std::size_t i = 0; i < percent.size(); ++i) {
         const double part = width * percent[i] / 100;
-        if (part > 0) page.rectangle(left, y, std::max(0.8, part - 1), 16, ledger_colours[i]);
+        if (part > 0)
+            page.rectangle(left, y, std::max(0.8, part - 1), 16, ledger_colours[i]);
         left += part;
     }
     double entry = x, row = y;
@@ -224,12 +264,15 @@ double draw_ledger(SvgPage& page, double x, double y, double width, const Ledger
     return 42 + row - y;
 }
 
-double draw_tokens(SvgPage& page, double x, double y, double width, const Run& run, std::int64_t token, std::int64_t row_position)
+double draw_tokens(SvgPage& page, double x, double y, double width, const Run& run, std::int64_t token,
+                   std::int64_t row_position)
 {
     const bool in_answer = token >= run.n_prompt();
     // An answer's first word is read from the prompt's last row: show that one too.
-    const std::int64_t begin = std::max<std::int64_t>(0, in_answer ? std::min(run.n_prompt(), row_position) : std::min(row_position, token - 24));
-    const std::int64_t end = std::min(run.n_tokens(), in_answer ? std::max(token + 40, begin + 60) : std::min(run.n_prompt(), token + 24));
+    const std::int64_t begin = std::max<std::int64_t>(0, in_answer ? std::min(run.n_prompt(), row_position)
+                                                                   : std::min(row_position, token - 24));
+    const std::int64_t end = std::min(run.n_tokens(), in_answer ? std::max(token + 40, begin + 60)
+                                                                : std::min(run.n_prompt(), token + 24));
     constexpr double size = 15, line_height = 30;
     double left = x, base = y + 20;
     for (std::int64_t i = begin; i < end; ++i) {
@@ -240,9 +283,18 @@ double draw_tokens(SvgPage& page, double x, double y, double width, const Run& r
             base += line_height;
         }
         const bool is_word = i == token, is_row = i == row_position;
-        if (is_word) page.rectangle(left, base - 17, space, 24, "#d9622b", 4);
-        if (is_row) page.rectangle(left, base - 17, space, 24, "#ffffff", 4, "#33518f", 1.8);
-        page.text(left + 3, base, word, {.size = size, .colour = is_word ? "#ffffff" : is_row ? "#33518f" : i < run.n_prompt() ? "#8a92a3" : ink, .bold = is_word, .mono = true});
+        if (is_word)
+            page.rectangle(left, base - 17, space, 24, "#d9622b", 4);
+        if (is_row)
+            page.rectangle(left, base - 17, space, 24, "#ffffff", 4, "#33518f", 1.8);
+        page.text(left + 3, base, word,
+                  {.size = size,
+                   .colour = is_word              ? "#ffffff"
+                             : is_row             ? "#33518f"
+                             : i < run.n_prompt() ? "#8a92a3"
+                                                  : ink,
+                   .bold = is_word,
+                   .mono = true});
         left += space + 1;
     }
     return base - y + 14;
@@ -251,21 +303,31 @@ double draw_tokens(SvgPage& page, double x, double y, double width, const Run& r
 std::string row_sentence(const Run& run, const Heat& heat)
 {
     const std::string bare = trimmed(run.tokens()[static_cast<std::size_t>(heat.row.position)]);
-    const std::string row_text = visible_text(bare.empty() ? run.tokens()[static_cast<std::size_t>(heat.row.position)] : bare, 40);
-    return fmt::format("The word \xE2\x80\x9C{}\xE2\x80\x9D is token {}. It was read from row {}, that of \xE2\x80\x9C{}\xE2\x80\x9D ({} step {}), which predicts it.",
-                       visible_text(run.word_at(heat.request.token), 40), heat.request.token, heat.row.position, row_text, heat.row.kind, heat.row.step);
+    const std::string row_text =
+        visible_text(bare.empty() ? run.tokens()[static_cast<std::size_t>(heat.row.position)] : bare, 40);
+    return fmt::format(
+        "The word \xE2\x80\x9C{}\xE2\x80\x9D is token {}. It was read from row {}, that of \xE2\x80\x9C{}\xE2\x80\x9D ({} step {}), which predicts it.",
+        visible_text(run.word_at(heat.request.token), 40), heat.request.token, heat.row.position, row_text,
+        heat.row.kind, heat.row.step);
 }
 
-std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& picture, const FigureOptions& options)
+std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& picture,
+                           const FigureOptions& options)
 {
     const auto& g = heat.geometry;
     const std::string word = visible_text(run.word_at(heat.request.token), 40);
     const bool entropy = heat.request.heads == HeadChoice::entropy;
-    const std::string title = fmt::format("{} layer {} {} before \xE2\x80\x9C{}\xE2\x80\x9D", entropy ? "Which patches the heads of" : "Where", heat.request.layer, entropy ? "shared" : "looked", word);
-    const std::string file = std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.request.picture)].file).filename().string();
-    const std::string subtitle = fmt::format("cross-attention, layer {}, {}   \xC2\xB7   {}, {} \xC3\x97 {} tiles, {} \xC3\x97 {} patches", heat.request.layer,
-                                             head_words(heat, run.n_heads(heat.request.layer)), visible_text(file, 40),
-                                             g.tile_rows, g.tile_columns, g.grid_rows(), g.grid_columns());
+    const std::string title = fmt::format("{} layer {} {} before \xE2\x80\x9C{}\xE2\x80\x9D",
+                                          entropy ? "Which patches the heads of" : "Where",
+                                          heat.request.layer, entropy ? "shared" : "looked", word);
+    const std::string file =
+        std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.request.picture)].file)
+            .filename()
+            .string();
+    const std::string subtitle = fmt::format(
+        "cross-attention, layer {}, {}   \xC2\xB7   {}, {} \xC3\x97 {} tiles, {} \xC3\x97 {} patches",
+        heat.request.layer, head_words(heat, run.n_heads(heat.request.layer)), visible_text(file, 40),
+        g.tile_rows, g.tile_columns, g.grid_rows(), g.grid_columns());
     const Layout layout = panels(g, 104);
     const double scale_top = layout.bottom + 16;
     const double footer_top = scale_top + (heat.no_effect ? 6 : 46);
@@ -276,43 +338,67 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
     SvgPage page(page_width, height, title + ". " + row_sentence(run, heat));
     page.rectangle(0, 0, page_width, height, "#ffffff");
     draw_title(page, title, subtitle);
-    const bool beside = heat.request.weigh_values && !heat.no_effect;   // plain attention in the picture's place
-    if (!beside) page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height, shown(picture, layout.left), "the picture");
+    const bool beside =
+        heat.request.weigh_values && !heat.no_effect;  // plain attention in the picture's place
+    if (!beside)
+        page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height,
+                   shown(picture, layout.left), "the picture");
     if (heat.no_effect) {
         page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height,
-                   paint_no_effect(picture, static_cast<int>(2 * layout.right.width), static_cast<int>(2 * layout.right.height)), "no effect: this row may see no picture");
+                   paint_no_effect(picture, static_cast<int>(2 * layout.right.width),
+                                   static_cast<int>(2 * layout.right.height)),
+                   "no effect: this row may see no picture");
         draw_no_effect(page, layout.right);
     } else {
         const double most = options.scale > 0 ? options.scale : strongest(heat);
-        const Raster painted = paint_grid(picture, g, heat.grid, std::max(1, static_cast<int>(2 * layout.right.width)), std::max(1, static_cast<int>(2 * layout.right.height)),
-                                          {.scale = most, .smooth = options.smooth, .palette = Palette::heat});
-        page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height, painted, "attention over the picture");
-        if (beside) draw_plain(page, run, heat, picture, layout.left, scale_top, options.smooth);
+        const Raster painted =
+            paint_grid(picture, g, heat.grid, std::max(1, static_cast<int>(2 * layout.right.width)),
+                       std::max(1, static_cast<int>(2 * layout.right.height)),
+                       {.scale = most, .smooth = options.smooth, .palette = Palette::heat});
+        page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height, painted,
+                   "attention over the picture");
+        if (beside)
+            draw_plain(page, run, heat, picture, layout.left, scale_top, options.smooth);
         if (const auto place = strongest_place(heat)) {
-            if (!beside) outline_patch(page, layout.left, g, *place);
+            if (!beside)
+                outline_patch(page, layout.left, g, *place);
             outline_patch(page, layout.right, g, *place);
         }
         const double width = std::min(448.0, page_width - 2 * margin);
-        draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0", scale_end(heat, most), scale_name(heat));
-        if (!beside) page.text(margin, scale_top + 11, entropy ? "outlined: the patch that heads share most" : "outlined: the strongest patch", {.size = 12.5, .colour = soft});
-        if (options.smooth && !beside) page.text(margin, scale_top + 28, "smoothed between patch centres; the model sees whole patches", {.size = 12.5, .colour = soft});
+        draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0",
+                   scale_end(heat, most), scale_name(heat));
+        if (!beside)
+            page.text(margin, scale_top + 11,
+                      entropy ? "outlined: the patch that heads share most" : "outlined: the strongest patch",
+                      {.size = 12.5, .colour = soft});
+        if (options.smooth && !beside)
+            page.text(margin, scale_top + 28, "smoothed between patch centres; the model sees whole patches",
+                      {.size = 12.5, .colour = soft});
     }
     draw_footer(page, footer_top, run, heat, sentences);
     return page.finish();
 }
 
-std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& picture, const FigureOptions& options)
+std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& picture,
+                          const FigureOptions& options)
 {
     const auto& g = heat.geometry;
     const std::string title = fmt::format("What one patch looked at in {}", heat.layer_title);
-    const std::string file = std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.picture)].file).filename().string();
-    const std::string subtitle = fmt::format("vision self-attention, {}   \xC2\xB7   {}, patch at row {}, column {} of {} \xC3\x97 {}", heat.head_text, visible_text(file, 40),
-                                             heat.query.row, heat.query.column, g.grid_rows(), g.grid_columns());
+    const std::string file =
+        std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.picture)].file)
+            .filename()
+            .string();
+    const std::string subtitle =
+        fmt::format("vision self-attention, {}   \xC2\xB7   {}, patch at row {}, column {} of {} \xC3\x97 {}",
+                    heat.head_text, visible_text(file, 40), heat.query.row, heat.query.column, g.grid_rows(),
+                    g.grid_columns());
     const Layout layout = panels(g, 104);
     const double scale_top = layout.bottom + 16, footer_top = scale_top + 62;
-    const std::vector<std::string> sentences{"All tiles of a picture attend to each other at once. Real patches attend to padding rows and absent tiles too: only where query and key are both padding is there a mask."};
+    const std::vector<std::string> sentences{
+        "All tiles of a picture attend to each other at once. Real patches attend to padding rows and absent tiles too: only where query and key are both padding is there a mask."};
     SvgPage measure(page_width, 10, "");
-    const double ledger_height = draw_ledger(measure, margin, footer_top, page_width - 2 * margin, heat.ledger);
+    const double ledger_height =
+        draw_ledger(measure, margin, footer_top, page_width - 2 * margin, heat.ledger);
     const double height = draw_notes(measure, footer_top + ledger_height + 30, sentences) + 14;
 
     SvgPage page(page_width, height, title);
@@ -322,14 +408,18 @@ std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& 
     shown_heat.geometry = g;
     shown_heat.grid = heat.grid;
     const double most = options.scale > 0 ? options.scale : strongest(shown_heat);
-    page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height, shown(picture, layout.left), "the picture");
+    page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height,
+               shown(picture, layout.left), "the picture");
     page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height,
-               paint_grid(picture, g, heat.grid, std::max(1, static_cast<int>(2 * layout.right.width)), std::max(1, static_cast<int>(2 * layout.right.height)),
-                          {.scale = most, .smooth = options.smooth, .palette = Palette::heat}), "attention over the picture");
+               paint_grid(picture, g, heat.grid, std::max(1, static_cast<int>(2 * layout.right.width)),
+                          std::max(1, static_cast<int>(2 * layout.right.height)),
+                          {.scale = most, .smooth = options.smooth, .palette = Palette::heat}),
+               "attention over the picture");
     outline_patch(page, layout.left, g, heat.query);
     outline_patch(page, layout.right, g, heat.query);
     const double width = std::min(448.0, page_width - 2 * margin);
-    draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0", percent_text(most), "attention on one patch");
+    draw_scale(page, page_width - margin - width, scale_top, width, Palette::heat, "0", percent_text(most),
+               "attention on one patch");
     page.text(margin, scale_top + 11, "outlined: the patch that looks", {.size = 12.5, .colour = soft});
     draw_ledger(page, margin, footer_top, page_width - 2 * margin, heat.ledger);
     draw_notes(page, footer_top + ledger_height + 30, sentences);
@@ -337,7 +427,8 @@ std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& 
 }
 
 std::string difference_figure(const Run& run, const Heat& heat, const Heat& other, const Raster& picture,
-                              const std::string& name, const std::string& other_name, const FigureOptions& options)
+                              const std::string& name, const std::string& other_name,
+                              const FigureOptions& options)
 {
     const auto& g = heat.geometry;
     std::vector<double> grid(heat.grid.size());
@@ -348,8 +439,10 @@ std::string difference_figure(const Run& run, const Heat& heat, const Heat& othe
     }
     const std::string word = visible_text(run.word_at(heat.request.token), 40);
     const std::string title = fmt::format("What differs before \xE2\x80\x9C{}\xE2\x80\x9D", word);
-    const std::string subtitle = fmt::format("cross-attention, layer {}, {}   \xC2\xB7   {} minus {}", heat.request.layer,
-                                             head_words(heat, run.n_heads(heat.request.layer)), visible_text(name, 40), visible_text(other_name, 40));
+    const std::string subtitle =
+        fmt::format("cross-attention, layer {}, {}   \xC2\xB7   {} minus {}", heat.request.layer,
+                    head_words(heat, run.n_heads(heat.request.layer)), visible_text(name, 40),
+                    visible_text(other_name, 40));
     const Layout layout = panels(g, 104);
     const double scale_top = layout.bottom + 16;
     std::vector<std::string> sentences{row_sentence(run, heat)};
@@ -363,14 +456,21 @@ std::string difference_figure(const Run& run, const Heat& heat, const Heat& othe
     SvgPage page(page_width, height, title);
     page.rectangle(0, 0, page_width, height, "#ffffff");
     draw_title(page, title, subtitle);
-    page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height, shown(picture, layout.left), "the picture");
+    page.image(layout.left.x, layout.left.y, layout.left.width, layout.left.height,
+               shown(picture, layout.left), "the picture");
     page.image(layout.right.x, layout.right.y, layout.right.width, layout.right.height,
-               paint_grid(picture, g, grid, std::max(1, static_cast<int>(2 * layout.right.width)), std::max(1, static_cast<int>(2 * layout.right.height)),
-                          {.scale = options.scale > 0 ? options.scale : most, .smooth = options.smooth, .palette = Palette::difference}), "difference over the picture");
+               paint_grid(picture, g, grid, std::max(1, static_cast<int>(2 * layout.right.width)),
+                          std::max(1, static_cast<int>(2 * layout.right.height)),
+                          {.scale = options.scale > 0 ? options.scale : most,
+                           .smooth = options.smooth,
+                           .palette = Palette::difference}),
+               "difference over the picture");
     mark_signs(page, layout.right, g, grid, most);
     const double end = options.scale > 0 ? options.scale : most;
-    draw_scale(page, page_width - margin - 448, scale_top, 448, Palette::difference, "\xE2\x88\x92" + scale_end(heat, end), "+" + scale_end(heat, end), "difference on one patch");
-    page.text(margin, scale_top + 11, fmt::format("The ledger is that of {}.", visible_text(name, 40)), {.size = 12.5, .colour = soft});
+    draw_scale(page, page_width - margin - 448, scale_top, 448, Palette::difference,
+               "\xE2\x88\x92" + scale_end(heat, end), "+" + scale_end(heat, end), "difference on one patch");
+    page.text(margin, scale_top + 11, fmt::format("The ledger is that of {}.", visible_text(name, 40)),
+              {.size = 12.5, .colour = soft});
     draw_footer(page, scale_top + 46, run, heat, sentences);
     return page.finish();
 }

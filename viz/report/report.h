@@ -12,10 +12,10 @@ namespace pictor {
 
 struct ReportOptions {
     std::filesystem::path output;
-    std::filesystem::path picture;      // in place of the one the trace names (the first)
-    std::filesystem::path tokenizer;    // tokenizer.json, for words the run did not use; may be missing
+    std::filesystem::path picture;    // in place of the one the trace names (the first)
+    std::filesystem::path tokenizer;  // tokenizer.json, for words the run did not use; may be missing
     bool layer_graphs = true;
-    std::int64_t attention_bytes = 3000000;    // what the maps may take
+    std::int64_t attention_bytes = 3000000;  // what the maps may take
     std::int64_t graph_bytes = 2000000;
     std::int64_t most_tensors = 12000;
 };

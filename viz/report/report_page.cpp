@@ -1,5 +1,5 @@
-// The report's look and skeleton. Everything that comes from a trace reaches the page as data and is shown as text; nothing
-// of it is ever markup.
+// The report's look and skeleton. Everything that comes from a trace reaches the page as data and is shown as
+// text; nothing of it is ever markup.
 #include "viz/report/report.h"
 
 namespace pictor {

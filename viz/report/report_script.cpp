@@ -1,4 +1,5 @@
-// What the report does: words and patches that light each other up, keys, pins, layer graphs, the table of tensors.
+// What the report does: words and patches that light each other up, keys, pins, layer graphs, the table of
+// tensors.
 #include "viz/report/report.h"
 
 namespace pictor {
