@@ -1,16 +1,20 @@
-"""Measures the C++ program on held-out scenes, under the rules of both references: same weights, two rules.
+"""Measures the C++ program on held-out scenes: the same weights under the rules of both references, and under
+the commonest mistakes of ports.
 
-    python evaluate_reference.py [--questions 120] [--pointing 200] [--seed 11] [--means-only]
+    python evaluate_reference.py [--scenes 320] [--mutants] [--tidy 500] [--conversations 50] [--pointing 200]
 
-Answers: `reference run` is asked every question of held-out scenes in the chat format, greedily, and is
-right when it says exactly the true answer. Pointing: a traced run is given the true description as if it
-had said it, so that every object's word counts and both rules are judged on the same words; the row of
-cross-attention before a word must have its strongest patch inside the object's box (half a patch of
-margin), for every layer and head and for the mean over heads. Needs Python with numpy and Pillow; the same seed
-asks the same questions.
+Answers: `reference run` is asked four questions about each held-out scene in the chat format, greedily, and is
+right when it says exactly the true answer. --mutants: the same questions to copies of the program in which one
+line of reference/ is wrong, taken from tests/mutants (build them with `make mutants` first, or wait). --tidy:
+descriptions of scenes drawn as the card's list has them. --conversations: eight turns each, in which the program
+hears its own answers. Pointing: a traced run is given the true description as if it had said it, so that every
+object's word counts and both rules are judged on the same words; the row of cross-attention before a word must
+have its strongest patch inside the object's box (half a patch of margin), for every layer and head and for the
+mean over heads. Needs Python with numpy and Pillow; the same seed asks the same questions.
 """
 import argparse
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
@@ -21,32 +25,47 @@ try:
 except ImportError as error:
     raise SystemExit(f"evaluate_reference: {error}: install numpy and Pillow (Debian: python3-numpy python3-pil)")
 
+import dialogs
+import varied
 from heldout import write_heldout
 from measure import Answers, PatchGrid, Pointing, object_words, print_answers, print_pointing
-from scenes import question_kind
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "trace" / "python"))
 from load_trace import load_trace
 
 REFERENCES = ("meta", "transformers")
-DESCRIPTION_PROMPT = ("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n<|image|>{question}<|eot_id|>"
-                      "<|start_header_id|>assistant<|end_header_id|>\n\n{answer}")
+USER = ("<|start_header_id|>user<|end_header_id|>\n\n{picture}{question}<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n")
+TURNS = 8
+# The commonest mistakes of ports, by their names in tests/mutants; README.md of golden/conformance says who made which.
+MISTAKES = ["kept states are outputs under Meta's rules", "no row mask after attention", "grids wide before high",
+            "cross-attention gates without tanh", "RoPE pairs neighbours", "cross-attention without q_norm"]
 
 
 class Program:
     """`reference run` with the options that stay the same."""
 
-    def __init__(self, path, model):
-        self.command = [str(path), "run", "--model", str(model), "--threads", "1"]
+    def __init__(self, path, model, rule):
+        self.command = [str(path), "run", "--model", str(model), "--threads", "1", "--reference", rule]
 
-    def run(self, reference, image, prompt, *options):
+    def run(self, image, *options, standard_input=None):
         """-> what it printed; a failure ends the evaluation with the program's own words."""
-        command = [*self.command, "--reference", reference, "--image", str(image), "--prompt", prompt, *options]
-        result = subprocess.run(command, capture_output=True, text=True)
+        command = [*self.command, *(["--image", str(image)] if image else []), *options]
+        result = subprocess.run(command, capture_output=True, text=True, input=standard_input)
         if result.returncode != 0:
             raise SystemExit(f"evaluate_reference: {' '.join(command)}\nended with {result.returncode}: {result.stderr.strip()}")
         return result.stdout.strip()
+
+    def answer(self, image, turns):
+        """The greedy answer to the last of a dialog's turns, after the true answers to those before it."""
+        if len(turns) == 1:
+            return self.run(image, "--prompt", turns[0][0])
+        text = "<|begin_of_text|>"
+        for index, (question, answer) in enumerate(turns):
+            text += USER.format(picture="<|image|>" if image and index == 0 else "", question=question)
+            text += answer + "<|eot_id|>" if index + 1 < len(turns) else ""
+        return self.run(image, "--raw", "--prompt", text)
 
 
 def progress(what, done, total):
@@ -54,15 +73,51 @@ def progress(what, done, total):
         print(f"\r{what} {done} of {total} ", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
 
-def measure_answers(program, folder, records, n_questions):
-    """-> {reference: Answers} over the first n_questions turns of the scenes."""
-    turns = [(folder / record["file"], *turn) for record in records for turn in record["turns"]][:n_questions]
-    answers = {reference: Answers() for reference in REFERENCES}
-    for done, (image, question, true_answer) in enumerate(turns, 1):
-        for reference in REFERENCES:
-            said = program.run(reference, image, question)
-            answers[reference].add(question_kind(question), said == true_answer)
-        progress("question", done, len(turns))
+def measure_answers(program, folder, records, mistakes=None):
+    """-> Answers to all questions about these scenes; wrong ones are appended to `mistakes`."""
+    answers = Answers()
+    for done, record in enumerate(records, 1):
+        for question in record["questions"]:
+            image = folder / record["file"] if question["picture"] else None
+            said, true = program.answer(image, question["turns"]), question["turns"][-1][1]
+            answers.add(question["kind"], said == true)
+            if mistakes is not None and said != true:
+                mistakes.append(f"{record['file']} {question['turns'][-1][0]}\n  true: {true}\n  said: {said}")
+        progress("scene", done, len(records))
+    return answers
+
+
+def mutant_programs(names, model, rule):
+    """Yields (mutant's name, Program) while a copy of the program with that fault stands in build/mutants."""
+    sys.path.insert(0, str(ROOT / "tests" / "mutants"))
+    from every_mutant import MUTANTS
+    from program import apply, build, make_tree, undo
+    tree = make_tree("answers", ROOT / "build" / "objects")
+    for mutant in (next(mutant for mutant in MUTANTS if mutant.name == name) for name in names):
+        change = apply(tree, mutant)
+        if change is None:
+            raise SystemExit(f"evaluate_reference: {mutant.name}: {mutant.file} no longer holds {mutant.before!r} once")
+        message = build(tree, mutant.include)
+        if message:
+            raise SystemExit(f"evaluate_reference: {mutant.name} does not compile: {message}")
+        yield mutant.name, Program(tree / "build" / "reference", model, rule)
+        undo(tree, change[1])
+
+
+def measure_conversations(program, folder, n_conversations, seed):
+    """-> Answers by number of turn: eight questions in one conversation, which goes on from what was said."""
+    rng, answers = random.Random(seed), Answers()
+    for done in range(n_conversations):
+        image, objects = varied.make_varied(rng)
+        image.save(folder / "conversation.png")
+        turns = dialogs.make_dialog(rng, objects, TURNS)
+        asked = "".join(turn.question + "\n" for turn in turns)
+        said = program.run(folder / "conversation.png", "--chat", standard_input=asked).splitlines()
+        if len(said) != TURNS:
+            raise SystemExit(f"evaluate_reference: {TURNS} questions got {len(said)} answers: {said}")
+        for number, (turn, answer) in enumerate(zip(turns, said), 1):
+            answers.add(f"turn {number}", answer == turn.answer)
+        progress("conversation", done + 1, n_conversations)
     return answers
 
 
@@ -84,45 +139,73 @@ def add_pointing(pointing, trace, record):
 
 
 def measure_pointing(program, folder, records):
-    """-> {reference: Pointing} over every object's words in the true description of every scene."""
-    pointing = {reference: Pointing() for reference in REFERENCES}
+    """-> Pointing over every object's words in the true description of every scene."""
+    pointing = Pointing()
     for done, record in enumerate(records, 1):
-        question, answer = record["turns"][0]
-        prompt = DESCRIPTION_PROMPT.format(question=question, answer=answer)
-        for reference in REFERENCES:
-            with tempfile.TemporaryDirectory() as scratch:
-                trace = pathlib.Path(scratch) / "trace"
-                program.run(reference, folder / record["file"], prompt, "--raw", "--max-new-tokens", "1", "--trace",
-                            str(trace), "--trace-only", "*cross_attn.probs", "--trace-values", "all")
-                add_pointing(pointing[reference], load_trace(trace), record)
+        question, answer = record["questions"][0]["turns"][0]
+        prompt = "<|begin_of_text|>" + USER.format(picture="<|image|>", question=question) + answer
+        with tempfile.TemporaryDirectory() as scratch:
+            trace = pathlib.Path(scratch) / "trace"
+            program.run(folder / record["file"], "--prompt", prompt, "--raw", "--max-new-tokens", "1", "--trace",
+                        str(trace), "--trace-only", "*cross_attn.probs", "--trace-values", "all")
+            add_pointing(pointing, load_trace(trace), record)
         progress("scene", done, len(records))
     return pointing
 
 
-def main():
+def parse_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build" / "reference")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models" / "pictor")
-    parser.add_argument("--questions", type=int, default=120, help="how many questions, four to a scene")
-    parser.add_argument("--pointing", type=int, default=200, help="how many scenes to measure pointing on")
+    parser.add_argument("--scenes", type=int, default=320, help="how many scenes, four questions to each")
+    parser.add_argument("--mutants", action="store_true", help="the same questions to the commonest mistakes of ports")
+    parser.add_argument("--tidy", type=int, default=0, help="describe this many scenes of the card's list")
+    parser.add_argument("--conversations", type=int, default=0, help="conversations of eight turns")
+    parser.add_argument("--pointing", type=int, default=0, help="how many scenes to measure pointing on")
     parser.add_argument("--seed", type=int, default=11, help="seed of the held-out scenes")
+    parser.add_argument("--mistakes", action="store_true", help="print the wrong answers under Meta's rules")
     parser.add_argument("--means-only", action="store_true", help="pointing of the mean over heads only, not of every head")
     options = parser.parse_args()
     if not options.program.is_file():
         raise SystemExit(f"evaluate_reference: no program {options.program}: run make first, or give --program FILE")
+    return options
 
-    program = Program(options.program, options.model)
-    n_scenes = max(1, (options.questions + 3) // 4, options.pointing)
+
+def print_all_answers(options, programs, folder, records):
+    mistakes = [] if options.mistakes else None
+    columns = {rule: measure_answers(program, folder, records, mistakes if rule == "meta" else None)
+               for rule, program in programs.items()}
+    if options.mutants:
+        for name, program in mutant_programs(MISTAKES, options.model, "meta"):
+            columns[name] = measure_answers(program, folder, records)
+    print(f"right answers about {len(records)} held-out scenes (seed {options.seed})")
+    print_answers(columns)
+    print("\n".join(mistakes or []))
+
+
+def main():
+    options = parse_options()
+    programs = {rule: Program(options.program, options.model, rule) for rule in REFERENCES}
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        records = write_heldout(folder, n_scenes, options.seed)
-        if options.questions > 0:
-            print(f"right answers to {options.questions} held-out questions (seed {options.seed})")
-            print_answers(measure_answers(program, folder, records, options.questions))
+        if options.scenes > 0:
+            print_all_answers(options, programs, folder, write_heldout(folder, options.scenes, options.seed))
+        if options.tidy > 0:
+            records = write_heldout(folder, options.tidy, options.seed + 1, tidy=True)
+            for record in records:
+                record["questions"] = record["questions"][:1]
+            print(f"\ndescriptions of {options.tidy} tidy scenes (seed {options.seed + 1})")
+            print_answers({rule: measure_answers(program, folder, records) for rule, program in programs.items()})
+        if options.conversations > 0:
+            print(f"\n{options.conversations} conversations of {TURNS} turns (seed {options.seed + 2})")
+            print_answers({rule: measure_conversations(program, folder, options.conversations, options.seed + 2)
+                           for rule, program in programs.items()})
         if options.pointing > 0:
-            print(f"\npointing on {options.pointing} held-out scenes (seed {options.seed}): "
+            records = write_heldout(folder, options.pointing, options.seed + 3, tidy=True)
+            print(f"\npointing on {options.pointing} tidy scenes (seed {options.seed + 3}): "
                   "strongest patch in the box, share of attention in it")
-            print_pointing(measure_pointing(program, folder, records[:options.pointing]), not options.means_only)
+            print_pointing({rule: measure_pointing(program, folder, records) for rule, program in programs.items()},
+                           not options.means_only)
 
 
 if __name__ == "__main__":

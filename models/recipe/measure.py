@@ -27,13 +27,17 @@ class Answers:
 
 
 def print_answers(columns):
-    """columns: {heading: Answers}, all of the same questions."""
+    """columns: {heading: Answers}, all of the same questions. Long headings go below, by number."""
     kinds = next(iter(columns.values())).kinds()
-    print(f"{'question':14}" + "".join(f"{heading:>22}" for heading in columns))
+    long = [heading for heading in columns if len(heading) > 20]
+    print(f"{'question':14}" + "".join(f"{f'({long.index(heading) + 1})' if heading in long else heading:>20}"
+                                        for heading in columns))
     for kind in kinds:
-        cells = [f"{answers.right[kind]} of {answers.total[kind]} ({answers.right[kind] / answers.total[kind]:.0%})"
+        cells = [f"{answers.right[kind]} of {answers.total[kind]} {answers.right[kind] / answers.total[kind]:.1%}"
                  for answers in columns.values()]
-        print(f"{kind:14}" + "".join(f"{cell:>22}" for cell in cells))
+        print(f"{kind:14}" + "".join(f"{cell:>20}" for cell in cells))
+    for number, heading in enumerate(long, 1):
+        print(f"({number}) {heading}")
 
 
 # ---- words and patches -------------------------------------------------------------------------------

@@ -103,6 +103,8 @@ def open_gates(model):
         for name, parameter in model.named_parameters():
             if name.endswith(("cross_attn_attn_gate", "cross_attn_mlp_gate", "gate_attn", "gate_ffn")):
                 parameter.fill_(0.6)
+            elif name.endswith("gated_positional_embedding.gate"):
+                parameter.fill_(0.8)
             elif name.endswith("gate") and "vision" in name:
                 parameter.fill_(0.4)
 
@@ -114,12 +116,22 @@ def sincos(y, x, width):
     return np.concatenate([np.sin(y * frequency), np.cos(y * frequency), np.sin(x * frequency), np.cos(x * frequency)])
 
 
-def tile_sincos(tile_row, tile_column, width):
-    """[1 + patches, width]: features of each patch's place in the whole picture; zeros for the class token."""
+def share_sincos(y, x, width):
+    """The same of a position given as shares of the canvas: waves of a quarter, a half, three quarters... of it."""
+    frequency = np.pi / 2 * (1 + np.arange(width // 4))
+    return np.concatenate([np.sin(y * frequency), np.cos(y * frequency), np.sin(x * frequency), np.cos(x * frequency)])
+
+
+def tile_positions(grid, tile, width):
+    """[1 + patches, width]: features of each patch's place on the canvas, half of them counted in patches, half
+    in shares of the canvas; zeros for the class token."""
     features = np.zeros((1 + PATCHES_PER_SIDE**2, width))
+    tile_row, tile_column = divmod(tile, grid[1])
     for patch in range(PATCHES_PER_SIDE**2):
         row, column = divmod(patch, PATCHES_PER_SIDE)
-        features[1 + patch] = sincos(tile_row * PATCHES_PER_SIDE + row, tile_column * PATCHES_PER_SIDE + column, width)
+        y, x = tile_row * PATCHES_PER_SIDE + row, tile_column * PATCHES_PER_SIDE + column
+        shares = (y + .5) / (grid[0] * PATCHES_PER_SIDE), (x + .5) / (grid[1] * PATCHES_PER_SIDE)
+        features[1 + patch] = np.concatenate([sincos(y, x, width // 2), share_sincos(*shares, width // 2)])
     return features
 
 
@@ -129,12 +141,12 @@ def sincos_positions(model):
     positions = model.model.vision_model.gated_positional_embedding
     width = positions.hidden_size
     table = np.zeros((len(TILE_GRIDS) + 1, MAX_TILES, 1 + PATCHES_PER_SIDE**2, width))
-    for index, (n_rows, n_columns) in enumerate(TILE_GRIDS):
-        for tile in range(n_rows * n_columns):
-            table[index + 1, tile] = tile_sincos(*divmod(tile, n_columns), width)
+    for index, grid in enumerate(TILE_GRIDS):
+        for tile in range(grid[0] * grid[1]):
+            table[index + 1, tile] = tile_positions(grid, tile, width)
     with torch.no_grad():
-        positions.embedding.copy_(torch.from_numpy(0.6 * tile_sincos(0, 0, width)))
-        positions.tile_embedding.weight.copy_(torch.from_numpy(0.6 * table.reshape(len(TILE_GRIDS) + 1, -1)))
+        positions.embedding.copy_(torch.from_numpy(0.6 * tile_positions((1, 1), 0, width)))
+        positions.tile_embedding.weight.copy_(torch.from_numpy(table.reshape(len(TILE_GRIDS) + 1, -1)))
 
 
 # ---- Meta's rules ------------------------------------------------------------------------------------

@@ -11,10 +11,15 @@ from PIL import Image
 from transformers.models.mllama.image_processing_pil_mllama import (get_image_size_fit_to_canvas,
                                                                     get_optimal_tiled_canvas, split_to_tiles_np)
 
+import dialogs
 import scenes
+import varied
 from model import BOS, EOT, IMAGE, MAX_TILES, PAD, PATCH, PATCHES_PER_SIDE, TILE, TILE_GRIDS
 
 IGNORED = -100                                                  # a label that cross_entropy leaves out
+TOKENS = 192                                                    # a picture's dialogs in training
+LONG_SHARE = .2                                                 # of steps, whose dialogs may fill the whole row
+CHAT_SHARE = .05                                                # of dialogs, which are without a picture
 
 
 @dataclasses.dataclass
@@ -54,23 +59,26 @@ def patch_centres(picture):
 
 
 def object_label(thing):
-    """(kind, colour) as class numbers; 0 is the background's."""
-    return 1 + scenes.KINDS.index(thing.kind), 1 + scenes.COLOUR_NAMES.index(thing.colour)
+    """(kind, colour, place) as class numbers; kind and colour 0 are the background's."""
+    return 1 + scenes.KINDS.index(thing.kind), 1 + scenes.COLOUR_NAMES.index(thing.colour), 3 * thing.row + thing.column
 
 
 def patch_labels(picture, objects):
-    """[MAX_TILES, 1 + patches, 2]: kind and colour under each patch's centre; IGNORED where there is no picture."""
+    """[MAX_TILES, 1 + patches, 3]: kind and colour under each patch's centre, and in which of the nine places it
+    is (that of the object, if there is one); IGNORED where there is no picture."""
     ys, xs = patch_centres(picture)
-    grid = np.full((len(ys), len(xs), 2), IGNORED, np.int64)
+    grid = np.full((len(ys), len(xs), 3), IGNORED, np.int64)
     grid[np.ix_(ys <= picture.size[0], xs <= picture.size[1])] = 0
+    for y, x in np.argwhere(grid[..., 0] == 0):
+        grid[y, x, 2] = 3 * min(2, int(ys[y] / picture.size[0] * 3)) + min(2, int(xs[x] / picture.size[1] * 3))
     for thing in objects:
         x0, y0, x1, y1 = thing.box
         grid[np.ix_((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))] = object_label(thing)
 
     (n_rows, n_columns), n = picture.grid, PATCHES_PER_SIDE
-    labels = np.full((MAX_TILES, 1 + n * n, 2), IGNORED, np.int64)
-    tiles = grid.reshape(n_rows, n, n_columns, n, 2).transpose(0, 2, 1, 3, 4)
-    labels[:n_rows * n_columns, 1:] = tiles.reshape(n_rows * n_columns, n * n, 2)
+    labels = np.full((MAX_TILES, 1 + n * n, 3), IGNORED, np.int64)
+    tiles = grid.reshape(n_rows, n, n_columns, n, 3).transpose(0, 2, 1, 3, 4)
+    labels[:n_rows * n_columns, 1:] = tiles.reshape(n_rows * n_columns, n * n, 3)
     return labels
 
 
@@ -93,22 +101,10 @@ class Sample:
     ids: list
     labels: list
     with_image: bool                                            # False: the picture is there but no token may see it
-    patches: np.ndarray
-
-
-def draw_sample(rng, tokenizer):
-    """One picture with a dialog of four turns; three in a hundred are chats without a picture."""
-    image, objects = scenes.make_scene(rng)
-    turns = scenes.make_dialog(rng, objects)
-    with_image = rng.random() > .03
-    if not with_image:
-        turns = [rng.choice(scenes.CHAT) for _ in range(3)]
-    picture = preprocess(image)
-    return Sample(picture, *encode_dialog(tokenizer, turns, with_image), with_image, patch_labels(picture, objects))
 
 
 def collate(samples, tokenizer):
-    """-> the model's arguments, with labels [B, T] and patches [B, MAX_TILES, 1 + patches, 2] beside them."""
+    """-> the arguments of transformers' model, with labels [B, T] beside them."""
     n_tokens = max(len(sample.ids) for sample in samples)
     ids = torch.full((len(samples), n_tokens), tokenizer.token_to_id(PAD))
     labels = torch.full((len(samples), n_tokens), IGNORED)
@@ -123,18 +119,82 @@ def collate(samples, tokenizer):
     return dict(input_ids=ids, labels=labels, cross_attention_mask=cross_mask,
                 pixel_values=torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None],
                 aspect_ratio_ids=torch.tensor([[picture.aspect_ratio_id] for picture in pictures]),
-                aspect_ratio_mask=torch.from_numpy(np.stack([picture.tile_mask for picture in pictures]))[:, None],
-                patches=torch.from_numpy(np.stack([sample.patches for sample in samples])))
+                aspect_ratio_mask=torch.from_numpy(np.stack([picture.tile_mask for picture in pictures]))[:, None])
+
+
+# ---- what training takes -----------------------------------------------------------------------------
+
+@dataclasses.dataclass
+class Packed:
+    """One picture with a row of tokens that holds several dialogs about it, one after the other."""
+    picture: Picture
+    patches: np.ndarray
+    ids: np.ndarray                                             # [TOKENS]
+    labels: np.ndarray                                          # [TOKENS]: the token to predict AFTER each one
+    dialogs: np.ndarray                                         # [TOKENS]: a number for each dialog, -1 for padding
+    sees: np.ndarray                                            # [TOKENS]: whether the token may see the picture
+
+
+def fill_segment(rng, tokenizer, objects, packed, start, length):
+    """Puts dialogs into packed[start : start + length] until no more fit."""
+    place, failures = start, 0
+    while failures < 3:
+        with_image = rng.random() > CHAT_SHARE
+        n_turns = rng.choice([1, 1, 1, 2, 2, 3, 4]) if length < TOKENS else rng.choice([1, 2, 5, 6, 7, 8])
+        turns = dialogs.make_dialog(rng, objects, n_turns, with_image)
+        ids, labels = encode_dialog(tokenizer, [(turn.question, turn.answer) for turn in turns], with_image)
+        if place + len(ids) > start + length:
+            failures += 1
+            continue
+        here = slice(place, place + len(ids))
+        packed.ids[here], packed.labels[here] = ids, labels[1:] + [IGNORED]
+        packed.dialogs[here] = place
+        if with_image:
+            packed.sees[place + ids.index(tokenizer.token_to_id(IMAGE)):place + len(ids)] = True
+        place += len(ids)
+
+
+def pack(rng, tokenizer, image, objects, n_segments):
+    picture = preprocess(image)
+    packed = Packed(picture, patch_labels(picture, objects), np.full(TOKENS, tokenizer.token_to_id(PAD)),
+                    np.full(TOKENS, IGNORED), np.full(TOKENS, -1), np.zeros(TOKENS, bool))
+    length = TOKENS // n_segments
+    for segment in range(n_segments):
+        fill_segment(rng, tokenizer, objects, packed, segment * length, length)
+    return packed
+
+
+def collate_packed(rows, n_segments):
+    """-> one training step's tensors; pixels in 8 bits, which are a quarter of the memory to move."""
+    def stack(name, of=lambda row: row):
+        return torch.from_numpy(np.stack([getattr(of(row), name) for row in rows]))
+    bytes_of = [np.round((row.picture.pixels + 1) * 127.5).astype(np.uint8) for row in rows]
+    return dict(bytes=torch.from_numpy(np.stack(bytes_of)), aspect_ratio_mask=stack("tile_mask", lambda row: row.picture),
+                aspect_ratio_ids=torch.tensor([row.picture.aspect_ratio_id for row in rows]), patches=stack("patches"),
+                input_ids=stack("ids"), labels=stack("labels"), sees=stack("sees"),
+                dialogs=stack("dialogs").reshape(len(rows) * n_segments, -1))
+
+
+def draw_batch(tokenizer, seed, step, batch):
+    """The batch of one step: the same for the same seed and step, whatever came before."""
+    rng = random.Random(seed * 1_000_003 + step)
+    n_segments = 1 if rng.random() < LONG_SHARE else 2
+    return collate_packed([pack(rng, tokenizer, *varied.make_any(rng), n_segments) for _ in range(batch)], n_segments)
+
+
+def pixels_of(batch):
+    """[B, tiles, 3, TILE, TILE] from -1 to 1, absent tiles zero, as preprocess gives them."""
+    present = batch["aspect_ratio_mask"][:, :batch["bytes"].shape[1], None, None, None]
+    return (batch["bytes"].float() / 127.5 - 1) * present
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """Batches without end, drawn as they are asked for; the same seed gives the same ones."""
+    """Batches without end from a step on, drawn as they are asked for."""
 
-    def __init__(self, tokenizer, batch, seed=7):
-        self.tokenizer, self.batch, self.seed = tokenizer, batch, seed
+    def __init__(self, draw, first_step, *arguments):
+        self.draw, self.step, self.arguments = draw, first_step, arguments
 
     def __iter__(self):
-        worker = torch.utils.data.get_worker_info()
-        rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         while True:
-            yield collate([draw_sample(rng, self.tokenizer) for _ in range(self.batch)], self.tokenizer)
+            yield self.draw(*self.arguments[:2], self.step, *self.arguments[2:])
+            self.step += 1
