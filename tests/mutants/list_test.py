@@ -39,7 +39,7 @@ def applies_once():
 
 def says_what_shows_it():
     cases = {path.parent.name for path in (ROOT / "golden" / "cases").glob("*/case.json")}
-    tests = re.findall(r'TEST_CASE\("([^"]*)"', "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cpp")))
+    tests = re.findall(r'TEST_CASE\(\s*"([^"]*)"', "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cpp")))
     for mutant in MUTANTS:
         if not mutant.case and not mutant.test:
             yield f"{mutant.name}: names neither a golden case nor a test"

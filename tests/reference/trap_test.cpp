@@ -30,7 +30,7 @@ std::map<std::string, std::string> find_names(const std::vector<std::string>& fo
 }
 
 const std::regex marked("// TRAP\\(([a-z0-9_]+)\\)");
-const std::regex tested("TEST_CASE\\(\"TRAP ([a-z0-9_]+): [^\"]*\", \"[^\"]*\\[trap\\]");
+const std::regex tested("TEST_CASE\\(\\s*\"TRAP ([a-z0-9_]+): [^\"]*\",\\s*\"[^\"]*\\[trap\\]");
 
 }  // namespace
 
@@ -68,7 +68,7 @@ TEST_CASE("a mark is spelt so that it is found", "[trap]")
         UNSCOPED_INFO(file << ": " << line);
     CHECK(any.empty());
     const std::map<std::string, std::string> cases = find_names(
-        {"tests"}, std::regex("TEST_CASE\\(\"(TRAP(?! [a-z0-9_]+: [^\"]*\", \"[^\"]*\\[trap\\])[^\\n]*)"));
+        {"tests"}, std::regex("TEST_CASE\\(\\s*\"(TRAP(?! [a-z0-9_]+: [^\"]*\",\\s*\"[^\"]*\\[trap\\])[^\\n]*)"));
     for (const auto& [line, file] : cases)
         UNSCOPED_INFO(file << ": " << line);
     CHECK(cases.empty());

@@ -13,7 +13,7 @@ TEST_CASE("the causes that are known and the causes that are tested are the same
 {
     const std::set<std::string> known(std::begin(pictor::known_causes), std::end(pictor::known_causes));
     CHECK(known.size() == std::size(pictor::known_causes));  // none twice
-    const std::regex pattern("TEST_CASE\\(\"CAUSE ([a-z0-9_]+): [^\"]*\", \"[^\"]*\\[explain\\]");
+    const std::regex pattern("TEST_CASE\\(\\s*\"CAUSE ([a-z0-9_]+): [^\"]*\",\\s*\"[^\"]*\\[explain\\]");
     std::set<std::string> tested;
     for (const auto& entry : std::filesystem::directory_iterator("tests/trace")) {
         if (entry.path().extension() != ".cpp")
