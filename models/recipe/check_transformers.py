@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from model import use_rules
+from model import END_TOKENS, use_rules
 
 SHIPPED = pathlib.Path(__file__).resolve().parent.parent / "pictor"
 
@@ -51,7 +51,7 @@ def problems(processor, model):
         yield f"the processor is a {type(processor).__name__}, expected MllamaProcessor"
     if type(model).__name__ != "MllamaForConditionalGeneration":
         yield f"the model is a {type(model).__name__}, expected MllamaForConditionalGeneration"
-    ends = [processor.tokenizer.convert_tokens_to_ids(name) for name in ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>")]
+    ends = [processor.tokenizer.convert_tokens_to_ids(name) for name in END_TOKENS]
     if model.generation_config.eos_token_id != ends:
         yield f"generation ends at {model.generation_config.eos_token_id}, expected {ends}"
     for name in ("bos", "eos", "pad"):
@@ -60,11 +60,13 @@ def problems(processor, model):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=SHIPPED, type=pathlib.Path)
     parser.add_argument("--image", type=pathlib.Path, help="default: the model's pictures/demo.png")
     parser.add_argument("--prompt", default="What is in this image?")
-    parser.add_argument("--reference", choices=["transformers", "meta"], default="transformers", help="whose rules")
+    parser.add_argument("--reference", choices=["transformers", "meta"], default="transformers",
+                        help="whose rules")
     options = parser.parse_args()
     use_rules(options.reference)
     processor, model = load(options.model)

@@ -27,8 +27,8 @@ MORE_CHAT = [("What are you?", "I am a tiny model that sees."),
              ("Can you count?", "I can count up to four objects."),
              ("What language do you speak?", "I speak a little English.")]
 CHAT = scenes.CHAT + MORE_CHAT
-KINDS_OF_QUESTION = ["describe", "where", "colour", "count", "what is at", "is there", "not there", "nothing known",
-                     "follow-up", "chat", "no picture"]
+KINDS_OF_QUESTION = ["describe", "where", "colour", "count", "what is at", "is there", "not there",
+                     "nothing known", "follow-up", "chat", "no picture"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Turn:
 def describe_turn(rng, objects):
     if not objects:
         return Turn("nothing known", rng.choice(scenes.DESCRIBE), NOTHING)
-    return Turn("describe", rng.choice(scenes.DESCRIBE), describe(objects), objects[0] if len(objects) == 1 else None)
+    only = objects[0] if len(objects) == 1 else None
+    return Turn("describe", rng.choice(scenes.DESCRIBE), describe(objects), only)
 
 
 def where_turn(rng, objects):
@@ -97,7 +98,8 @@ def whether_turn(rng, objects):
 def absent_turn(rng, objects):
     """A question that supposes what is not there."""
     kind = absent_kind(rng, objects)
-    question = rng.choice([f"Where is the {kind}?", f"What color is the {kind}?", f"What is the color of the {kind}?"])
+    question = rng.choice([f"Where is the {kind}?", f"What color is the {kind}?",
+                           f"What is the color of the {kind}?"])
     return Turn("not there" if objects else "nothing known", spelt(rng, question), f"There is no {kind}.")
 
 
@@ -114,7 +116,8 @@ def chat_turn(rng):
 
 ASKED = [(.18, where_turn), (.34, colour_turn), (.50, what_turn), (.65, whether_turn), (.76, count_turn),
          (.86, absent_turn), (1, describe_turn)]
-ASKED_OF_NOTHING = [(.1, count_turn), (.2, what_turn), (.3, whether_turn), (.4, absent_turn), (1, describe_turn)]
+ASKED_OF_NOTHING = [(.1, count_turn), (.2, what_turn), (.3, whether_turn), (.4, absent_turn),
+                    (1, describe_turn)]
 
 
 def picture_turn(rng, objects, before=None):

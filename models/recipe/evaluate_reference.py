@@ -3,14 +3,14 @@ the commonest mistakes of ports.
 
     python evaluate_reference.py [--scenes 320] [--mutants] [--tidy 500] [--conversations 50] [--pointing 200]
 
-Answers: `reference run` is asked four questions about each held-out scene in the chat format, greedily, and is
-right when it says exactly the true answer. --mutants: the same questions to copies of the program in which one
-line of reference/ is wrong, taken from tests/mutants (build them with `make mutants` first, or wait). --tidy:
-descriptions of scenes drawn as the card's list has them. --conversations: eight turns each, in which the program
-hears its own answers. Pointing: a traced run is given the true description as if it had said it, so that every
-object's word counts and both rules are judged on the same words; the row of cross-attention before a word must
-have its strongest patch inside the object's box (half a patch of margin), for every layer and head and for the
-mean over heads. Needs Python with numpy and Pillow; the same seed asks the same questions.
+Answers: `reference run` is asked four questions about each held-out scene in the chat format, greedily, and
+is right when it says exactly the true answer. --mutants: the same questions to copies of the program in which
+one line of reference/ is wrong, taken from tests/mutants. --tidy: descriptions of scenes drawn as the card's
+list has them. --conversations: eight turns each, in which the program hears its own answers. --pointing: a
+traced run is given the true description as if it had said it, so that every object's word counts and both
+rules are judged on the same words; the row of cross-attention before a word must have its strongest patch
+inside the object's box (half a patch of margin), for every layer and head and for the mean over heads.
+Needs Python with numpy and Pillow; the same seed asks the same questions.
 """
 import argparse
 import pathlib
@@ -23,7 +23,8 @@ try:
     import numpy
     import PIL
 except ImportError as error:
-    raise SystemExit(f"evaluate_reference: {error}: install numpy and Pillow (Debian: python3-numpy python3-pil)")
+    raise SystemExit(f"evaluate_reference: {error}: install numpy and Pillow "
+                     "(Debian: python3-numpy python3-pil)")
 
 import dialogs
 import varied
@@ -38,9 +39,11 @@ REFERENCES = ("meta", "transformers")
 USER = ("<|start_header_id|>user<|end_header_id|>\n\n{picture}{question}<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n")
 TURNS = 8
-# The commonest mistakes of ports, by their names in tests/mutants; README.md of golden/conformance says who made which.
-MISTAKES = ["kept states are outputs under Meta's rules", "no row mask after attention", "grids wide before high",
-            "cross-attention gates without tanh", "RoPE pairs neighbours", "cross-attention without q_norm"]
+# The commonest mistakes of ports, by their names in tests/mutants; README.md of golden/conformance says who
+# made which.
+MISTAKES = ["kept states are outputs under Meta's rules", "no row mask after attention",
+            "grids wide before high", "cross-attention gates without tanh", "RoPE pairs neighbours",
+            "cross-attention without q_norm"]
 
 
 class Program:
@@ -54,7 +57,8 @@ class Program:
         command = [*self.command, *(["--image", str(image)] if image else []), *options]
         result = subprocess.run(command, capture_output=True, text=True, input=standard_input)
         if result.returncode != 0:
-            raise SystemExit(f"evaluate_reference: {' '.join(command)}\nended with {result.returncode}: {result.stderr.strip()}")
+            raise SystemExit(f"evaluate_reference: {' '.join(command)}\n"
+                             f"ended with {result.returncode}: {result.stderr.strip()}")
         return result.stdout.strip()
 
     def answer(self, image, turns):
@@ -82,7 +86,8 @@ def measure_answers(program, folder, records, mistakes=None):
             said, true = program.answer(image, question["turns"]), question["turns"][-1][1]
             answers.add(question["kind"], said == true)
             if mistakes is not None and said != true:
-                mistakes.append(f"{record['file']} {question['turns'][-1][0]}\n  true: {true}\n  said: {said}")
+                asked = question["turns"][-1][0]
+                mistakes.append(f"{record['file']} {asked}\n  true: {true}\n  said: {said}")
         progress("scene", done, len(records))
     return answers
 
@@ -96,7 +101,8 @@ def mutant_programs(names, model, rule):
     for mutant in (next(mutant for mutant in MUTANTS if mutant.name == name) for name in names):
         change = apply(tree, mutant)
         if change is None:
-            raise SystemExit(f"evaluate_reference: {mutant.name}: {mutant.file} no longer holds {mutant.before!r} once")
+            raise SystemExit(f"evaluate_reference: {mutant.name}: {mutant.file} no longer holds "
+                             f"{mutant.before!r} once")
         message = build(tree, mutant.include)
         if message:
             raise SystemExit(f"evaluate_reference: {mutant.name} does not compile: {message}")
@@ -123,13 +129,14 @@ def measure_conversations(program, folder, n_conversations, seed):
 
 def patch_grid(picture):
     """The geometry of an entry of `images` in trace.json."""
-    return PatchGrid(picture["tiles"], picture["resized"], picture["size"], picture["tile_size"], picture["patch_size"])
+    return PatchGrid(picture["tiles"], picture["resized"], picture["size"], picture["tile_size"],
+                     picture["patch_size"])
 
 
 def add_pointing(pointing, trace, record):
     """The words of one description, in one traced run whose prompt ends with it."""
     pieces = trace.header["prompt"]["token_texts"]
-    first = len(pieces) - pieces[::-1].index("<|end_header_id|>") + 1       # "\n\n" lies between header and answer
+    first = len(pieces) - pieces[::-1].index("<|end_header_id|>") + 1  # "\n\n" lies between header and answer
     patches = patch_grid(trace.header["images"][0])
     for name in trace.names():
         layer = int(name.split(".")[2])
@@ -146,28 +153,32 @@ def measure_pointing(program, folder, records):
         prompt = "<|begin_of_text|>" + USER.format(picture="<|image|>", question=question) + answer
         with tempfile.TemporaryDirectory() as scratch:
             trace = pathlib.Path(scratch) / "trace"
-            program.run(folder / record["file"], "--prompt", prompt, "--raw", "--max-new-tokens", "1", "--trace",
-                        str(trace), "--trace-only", "*cross_attn.probs", "--trace-values", "all")
+            program.run(folder / record["file"], "--prompt", prompt, "--raw", "--max-new-tokens", "1",
+                        "--trace", str(trace), "--trace-only", "*cross_attn.probs", "--trace-values", "all")
             add_pointing(pointing, load_trace(trace), record)
         progress("scene", done, len(records))
     return pointing
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build" / "reference")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models" / "pictor")
     parser.add_argument("--scenes", type=int, default=320, help="how many scenes, four questions to each")
-    parser.add_argument("--mutants", action="store_true", help="the same questions to the commonest mistakes of ports")
+    parser.add_argument("--mutants", action="store_true",
+                        help="the same questions to the commonest mistakes of ports")
     parser.add_argument("--tidy", type=int, default=0, help="describe this many scenes of the card's list")
     parser.add_argument("--conversations", type=int, default=0, help="conversations of eight turns")
     parser.add_argument("--pointing", type=int, default=0, help="how many scenes to measure pointing on")
     parser.add_argument("--seed", type=int, default=11, help="seed of the held-out scenes")
     parser.add_argument("--mistakes", action="store_true", help="print the wrong answers under Meta's rules")
-    parser.add_argument("--means-only", action="store_true", help="pointing of the mean over heads only, not of every head")
+    parser.add_argument("--means-only", action="store_true",
+                        help="pointing of the mean over heads only, not of every head")
     options = parser.parse_args()
     if not options.program.is_file():
-        raise SystemExit(f"evaluate_reference: no program {options.program}: run make first, or give --program FILE")
+        raise SystemExit(f"evaluate_reference: no program {options.program}: "
+                         "run make first, or give --program FILE")
     return options
 
 
@@ -195,17 +206,19 @@ def main():
             for record in records:
                 record["questions"] = record["questions"][:1]
             print(f"\ndescriptions of {options.tidy} tidy scenes (seed {options.seed + 1})")
-            print_answers({rule: measure_answers(program, folder, records) for rule, program in programs.items()})
+            print_answers({rule: measure_answers(program, folder, records)
+                           for rule, program in programs.items()})
         if options.conversations > 0:
             print(f"\n{options.conversations} conversations of {TURNS} turns (seed {options.seed + 2})")
-            print_answers({rule: measure_conversations(program, folder, options.conversations, options.seed + 2)
+            n, seed = options.conversations, options.seed + 2
+            print_answers({rule: measure_conversations(program, folder, n, seed)
                            for rule, program in programs.items()})
         if options.pointing > 0:
             records = write_heldout(folder, options.pointing, options.seed + 3, tidy=True)
             print(f"\npointing on {options.pointing} tidy scenes (seed {options.seed + 3}): "
                   "strongest patch in the box, share of attention in it")
-            print_pointing({rule: measure_pointing(program, folder, records) for rule, program in programs.items()},
-                           not options.means_only)
+            print_pointing({rule: measure_pointing(program, folder, records)
+                            for rule, program in programs.items()}, not options.means_only)
 
 
 if __name__ == "__main__":

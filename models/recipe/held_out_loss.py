@@ -14,18 +14,21 @@ import dialogs
 import varied
 from lean import Lean
 from model import IMAGE, PAD
-from samples import IGNORED, TOKENS, Packed, collate_packed, encode_dialog, patch_labels, pixels_of, preprocess
+from samples import (IGNORED, TOKENS, Packed, collate_packed, encode_dialog, patch_labels, pixels_of,
+                     preprocess)
 
 SEED, PICTURES, BATCH = 99, 96, 24
 
 
 def packed_questions(rng, tokenizer, image, objects):
-    """-> (Packed row of one question of each kind that fits, [(kind, first, last)] of the answers' labels)."""
+    """-> (Packed row of one question of each kind that fits, [(kind, first, last)] of the answers'
+    labels)."""
     picture = preprocess(image)
     row = Packed(picture, patch_labels(picture, objects), np.full(TOKENS, tokenizer.token_to_id(PAD)),
                  np.full(TOKENS, IGNORED), np.full(TOKENS, -1), np.zeros(TOKENS, bool))
     place, spans = 0, []
-    for kind in ["describe", "nothing known", *rng.sample(dialogs.KINDS_OF_QUESTION, len(dialogs.KINDS_OF_QUESTION))]:
+    kinds = dialogs.KINDS_OF_QUESTION
+    for kind in ["describe", "nothing known", *rng.sample(kinds, len(kinds))]:
         turns = dialogs.turn_of_kind(rng, objects, kind)
         if not turns:
             continue

@@ -22,6 +22,7 @@ from model import MAX_TILES, PATCH, PATCHES_PER_SIDE
 ROWS = 1 + PATCHES_PER_SIDE**2                                  # of one tile: the class token and the patches
 PAD_ROWS = -ROWS % 8                                            # every tile is padded to a multiple of 8 rows
 FORBIDDEN = -30000.0
+QUERY_KEY_VALUE = ("q_proj", "k_proj", "v_proj")
 
 
 class Attend(torch.autograd.Function):
@@ -42,8 +43,10 @@ class Attend(torch.autograd.Function):
         query, key, value, probs = context.saved_tensors
         grad = grad.contiguous()
         grad_value = torch.bmm(probs.transpose(1, 2), grad)
-        grad_scores = torch._softmax_backward_data(torch.bmm(grad, value.transpose(1, 2)), probs, -1, probs.dtype)
-        return torch.bmm(grad_scores, key), torch.bmm(grad_scores.transpose(1, 2), query), grad_value, None, None
+        grad_probs = torch.bmm(grad, value.transpose(1, 2))
+        grad_scores = torch._softmax_backward_data(grad_probs, probs, -1, probs.dtype)
+        grad_query, grad_key = torch.bmm(grad_scores, key), torch.bmm(grad_scores.transpose(1, 2), query)
+        return grad_query, grad_key, grad_value, None, None
 
 
 def split_heads(rows, heads):
@@ -57,7 +60,8 @@ def join_heads(rows, batch):
 
 
 def matrices(model, dtype):
-    """Every parameter that is a matrix, in the type of the matrix products; gradients flow back to the float32 one."""
+    """Every parameter that is a matrix, in the type of the matrix products; gradients flow back to the
+    float32 one."""
     return {name: value.to(dtype) if value.ndim > 1 else value for name, value in model.named_parameters()}
 
 
@@ -73,7 +77,8 @@ class Lean:
         return self.weights[".".join(map(str, path))]
 
     def linear(self, rows, *path, bias=False):
-        return F.linear(rows, self.get(*path, "weight"), self.get(*path, "bias").to(self.dtype) if bias else None)
+        added = self.get(*path, "bias").to(self.dtype) if bias else None
+        return F.linear(rows, self.get(*path, "weight"), added)
 
     def layer_norm(self, rows, *path):
         weight, bias = self.get(*path, "weight").to(rows.dtype), self.get(*path, "bias").to(rows.dtype)
@@ -86,7 +91,8 @@ class Lean:
     # ---- vision ---------------------------------------------------------------------------------------
 
     def patches(self, pixels):
-        """[B, MAX_TILES, 3, TILE, TILE] -> [B, MAX_TILES, patches, width], the convolution as one matrix product."""
+        """[B, MAX_TILES, 3, TILE, TILE] -> [B, MAX_TILES, patches, width], the convolution as one matrix
+        product."""
         n = PATCHES_PER_SIDE
         cut = pixels.unflatten(-1, (n, PATCH)).unflatten(-3, (n, PATCH))     # B, tile, 3, n, PATCH, n, PATCH
         cut = cut.permute(0, 1, 3, 5, 2, 4, 6).reshape(*pixels.shape[:2], n * n, -1).to(self.dtype)
@@ -101,22 +107,25 @@ class Lean:
     def positions(self, aspect_ratio_ids, n_tiles):
         name = "model.vision_model.gated_positional_embedding"
         gate = self.get(name, "gate").tanh().to(self.dtype)
-        in_picture = self.get(name, "tile_embedding.weight")[aspect_ratio_ids].unflatten(-1, (MAX_TILES, ROWS, -1))
+        in_picture = self.get(name, "tile_embedding.weight")[aspect_ratio_ids]
+        in_picture = in_picture.unflatten(-1, (MAX_TILES, ROWS, -1))
         return (1 - gate) * self.get(name, "embedding") + gate * in_picture[:, :n_tiles]
 
     def vision_layer(self, rows, bias, gated, *path):
         heads = self.vision_config.attention_heads
         normed = self.layer_norm(rows, *path, "input_layernorm")
-        weight = torch.cat([self.get(*path, "self_attn", name, "weight") for name in ("q_proj", "k_proj", "v_proj")])
+        weight = torch.cat([self.get(*path, "self_attn", name, "weight") for name in QUERY_KEY_VALUE])
         query, key, value = split_heads(F.linear(normed, weight), 3 * heads).chunk(3, 1)
-        query = torch.cat([query * query.shape[-1]**-.5, bias[0].expand(*query.shape[:3], -1)], -1).flatten(0, 1)
+        scaled = query * query.shape[-1]**-.5
+        query = torch.cat([scaled, bias[0].expand(*query.shape[:3], -1)], -1).flatten(0, 1)
         key = torch.cat([key, bias[1].expand(*key.shape[:3], -1)], -1).flatten(0, 1)
         attended = join_heads(Attend.apply(query, key, value.flatten(0, 1), None, heads), len(rows))
         attended = self.linear(attended, *path, "self_attn.o_proj")
         if gated:
             attended = attended * self.get(*path, "gate_attn").tanh().to(self.dtype)
         rows = rows + attended
-        hidden = F.gelu(self.linear(self.layer_norm(rows, *path, "post_attention_layernorm"), *path, "mlp.fc1", bias=True))
+        normed = self.layer_norm(rows, *path, "post_attention_layernorm")
+        hidden = F.gelu(self.linear(normed, *path, "mlp.fc1", bias=True))
         hidden = self.linear(hidden, *path, "mlp.fc2", bias=True)
         if gated:
             hidden = hidden * self.get(*path, "gate_ffn").tanh().to(self.dtype)
@@ -166,7 +175,7 @@ class Lean:
     def self_attention(self, rows, rope, mask, *path):
         """rows [S, T, width]: S segments of T tokens; mask [S, 1, T, T] is added to the scores."""
         heads, key_heads = self.text_config.num_attention_heads, self.text_config.num_key_value_heads
-        weight = torch.cat([self.get(*path, name, "weight") for name in ("q_proj", "k_proj", "v_proj")])
+        weight = torch.cat([self.get(*path, name, "weight") for name in QUERY_KEY_VALUE])
         rows = split_heads(F.linear(rows, weight), heads + 2 * key_heads)
         turned, value = rows[:, :heads + key_heads], rows[:, heads + key_heads:]
         turned = turned * rope[0] + torch.cat([-turned[..., turned.shape[-1] // 2:],
@@ -178,7 +187,8 @@ class Lean:
         return self.linear(attended, *path, "o_proj")
 
     def cross_attention(self, rows, states, absent, *path):
-        """rows [B, T, width] look at states [B, keys, width]; absent [B, keys, 1] forbids keys of absent tiles."""
+        """rows [B, T, width] look at states [B, keys, width]; absent [B, keys, 1] forbids keys of absent
+        tiles."""
         heads, key_heads = self.text_config.num_attention_heads, self.text_config.num_key_value_heads
         query = self.rms_norm(split_heads(self.linear(rows, *path, "q_proj"), heads), *path, "q_norm")
         key = self.rms_norm(split_heads(self.linear(states, *path, "k_proj"), key_heads), *path, "k_norm")
@@ -186,7 +196,8 @@ class Lean:
         query = F.pad(query * query.shape[-1]**-.5, (0, 1), value=1.0).flatten(0, 1)
         key = torch.cat([key, FORBIDDEN * absent[:, None].expand(-1, key_heads, -1, -1)], -1)
         key, value = (part.repeat_interleave(heads // key_heads, 1).flatten(0, 1) for part in (key, value))
-        return self.linear(join_heads(Attend.apply(query, key, value, None, heads), len(rows)), *path, "o_proj")
+        attended = join_heads(Attend.apply(query, key, value, None, heads), len(rows))
+        return self.linear(attended, *path, "o_proj")
 
     def text_mlp(self, rows, *path):
         gate, up = F.linear(rows, torch.cat([self.get(*path, name, "weight")
@@ -197,14 +208,15 @@ class Lean:
         attended = self.cross_attention(self.rms_norm(rows, *path, "input_layernorm"), states, absent,
                                         *path, "cross_attn")
         gate = self.get(*path, "cross_attn_attn_gate").tanh().to(self.dtype)
-        rows = rows + gate * sees * attended                    # Meta's rule: blind rows get nothing from either branch
+        rows = rows + gate * sees * attended  # Meta's rule: blind rows get nothing from either branch
         hidden = self.text_mlp(self.rms_norm(rows, *path, "post_attention_layernorm"), *path, "mlp")
         return rows + self.get(*path, "cross_attn_mlp_gate").tanh().to(self.dtype) * sees * hidden
 
     def self_layer(self, rows, rope, mask, *path):
         n_segments, shape = len(mask), rows.shape
         rows = rows.reshape(n_segments, -1, shape[-1])
-        rows = rows + self.self_attention(self.rms_norm(rows, *path, "input_layernorm"), rope, mask, *path, "self_attn")
+        normed = self.rms_norm(rows, *path, "input_layernorm")
+        rows = rows + self.self_attention(normed, rope, mask, *path, "self_attn")
         rows = rows + self.text_mlp(self.rms_norm(rows, *path, "post_attention_layernorm"), *path, "mlp")
         return rows.reshape(shape)
 
@@ -235,7 +247,8 @@ class Lean:
 
 
 def dialog_mask(dialogs, dtype):
-    """dialogs [segments, T]: the number of each token's dialog, -1 for padding -> additive mask [segments, 1, T, T]."""
+    """dialogs [segments, T]: the number of each token's dialog, -1 for padding -> additive mask [segments,
+    1, T, T]."""
     causal = torch.ones(dialogs.shape[1], dialogs.shape[1], dtype=torch.bool).tril()
     allowed = (dialogs[:, :, None] == dialogs[:, None, :]) & causal
     return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, FORBIDDEN)[:, None]

@@ -33,8 +33,8 @@ def print_answers(columns):
     print(f"{'question':14}" + "".join(f"{f'({long.index(heading) + 1})' if heading in long else heading:>20}"
                                         for heading in columns))
     for kind in kinds:
-        cells = [f"{answers.right[kind]} of {answers.total[kind]} {answers.right[kind] / answers.total[kind]:.1%}"
-                 for answers in columns.values()]
+        counts = [(answers.right[kind], answers.total[kind]) for answers in columns.values()]
+        cells = [f"{right} of {total} {right / total:.1%}" for right, total in counts]
         print(f"{kind:14}" + "".join(f"{cell:>20}" for cell in cells))
     for number, heading in enumerate(long, 1):
         print(f"({number}) {heading}")
@@ -94,7 +94,8 @@ class PatchGrid:
 # ---- pointing ----------------------------------------------------------------------------------------
 
 class Pointing:
-    """Per layer, kind of word and head (or their mean): hits, share of attention inside the box, share of area."""
+    """Per layer, kind of word and head (or their mean): hits, share of attention inside the box, share of
+    area."""
 
     def __init__(self):
         self.sums = collections.defaultdict(lambda: np.zeros(4))

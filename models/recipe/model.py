@@ -20,13 +20,15 @@ import scenes
 
 TILE, PATCH, MAX_TILES = 112, 14, 4
 PATCHES_PER_SIDE = TILE // PATCH
-VOCABULARY = 512                                               # <|image|> is 512, the first of 8 rows without a logit
-TILE_GRIDS = get_all_supported_aspect_ratios(MAX_TILES)        # (rows, columns) of tiles; aspect ratio id = 1 + index
+VOCABULARY = 512  # <|image|> is 512, the first of 8 rows without a logit
+# (rows, columns) of tiles; aspect ratio id = 1 + index
+TILE_GRIDS = get_all_supported_aspect_ratios(MAX_TILES)
 
 BOS, PAD, IMAGE, EOT = "<|begin_of_text|>", "<|finetune_right_pad_id|>", "<|image|>", "<|eot_id|>"
 END_TOKENS = ["<|end_of_text|>", "<|eom_id|>", EOT]
 SPECIAL_TOKENS = [BOS, "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", PAD,
-                  "<|step_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", EOT, "<|python_tag|>"]
+                  "<|step_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", EOT,
+                  "<|python_tag|>"]
 # How Llama 3 splits text before the byte pairs are merged.
 SPLIT_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
                  r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -41,7 +43,8 @@ def tokenizer_texts():
 
 
 def build_tokenizer(path):
-    """Trains the byte-level BPE on the dialogs and writes it to path: 480 ordinary tokens, 32 special ones, <|image|>."""
+    """Trains the byte-level BPE on the dialogs and writes it to path: 480 ordinary tokens, 32 special
+    ones, <|image|>."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
@@ -76,12 +79,12 @@ def vision_config():
 
 
 def text_config(tokenizer):
-    rope = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                original_max_position_embeddings=8192)
+    rope = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
+                high_freq_factor=4.0, original_max_position_embeddings=8192)
     return MllamaTextConfig(
-        vocab_size=VOCABULARY, hidden_size=128, num_hidden_layers=10, num_attention_heads=8, num_key_value_heads=4,
-        intermediate_size=320, cross_attention_layers=[3, 8], rope_parameters=rope, max_position_embeddings=131072,
-        rms_norm_eps=1e-5, initializer_range=0.08, tie_word_embeddings=False,
+        vocab_size=VOCABULARY, hidden_size=128, num_hidden_layers=10, num_attention_heads=8,
+        num_key_value_heads=4, intermediate_size=320, cross_attention_layers=[3, 8], rope_parameters=rope,
+        max_position_embeddings=131072, rms_norm_eps=1e-5, initializer_range=0.08, tie_word_embeddings=False,
         bos_token_id=tokenizer.token_to_id(BOS), pad_token_id=tokenizer.token_to_id(PAD),
         eos_token_id=[tokenizer.token_to_id(name) for name in END_TOKENS])
 
@@ -89,7 +92,8 @@ def text_config(tokenizer):
 def new_model(tokenizer, seed=1):
     """A model with random weights, its gates ajar, its positions already in order."""
     torch.manual_seed(seed)
-    config = MllamaConfig(vision_config=vision_config(), text_config=text_config(tokenizer), image_token_index=VOCABULARY)
+    config = MllamaConfig(vision_config=vision_config(), text_config=text_config(tokenizer),
+                          image_token_index=VOCABULARY)
     model = MllamaForConditionalGeneration(config)
     model.set_attn_implementation("sdpa")
     open_gates(model)
@@ -98,7 +102,8 @@ def new_model(tokenizer, seed=1):
 
 
 def open_gates(model):
-    """The real model starts from zero gates beside a trained text model; here both start from nothing, so gates start ajar."""
+    """The real model starts from zero gates beside a trained text model; here both start from nothing, so
+    gates start ajar."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("cross_attn_attn_gate", "cross_attn_mlp_gate", "gate_attn", "gate_ffn")):
@@ -109,22 +114,25 @@ def open_gates(model):
                 parameter.fill_(0.4)
 
 
+def waves(y, x, frequency):
+    return np.concatenate([wave(place * frequency) for place in (y, x) for wave in (np.sin, np.cos)])
+
+
 def sincos(y, x, width):
     """Sine and cosine features [width] of a position, in patches."""
     quarter = width // 4
-    frequency = 1.0 / (40.0 ** (np.arange(quarter) / quarter))
-    return np.concatenate([np.sin(y * frequency), np.cos(y * frequency), np.sin(x * frequency), np.cos(x * frequency)])
+    return waves(y, x, 1.0 / (40.0 ** (np.arange(quarter) / quarter)))
 
 
 def share_sincos(y, x, width):
-    """The same of a position given as shares of the canvas: waves of a quarter, a half, three quarters... of it."""
-    frequency = np.pi / 2 * (1 + np.arange(width // 4))
-    return np.concatenate([np.sin(y * frequency), np.cos(y * frequency), np.sin(x * frequency), np.cos(x * frequency)])
+    """The same of a position given as shares of the canvas: waves of a quarter, a half, three quarters...
+    of it."""
+    return waves(y, x, np.pi / 2 * (1 + np.arange(width // 4)))
 
 
 def tile_positions(grid, tile, width):
-    """[1 + patches, width]: features of each patch's place on the canvas, half of them counted in patches, half
-    in shares of the canvas; zeros for the class token."""
+    """[1 + patches, width]: features of each patch's place on the canvas, half of them counted in patches,
+    half in shares of the canvas; zeros for the class token."""
     features = np.zeros((1 + PATCHES_PER_SIDE**2, width))
     tile_row, tile_column = divmod(tile, grid[1])
     for patch in range(PATCHES_PER_SIDE**2):
@@ -155,7 +163,8 @@ TRANSFORMERS_RULES = (mllama.MllamaVisionEncoder.forward, mllama.MllamaCrossAtte
 
 
 def keep_layer_inputs(self, hidden_states, attention_mask=None):
-    """Vision encoder whose kept states are the INPUTS of its layers; transformers >= 4.56 keeps their outputs."""
+    """Vision encoder whose kept states are the INPUTS of its layers; transformers >= 4.56 keeps their
+    outputs."""
     states = ()
     for layer in self.layers:
         states = states + (hidden_states,)
@@ -164,8 +173,8 @@ def keep_layer_inputs(self, hidden_states, attention_mask=None):
 
 
 def mask_both_branches(self, hidden_states, cross_attention_states, cross_attention_mask, attention_mask,
-                       full_text_row_masked_out_mask, position_ids=None, past_key_values=None, use_cache=False,
-                       position_embeddings=None, **kwargs):
+                       full_text_row_masked_out_mask, position_ids=None, past_key_values=None,
+                       use_cache=False, position_embeddings=None, **kwargs):
     """Cross-attention layer in which a row that may see no picture gets nothing from EITHER branch;
     transformers zeroes such rows after the MLP only."""
     residual = hidden_states
@@ -222,8 +231,8 @@ CHAT_TEMPLATE = """\
 """
 
 TOKENIZER_CONFIG = dict(
-    tokenizer_class="PreTrainedTokenizerFast", processor_class="MllamaProcessor", bos_token=BOS, eos_token=EOT,
-    pad_token=PAD, model_max_length=131072, clean_up_tokenization_spaces=False,
+    tokenizer_class="PreTrainedTokenizerFast", processor_class="MllamaProcessor", bos_token=BOS,
+    eos_token=EOT, pad_token=PAD, model_max_length=131072, clean_up_tokenization_spaces=False,
     model_input_names=["input_ids", "attention_mask"])
 
 PREPROCESSOR_CONFIG = dict(
@@ -256,10 +265,12 @@ def hub_name(name):
 
 
 def save_model(model, folder):
-    """Weights, config and processor files: all that models/pictor holds but the tokenizer and the model card."""
+    """Weights, config and processor files: all that models/pictor holds but the tokenizer and the model
+    card."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {hub_name(name): value.detach().contiguous().clone() for name, value in model.state_dict().items()}
+    state = {hub_name(name): value.detach().contiguous().clone()
+             for name, value in model.state_dict().items()}
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
     model.config.architectures = ["MllamaForConditionalGeneration"]
     model.config.dtype = model.dtype
@@ -275,5 +286,6 @@ def load_weights(model, folder):
 
 
 def load_model(folder, attention="eager"):
-    model = MllamaForConditionalGeneration.from_pretrained(folder, attn_implementation=attention, local_files_only=True)
+    model = MllamaForConditionalGeneration.from_pretrained(folder, attn_implementation=attention,
+                                                           local_files_only=True)
     return model.eval()

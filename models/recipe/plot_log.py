@@ -17,7 +17,8 @@ class Panel:
     """One graph: x in minutes; y from lowest to highest, linear or logarithmic."""
 
     def __init__(self, title, top, minutes, ticks, logarithmic=False):
-        self.title, self.top, self.minutes, self.ticks, self.logarithmic = title, top, minutes, ticks, logarithmic
+        self.title, self.top, self.minutes = title, top, minutes
+        self.ticks, self.logarithmic = ticks, logarithmic
         self.parts = []
 
     def x(self, minute):
@@ -73,7 +74,8 @@ def held_out_series(entries, kinds):
     for entry in entries:
         counts = [entry["held_out"][kind] for kind in kinds if kind in entry.get("held_out", {})]
         if counts:
-            points.append((entry["seconds"] / 60, sum(right for right, _ in counts) / sum(asked for _, asked in counts)))
+            right, asked = (sum(numbers) for numbers in zip(*counts))
+            points.append((entry["seconds"] / 60, right / asked))
     return points
 
 
@@ -92,8 +94,7 @@ def draw(entries):
         ("Share of patches on objects that are told right", [0, .25, .5, .75, 1], False,
          [(name, series(entries, name)) for name in ("kind", "colour", "place")]),
         ("Share of held-out answers that are right", [.5, .6, .7, .8, .9, 1], False,
-         [("all kinds", held_out_series(entries, ["all"])), ("describe", held_out_series(entries, ["describe"])),
-          ("where", held_out_series(entries, ["where"])), ("what is at", held_out_series(entries, ["what is at"]))])]
+         [(kind, held_out_series(entries, [kind])) for kind in ("all", "describe", "where", "what is at")])]
     body, top = [], TOP
     for title, ticks, logarithmic, lines in panels:
         panel, ends = Panel(title, top, minutes, ticks, logarithmic), []
@@ -102,14 +103,17 @@ def draw(entries):
             panel.line(points, name, index, ends)
         body += panel.parts
         top += PANEL + GAP
-    body.append(f'<text x="{LEFT}" y="{top - 12}" fill="#334155">minutes of training; dashed: stages ({names})</text>')
+    body.append(f'<text x="{LEFT}" y="{top - 12}" fill="#334155">'
+                f"minutes of training; dashed: stages ({names})</text>")
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif" '
-            f'font-size="12"><title>Training of Pictor</title><rect width="{WIDTH}" height="{top}" fill="white"/>'
+            f'font-size="12"><title>Training of Pictor</title>'
+            f'<rect width="{WIDTH}" height="{top}" fill="white"/>'
             + "\n".join(body) + "</svg>\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", type=pathlib.Path)
     parser.add_argument("svg", type=pathlib.Path)
     options = parser.parse_args()

@@ -8,8 +8,8 @@ import random
 import numpy as np
 import torch
 from PIL import Image
-from transformers.models.mllama.image_processing_pil_mllama import (get_image_size_fit_to_canvas,
-                                                                    get_optimal_tiled_canvas, split_to_tiles_np)
+from transformers.models.mllama.image_processing_pil_mllama import (
+    get_image_size_fit_to_canvas, get_optimal_tiled_canvas, split_to_tiles_np)
 
 import dialogs
 import scenes
@@ -18,14 +18,14 @@ from model import BOS, EOT, IMAGE, MAX_TILES, PAD, PATCH, PATCHES_PER_SIDE, TILE
 
 IGNORED = -100                                                  # a label that cross_entropy leaves out
 TOKENS = 192                                                    # a picture's dialogs in training
-LONG_SHARE = .2                                                 # of steps, whose dialogs may fill the whole row
+LONG_SHARE = .2  # of steps, whose dialogs may fill the whole row
 CHAT_SHARE = .05                                                # of dialogs, which are without a picture
 
 
 @dataclasses.dataclass
 class Picture:
     """A picture cut into tiles, and where on the canvas of tiles it lies."""
-    pixels: np.ndarray                                          # [MAX_TILES, 3, TILE, TILE], absent tiles zero
+    pixels: np.ndarray  # [MAX_TILES, 3, TILE, TILE], absent tiles zero
     aspect_ratio_id: int
     tile_mask: np.ndarray                                       # [MAX_TILES], 1 = present
     grid: tuple                                                 # (rows, columns) of tiles
@@ -36,8 +36,10 @@ class Picture:
 def preprocess(image):
     """The steps of transformers' PIL processor for one RGB picture (a test holds the two together)."""
     canvas = [int(side) for side in get_optimal_tiled_canvas(image.height, image.width, MAX_TILES, TILE)]
-    height, width = (int(side) for side in get_image_size_fit_to_canvas(image.height, image.width, *canvas, TILE))
-    resized = image if (height, width) == (image.height, image.width) else image.resize((width, height), Image.BILINEAR)
+    size = get_image_size_fit_to_canvas(image.height, image.width, *canvas, TILE)
+    height, width = (int(side) for side in size)
+    same = (height, width) == (image.height, image.width)
+    resized = image if same else image.resize((width, height), Image.BILINEAR)
 
     padded = np.zeros((3, *canvas), np.float32)
     padded[:, :height, :width] = np.asarray(resized).transpose(2, 0, 1) / 255.0
@@ -47,11 +49,13 @@ def preprocess(image):
     pixels[:len(tiles)] = tiles
     tile_mask = np.zeros(MAX_TILES, np.int64)
     tile_mask[:len(tiles)] = 1
-    return Picture(pixels, TILE_GRIDS.index(grid) + 1, tile_mask, grid, (height, width), (image.height, image.width))
+    return Picture(pixels, TILE_GRIDS.index(grid) + 1, tile_mask, grid, (height, width),
+                   (image.height, image.width))
 
 
 def patch_centres(picture):
-    """-> (y of each row, x of each column) of patch centres over all tiles, in pixels of the original picture."""
+    """-> (y of each row, x of each column) of patch centres over all tiles, in pixels of the original
+    picture."""
     (n_rows, n_columns), (height, width) = picture.grid, picture.resized
     ys = (np.arange(n_rows * PATCHES_PER_SIDE) + .5) * PATCH * picture.size[0] / height
     xs = (np.arange(n_columns * PATCHES_PER_SIDE) + .5) * PATCH * picture.size[1] / width
@@ -60,17 +64,19 @@ def patch_centres(picture):
 
 def object_label(thing):
     """(kind, colour, place) as class numbers; kind and colour 0 are the background's."""
-    return 1 + scenes.KINDS.index(thing.kind), 1 + scenes.COLOUR_NAMES.index(thing.colour), 3 * thing.row + thing.column
+    kind, colour = scenes.KINDS.index(thing.kind), scenes.COLOUR_NAMES.index(thing.colour)
+    return 1 + kind, 1 + colour, 3 * thing.row + thing.column
 
 
 def patch_labels(picture, objects):
-    """[MAX_TILES, 1 + patches, 3]: kind and colour under each patch's centre, and in which of the nine places it
-    is (that of the object, if there is one); IGNORED where there is no picture."""
+    """[MAX_TILES, 1 + patches, 3]: kind and colour under each patch's centre, and in which of the nine places
+    it is (that of the object, if there is one); IGNORED where there is no picture."""
     ys, xs = patch_centres(picture)
     grid = np.full((len(ys), len(xs), 3), IGNORED, np.int64)
     grid[np.ix_(ys <= picture.size[0], xs <= picture.size[1])] = 0
     for y, x in np.argwhere(grid[..., 0] == 0):
-        grid[y, x, 2] = 3 * min(2, int(ys[y] / picture.size[0] * 3)) + min(2, int(xs[x] / picture.size[1] * 3))
+        row, column = int(ys[y] / picture.size[0] * 3), int(xs[x] / picture.size[1] * 3)
+        grid[y, x, 2] = 3 * min(2, row) + min(2, column)
     for thing in objects:
         x0, y0, x1, y1 = thing.box
         grid[np.ix_((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))] = object_label(thing)
@@ -87,8 +93,9 @@ def encode_dialog(tokenizer, turns, with_image=True):
     ids, labels = [tokenizer.token_to_id(BOS)], [IGNORED]
     for index, (question, answer) in enumerate(turns):
         image = IMAGE if index == 0 and with_image else ""
-        asked = tokenizer.encode(f"<|start_header_id|>user<|end_header_id|>\n\n{image}{question}{EOT}"
-                                 "<|start_header_id|>assistant<|end_header_id|>\n\n", add_special_tokens=False).ids
+        text = (f"<|start_header_id|>user<|end_header_id|>\n\n{image}{question}{EOT}"
+                "<|start_header_id|>assistant<|end_header_id|>\n\n")
+        asked = tokenizer.encode(text, add_special_tokens=False).ids
         answered = tokenizer.encode(answer + EOT, add_special_tokens=False).ids
         ids += asked + answered
         labels += [IGNORED] * len(asked) + answered
@@ -100,7 +107,7 @@ class Sample:
     picture: Picture
     ids: list
     labels: list
-    with_image: bool                                            # False: the picture is there but no token may see it
+    with_image: bool  # False: the picture is there but no token may see it
 
 
 def collate(samples, tokenizer):
@@ -112,14 +119,15 @@ def collate(samples, tokenizer):
     for row, sample in enumerate(samples):
         ids[row, :len(sample.ids)] = torch.tensor(sample.ids)
         labels[row, :len(sample.labels)] = torch.tensor(sample.labels)
-        if sample.with_image:                                   # seen from <|image|> on; nothing before it sees anything
+        if sample.with_image:  # seen from <|image|> on; nothing before it sees anything
             first = sample.ids.index(tokenizer.token_to_id(IMAGE))
             cross_mask[row, first:, 0, :] = torch.tensor(sample.picture.tile_mask)
     pictures = [sample.picture for sample in samples]
+    masks = np.stack([picture.tile_mask for picture in pictures])
     return dict(input_ids=ids, labels=labels, cross_attention_mask=cross_mask,
                 pixel_values=torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None],
                 aspect_ratio_ids=torch.tensor([[picture.aspect_ratio_id] for picture in pictures]),
-                aspect_ratio_mask=torch.from_numpy(np.stack([picture.tile_mask for picture in pictures]))[:, None])
+                aspect_ratio_mask=torch.from_numpy(masks)[:, None])
 
 
 # ---- what training takes -----------------------------------------------------------------------------
@@ -130,9 +138,9 @@ class Packed:
     picture: Picture
     patches: np.ndarray
     ids: np.ndarray                                             # [TOKENS]
-    labels: np.ndarray                                          # [TOKENS]: the token to predict AFTER each one
-    dialogs: np.ndarray                                         # [TOKENS]: a number for each dialog, -1 for padding
-    sees: np.ndarray                                            # [TOKENS]: whether the token may see the picture
+    labels: np.ndarray  # [TOKENS]: the token to predict AFTER each one
+    dialogs: np.ndarray  # [TOKENS]: a number for each dialog, -1 for padding
+    sees: np.ndarray  # [TOKENS]: whether the token may see the picture
 
 
 def fill_segment(rng, tokenizer, objects, packed, start, length):
@@ -169,9 +177,10 @@ def collate_packed(rows, n_segments):
     def stack(name, of=lambda row: row):
         return torch.from_numpy(np.stack([getattr(of(row), name) for row in rows]))
     bytes_of = [np.round((row.picture.pixels + 1) * 127.5).astype(np.uint8) for row in rows]
-    return dict(bytes=torch.from_numpy(np.stack(bytes_of)), aspect_ratio_mask=stack("tile_mask", lambda row: row.picture),
-                aspect_ratio_ids=torch.tensor([row.picture.aspect_ratio_id for row in rows]), patches=stack("patches"),
-                input_ids=stack("ids"), labels=stack("labels"), sees=stack("sees"),
+    return dict(bytes=torch.from_numpy(np.stack(bytes_of)),
+                aspect_ratio_mask=stack("tile_mask", lambda row: row.picture),
+                aspect_ratio_ids=torch.tensor([row.picture.aspect_ratio_id for row in rows]),
+                patches=stack("patches"), input_ids=stack("ids"), labels=stack("labels"), sees=stack("sees"),
                 dialogs=stack("dialogs").reshape(len(rows) * n_segments, -1))
 
 
@@ -179,7 +188,8 @@ def draw_batch(tokenizer, seed, step, batch):
     """The batch of one step: the same for the same seed and step, whatever came before."""
     rng = random.Random(seed * 1_000_003 + step)
     n_segments = 1 if rng.random() < LONG_SHARE else 2
-    return collate_packed([pack(rng, tokenizer, *varied.make_any(rng), n_segments) for _ in range(batch)], n_segments)
+    rows = [pack(rng, tokenizer, *varied.make_any(rng), n_segments) for _ in range(batch)]
+    return collate_packed(rows, n_segments)
 
 
 def pixels_of(batch):

@@ -1,11 +1,11 @@
-"""Single tiles for the first stage of training: objects at mixed scales, sometimes cut by the border, as tiles
-of a larger picture cut them. One tile costs a sixth of a picture, so kinds and colours are learnt there first.
+"""Single tiles for the first stage of training: objects at mixed scales, sometimes cut by the border, as
+tiles of a larger picture cut them. One tile costs a sixth of a picture, so kinds and colours are learnt there
+first.
 """
 import random
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 
 import scenes
 import varied
@@ -14,7 +14,8 @@ from samples import IGNORED, object_label
 
 
 def draw_object(rng, image, cell, size, colours):
-    """One object somewhere in (or a little over the edge of) cell number `cell`; size is the cell's side in pixels."""
+    """One object somewhere in (or a little over the edge of) cell number `cell`; size is the cell's side
+    in pixels."""
     n_cells = round(TILE / size)
     side = size * rng.uniform(0.5, 1.0)
     aspect = rng.uniform(0.88, 1.14)
@@ -58,5 +59,6 @@ def draw_tiles(seed, step, batch):
     rng = random.Random(seed * 1_000_003 + step)
     pixels, labels = zip(*(draw_tile(rng) for _ in range(batch)))
     return dict(bytes=torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)[:, None].contiguous(),
-                aspect_ratio_mask=torch.tensor([[1]] * batch), aspect_ratio_ids=torch.ones(batch, dtype=torch.int64),
+                aspect_ratio_mask=torch.tensor([[1]] * batch),
+                aspect_ratio_ids=torch.ones(batch, dtype=torch.int64),
                 patches=torch.from_numpy(np.stack(labels))[:, None])

@@ -1,5 +1,5 @@
-"""Scenes less tidy than those of scenes.py: two sizes of objects, slight overlaps, backgrounds with a gradient
-or light noise, and pictures of nothing that Pictor knows. Needs Pillow and numpy.
+"""Scenes less tidy than those of scenes.py: two sizes of objects, slight overlaps, backgrounds with a
+gradient or light noise, and pictures of nothing that Pictor knows. Needs Pillow and numpy.
 
 Everything random comes from the `random.Random` that is passed in.
 
@@ -40,7 +40,8 @@ def make_background(rng, width, height):
 
 def colours_on(backgrounds):
     """The names of the colours that can be told apart from all of these."""
-    return [name for name in scenes.COLOUR_NAMES if all(name in scenes.colours_that_show(b) for b in backgrounds)]
+    return [name for name in scenes.COLOUR_NAMES
+            if all(name in scenes.colours_that_show(background) for background in backgrounds)]
 
 
 def add_noise(rng, image, strength):
@@ -73,8 +74,8 @@ def shrink(rng, box):
 
 
 def stretch(rng, cell, reach, width, height):
-    """A box about as large as its cell (x, y, width, height), and moved by up to `reach` either way, still inside
-    the picture: neighbours that are stretched overlap a little, and the middle stays clear of the cell's border."""
+    """A box about as large as its cell (x, y, width, height), and moved by up to `reach` either way, still
+    inside the picture: stretched neighbours overlap a little, and their middles stay in their cells."""
     side = min(cell[2], cell[3]) * rng.uniform(.92, 1.0)
     x = max(0, min(width - side, cell[0] + rng.uniform(0, cell[2] - side) + rng.uniform(-reach, reach)))
     y = max(0, min(height - side, cell[1] + rng.uniform(0, cell[3] - side) + rng.uniform(-reach, reach)))
@@ -129,7 +130,8 @@ def clouds(random_numbers, width, height, finest):
     side = random_numbers.integers(2, 4)
     while side <= finest:
         grid = random_numbers.random((side, side, 3)).astype(np.float32)
-        layers = [np.asarray(Image.fromarray(grid[..., c]).resize((width, height), Image.BICUBIC)) for c in range(3)]
+        layers = [np.asarray(Image.fromarray(grid[..., channel]).resize((width, height), Image.BICUBIC))
+                  for channel in range(3)]
         total += np.stack(layers, -1) / side**.7
         weight += 1 / side**.7
         side *= 2
@@ -143,7 +145,7 @@ def shards(rng, width, height):
     for _ in range(rng.randint(4, 40)):
         middle = rng.uniform(0, width), rng.uniform(0, height)
         reach = rng.uniform(.1, .7) * max(width, height)
-        corners = [(middle[0] + rng.uniform(-reach, reach), middle[1] + rng.uniform(-reach, reach)) for _ in range(3)]
+        corners = [tuple(place + rng.uniform(-reach, reach) for place in middle) for _ in range(3)]
         draw.polygon(corners, fill=tuple(rng.randrange(256) for _ in range(3)))
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 3)))
 
