@@ -60,11 +60,10 @@ char32_t code_point(std::string_view character)
 std::string valid_utf8(std::string_view bytes)
 {
     std::string text;
-    for (std::size_t at = 0; at < bytes.size();) {
-        const Utf8Step step = next_character(bytes.substr(at));
-        text += step.kind == Utf8::valid ? bytes.substr(at, step.length) : replacement_character;
-        at += step.length;
-    }
+    for_each_character(bytes, [&](std::string_view character, char32_t) {
+        text += character;
+        return true;
+    });
     return text;
 }
 

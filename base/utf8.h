@@ -1,4 +1,4 @@
-// UTF-8 as the tokenizer needs it: character by character, and with what cannot be one replaced.
+// UTF-8, character by character, and with what cannot be a character replaced.
 #pragma once
 
 #include <string>
@@ -20,6 +20,20 @@ Utf8Step next_character(std::string_view bytes);
 
 // The number of a character; `character` is one valid UTF-8 sequence.
 char32_t code_point(std::string_view character);
+
+// Calls visit(bytes, code point) for one character after another until it returns false; a run that cannot be
+// UTF-8 comes as U+FFFD.
+template <typename Visit> void for_each_character(std::string_view text, const Visit& visit)
+{
+    for (std::size_t at = 0; at < text.size();) {
+        const Utf8Step step = next_character(text.substr(at));
+        const std::string_view character =
+            step.kind == Utf8::valid ? text.substr(at, step.length) : std::string_view(replacement_character);
+        if (!visit(character, code_point(character)))
+            return;
+        at += step.length;
+    }
+}
 
 // Throws std::runtime_error with the byte and its offset.
 void require_utf8(std::string_view text);

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <stdexcept>
 
 #include <fmt/format.h>
+
+#include "base/small_floats.h"
 
 // A portable binary carries this file's inner loops for several vector widths and picks one when it starts.
 #if defined(PICTOR_PORTABLE) && defined(__x86_64__)
@@ -33,23 +34,6 @@ constexpr std::int64_t chunk_length =
     1024;  // inputs per packed panel: 128 KiB, which stay in the second-level cache
 constexpr std::int64_t few_rows = 8;             // below this, packing costs more than it saves
 constexpr std::int64_t worth_threads = 1 << 19;  // multiplications; with fewer, waking a thread takes longer
-
-float widen_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
-
-// IEEE half: 1 sign, 5 exponent, 10 fraction bits.
-float widen_f16(std::uint16_t bits)
-{
-    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
-    const std::uint32_t exponent = (bits >> 10) & 0x1fu;
-    const std::uint32_t fraction = bits & 0x3ffu;
-    if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
-        const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-        return sign != 0 ? -magnitude : magnitude;
-    }
-    if (exponent == 31)
-        return std::bit_cast<float>(sign | 0x7f800000u | (fraction << 13));
-    return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
-}
 
 std::int64_t count_rows(const Tensor& x, const Matrix& weight, const Tensor& bias)
 {
@@ -169,10 +153,10 @@ void Matrix::widen_row(std::int64_t out, std::int64_t first, std::int64_t count,
     const std::uint16_t* halves = static_cast<const std::uint16_t*>(data) + start;
     if (dtype == DType::bf16)
         for (std::int64_t i = 0; i < count; ++i)
-            row[i] = widen_bf16(halves[i]);
+            row[i] = float_from_bf16(halves[i]);
     else
         for (std::int64_t i = 0; i < count; ++i)
-            row[i] = widen_f16(halves[i]);
+            row[i] = float_from_f16(halves[i]);
 }
 
 Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias)

@@ -18,6 +18,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/byte_alphabet.h"
+#include "base/shown_text.h"
 #include "base/utf8.h"
 
 namespace pictor {
@@ -37,18 +39,6 @@ constexpr const char* llama3_pattern =
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& why)
 {
     throw std::runtime_error(fmt::format("{}: {}", file.string(), why));
-}
-
-// For messages: never more than a line of a hostile file, and nothing a terminal would obey.
-std::string in_quotes(std::string_view text)
-{
-    constexpr std::size_t most = 48;
-    std::string shown;
-    for (const char letter : valid_utf8(text.substr(0, most))) {
-        const auto byte = static_cast<unsigned char>(letter);
-        shown += byte < 0x20 || byte == 0x7F ? fmt::format("\\x{:02X}", byte) : std::string(1, letter);
-    }
-    return fmt::format("'{}{}'", shown, text.size() > most ? "..." : "");
 }
 
 std::string read_bytes(const std::filesystem::path& file)
@@ -81,42 +71,6 @@ void require_every_byte(const std::filesystem::path& file, const TokenizerFile& 
 }
 
 // ---- tokenizer.json ----
-
-// GPT-2's alphabet: printable Latin-1 characters stand for themselves, the other 68 bytes for U+0100 onwards.
-// Returns the byte of each code point below 0x144, or -1.
-std::array<int, 0x144> bytes_of_alphabet()
-{
-    std::array<int, 0x144> byte_of;
-    byte_of.fill(-1);
-    int next = 0x100;
-    for (int byte = 0; byte < 256; ++byte) {
-        const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-        byte_of[static_cast<std::size_t>(printable ? byte : next++)] = byte;
-    }
-    return byte_of;
-}
-
-// "Ġthe" -> " the"; nothing when a character is not of the alphabet.
-std::optional<std::string> bytes_of_token(std::string_view token)
-{
-    static const std::array<int, 0x144> byte_of = bytes_of_alphabet();
-    std::string bytes;
-    for (std::size_t at = 0; at < token.size();) {
-        const auto first = static_cast<unsigned char>(token[at]);
-        unsigned code_point = first;
-        std::size_t length = 1;
-        if (first >= 0xC2 && first <= 0xC5 &&
-            at + 1 < token.size()) {  // U+0080 to U+017F: the alphabet goes no further
-            code_point = (first & 0x1Fu) << 6 | (static_cast<unsigned char>(token[at + 1]) & 0x3Fu);
-            length = 2;
-        }
-        if ((length == 1 && first >= 0x80) || code_point >= byte_of.size() || byte_of[code_point] < 0)
-            return std::nullopt;
-        bytes += static_cast<char>(byte_of[code_point]);
-        at += length;
-    }
-    return bytes;
-}
 
 const json& member(const std::filesystem::path& file, const json& object, const std::string& where,
                    const char* key)

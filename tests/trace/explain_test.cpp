@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shown_text.h"
 #include "tests/catch.h"
 #include "tests/trace/explain_fixture.h"
 #include "trace/explaining/explain.h"
@@ -240,12 +241,12 @@ TEST_CASE(
 
 TEST_CASE("page: what comes from a trace is text", "[explain][hostile]")
 {
-    CHECK(html_text("<script>alert('x')</script>&\"") ==
+    CHECK(escape_markup("<script>alert('x')</script>&\"") ==
           "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;");
-    CHECK(html_text(std::string("a\0b\x01\x7f\n\t", 7)) == "a\xef\xbf\xbd"
+    CHECK(escape_markup(std::string("a\0b\x01\x7f\n\t", 7)) == "a\xef\xbf\xbd"
                                                            "b\xef\xbf\xbd\xef\xbf\xbd\n\t");
     CHECK(
-        html_text("\xc3\xa9 \xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xef\xbf\xbf") ==
+        escape_markup("\xc3\xa9 \xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xef\xbf\xbf") ==
         "\xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd");
 }
 

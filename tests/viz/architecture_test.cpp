@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/shown_text.h"
 #include "tests/catch.h"
 #include "tests/trace/trace_folder.h"
 #include "viz/drawing/colour_map.h"

@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 
+#include "base/shown_text.h"
 #include "reference/image/tiles.h"
 #include "tests/catch.h"
 #include "tests/trace/trace_folder.h"

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shown_text.h"
 #include "trace/comparing/narrative.h"
 #include "trace/comparing/places.h"
 #include "trace/explaining/explain.h"
@@ -13,41 +14,6 @@ using nlohmann::json;
 
 namespace pictor {
 namespace {
-
-// One character of valid UTF-8 from `at` on; U+FFFD, one byte long, for anything else.
-std::uint32_t next_character(const std::string& text, std::size_t& at)
-{
-    const auto byte = [&](std::size_t i) {
-        return static_cast<std::uint32_t>(i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
-    };
-    const std::uint32_t first = byte(at);
-    const std::size_t length = first < 0x80             ? 1
-                               : (first & 0xe0) == 0xc0 ? 2
-                               : (first & 0xf0) == 0xe0 ? 3
-                               : (first & 0xf8) == 0xf0 ? 4
-                                                        : 0;
-    std::uint32_t character = length == 1   ? first
-                              : length == 2 ? first & 0x1f
-                              : length == 3 ? first & 0x0f
-                                            : first & 0x07;
-    bool valid = length > 0;
-    for (std::size_t i = 1; i < length; ++i) {
-        valid = valid && (byte(at + i) & 0xc0) == 0x80;
-        character = character << 6 | (byte(at + i) & 0x3f);
-    }
-    constexpr std::uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    valid = valid && character >= least[length] && character <= 0x10ffff &&
-            !(character >= 0xd800 && character <= 0xdfff);
-    at += valid ? length : 1;
-    return valid ? character : 0xfffd;
-}
-
-// Controls and noncharacters have no place in HTML.
-bool belongs_in_html(std::uint32_t c)
-{
-    const bool control = (c < 0x20 && c != '\t' && c != '\n') || (c >= 0x7f && c <= 0x9f);
-    return !control && !(c >= 0xfdd0 && c <= 0xfdef) && (c & 0xfffe) != 0xfffe;
-}
 
 std::string real_text(double value, const char* form = "{:.3g}")
 {
@@ -77,9 +43,9 @@ std::string head(const Comparison& comparison, const Trace& a, const Trace& b)
     std::string text = fmt::format(
         "<header>\n<h1>{}</h1>\n<dl><dt>a</dt><dd><code>{}</code> by {}</dd><dt>b</dt><dd><code>{}</code> by {}</dd></dl>\n<ul class=\"counts\">"
         "<li><b>{}</b> tensors compared</li><li><b>{}</b> differ</li>",
-        comparison.same ? "Two traces that agree" : "Where two traces part", html_text(a.folder().string()),
-        html_text(producer_of(a)), html_text(b.folder().string()), html_text(producer_of(b)),
-        comparison.tensors.size(), different);
+        comparison.same ? "Two traces that agree" : "Where two traces part",
+        escape_markup(a.folder().string()), escape_markup(producer_of(a)), escape_markup(b.folder().string()),
+        escape_markup(producer_of(b)), comparison.tensors.size(), different);
     if (const Explanation* explanation = comparison.explanation.get())
         text += fmt::format(
             "<li><b>{}</b> follow from their inputs</li><li><b>{}</b> pass an error on</li><li><b>{}</b> steps at fault</li><li><b>{}</b> the trace does not tell</li>",
@@ -92,7 +58,7 @@ std::string element_rows(const char* word, const ElementPair& element, const Ten
                          const Places& places)
 {
     return fmt::format("<dt>{}</dt><dd>{}<br>a {}, b {}, apart {}</dd>", word,
-                       html_text(places.describe(naming_entry(tensor), element.position)),
+                       escape_markup(places.describe(naming_entry(tensor), element.position)),
                        real_text(element.a, "{:.9g}"), real_text(element.b, "{:.9g}"),
                        real_text(std::fabs(element.a - element.b)));
 }
@@ -103,9 +69,9 @@ std::string first_difference(const Comparison& comparison, const Places& places)
         return "<div class=\"card same\"><h3>No tensor differs by more than is allowed</h3></div>\n";
     const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(comparison.first_different)];
     std::string text = fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span></h3><dl>",
-                                   tensor.step, html_text(tensor.name));
+                                   tensor.step, escape_markup(tensor.name));
     if (!tensor.problem.empty())
-        text += fmt::format("<dt>problem</dt><dd>{}</dd>", html_text(tensor.problem));
+        text += fmt::format("<dt>problem</dt><dd>{}</dd>", escape_markup(tensor.problem));
     text += fmt::format("<dt>numbers off</dt><dd>{} of {}, by more than {:g} + {:g} x |b|</dd>", tensor.off,
                         tensor.compared, tensor.tolerance.atol, tensor.tolerance.rtol);
     if (tensor.worst.position >= 0)
@@ -117,7 +83,7 @@ std::string first_difference(const Comparison& comparison, const Places& places)
     for (const auto& [word, entry] :
          {std::pair("a computes it at", tensor.a), std::pair("b computes it at", tensor.b)})
         if (!entry->source.empty())
-            text += fmt::format("<dt>{}</dt><dd><code>{}</code></dd>", word, html_text(entry->source));
+            text += fmt::format("<dt>{}</dt><dd><code>{}</code></dd>", word, escape_markup(entry->source));
     return text + "</dl></div>\n";
 }
 
@@ -136,7 +102,7 @@ std::string tested_table(const std::vector<Tested>& tested)
         text += fmt::format(
             "<tr{}><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
             (each.a >= 0 && each.a == least_a) || (each.b >= 0 && each.b == least_b) ? " class=\"best\"" : "",
-            html_text(each.rule), each.cause.text(), off(each.a), off(each.b));
+            escape_markup(each.rule), each.cause.text(), off(each.a), off(each.b));
     return text + "</tbody></table></div></details>";
 }
 
@@ -154,12 +120,12 @@ std::string faults_section(const Comparison& comparison)
         const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
         text +=
             fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span>{}</h3>", tensor.step,
-                        html_text(tensor.name),
+                        escape_markup(tensor.name),
                         fault.also.empty() ? "" : fmt::format(" and {} more of its kind", fault.also.size()));
         if (fault.cause >= 0)
             text += fmt::format("<p><span class=\"cause\">{}</span></p>",
                                 explanation->causes[static_cast<std::size_t>(fault.cause)].name.text());
-        text += fmt::format("<p>{}</p>", html_text(fault.text));
+        text += fmt::format("<p>{}</p>", escape_markup(fault.text));
         if (const std::vector<Tested>& tested = explanation->of_tensor.at(fault.index).tested;
             !tested.empty())
             text += tested_table(tested);
@@ -221,8 +187,8 @@ std::string growth_chart(const Comparison& comparison)
                 const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(index)];
                 marks += fmt::format(
                     "<circle class=\"fault\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}, step {}: {}</title></circle>",
-                    x(static_cast<double>(index)), y(tensor.relative_rms), html_text(tensor.name),
-                    tensor.step, html_text(judgement.text));
+                    x(static_cast<double>(index)), y(tensor.relative_rms), escape_markup(tensor.name),
+                    tensor.step, escape_markup(judgement.text));
             }
     return text + labels + marks + "</svg>\n";
 }
@@ -233,20 +199,20 @@ std::string tensor_row(const TensorComparison& tensor, const Judgement* judgemen
     std::string row = fmt::format(
         "<tr data-same=\"{}\" data-verdict=\"{}\"{}><td class=\"name\">{}</td><td class=\"number\" data-key=\"{}\">{}</td>",
         tensor.same ? "yes" : "no", verdict, verdict == "fault" ? " class=\"fault\"" : "",
-        html_text(tensor.name), tensor.step, tensor.step);
+        escape_markup(tensor.name), tensor.step, tensor.step);
     row +=
         number_cell(tensor.max_error) + number_cell(tensor.relative_error) + number_cell(tensor.relative_rms);
     row += fmt::format("<td class=\"number\" data-key=\"{}\">{} of {}{}</td>", tensor.off, tensor.off,
                        tensor.compared, tensor.how == "sample" ? " (sample)" : "");
     const bool has_place = tensor.worst.position >= 0 && tensor.max_error > 0;
-    row +=
-        fmt::format("<td class=\"place\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>",
-                    has_place ? html_text(places.describe(naming_entry(tensor), tensor.worst.position)) : "",
-                    has_place ? real_text(tensor.worst.a, "{:.6g}") : "",
-                    has_place ? real_text(tensor.worst.b, "{:.6g}") : "");
+    row += fmt::format("<td class=\"place\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>",
+                       has_place ? escape_markup(places.describe(naming_entry(tensor), tensor.worst.position))
+                                 : "",
+                       has_place ? real_text(tensor.worst.a, "{:.6g}") : "",
+                       has_place ? real_text(tensor.worst.b, "{:.6g}") : "");
     const std::string state = !verdict.empty() ? verdict : tensor.same ? "same" : "different";
     return row + fmt::format("<td class=\"verdict-{}\">{}</td><td class=\"why\">{}</td></tr>\n", state, state,
-                             html_text(judgement ? judgement->text : tensor.problem));
+                             escape_markup(judgement ? judgement->text : tensor.problem));
 }
 
 std::string tensors_section(const Comparison& comparison, const Places& places_a, const Places& places_b)
@@ -282,7 +248,7 @@ std::string missing_section(const Comparison& comparison)
         text += fmt::format("<details><summary>{} tensors are only in {}</summary><p class=\"name\">",
                             entries->size(), word);
         for (const TraceEntry* entry : *entries)
-            text += fmt::format("{} (step {})<br>", html_text(entry->name), entry->step);
+            text += fmt::format("{} (step {})<br>", escape_markup(entry->name), entry->step);
         text += "</p></details>\n";
     }
     return text;
@@ -291,44 +257,12 @@ std::string missing_section(const Comparison& comparison)
 std::string paragraphs(const std::string& text)
 {
     std::string result;
-    for (char c : html_text(text))
+    for (char c : escape_markup(text))
         result += c == '\n' ? "<br>" : std::string(1, c);
     return "<p class=\"small\">" + result + "</p>\n";
 }
 
 }  // namespace
-
-std::string html_text(const std::string& text)
-{
-    std::string result;
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t from = at;
-        const std::uint32_t character = next_character(text, at);
-        switch (character) {
-        case '&':
-            result += "&amp;";
-            break;
-        case '<':
-            result += "&lt;";
-            break;
-        case '>':
-            result += "&gt;";
-            break;
-        case '"':
-            result += "&quot;";
-            break;
-        case '\'':
-            result += "&#39;";
-            break;
-        default:
-            if (character == 0xfffd || !belongs_in_html(character))
-                result += "\xef\xbf\xbd";
-            else
-                result.append(text, from, at - from);
-        }
-    }
-    return result;
-}
 
 std::string comparison_page(const Comparison& comparison, const Trace& a, const Trace& b,
                             const CompareOptions& options)

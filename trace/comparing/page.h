@@ -11,9 +11,6 @@ namespace pictor {
 std::string comparison_page(const Comparison& comparison, const Trace& a, const Trace& b,
                             const CompareOptions& options);
 
-// &, <, >, quotes as entities; what is no valid UTF-8, or no character of HTML, as U+FFFD.
-std::string html_text(const std::string& text);
-
 extern const char* const page_style;
 extern const char* const page_script;
 

@@ -2,99 +2,16 @@
 
 #include <fmt/format.h>
 
+#include "base/shown_text.h"
+#include "base/utf8.h"
+
 namespace pictor {
 namespace {
 
 constexpr const char* sans = "'DejaVu Sans','Segoe UI','Helvetica Neue',Arial,sans-serif";
 constexpr const char* monospace = "'DejaVu Sans Mono',Menlo,Consolas,monospace";
-constexpr const char* replacement = "\xEF\xBF\xBD";
-
-// Length of the UTF-8 character that starts at text[i], 0 when the bytes are no valid character.
-std::size_t character_length(const std::string& text, std::size_t i)
-{
-    const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-    const unsigned lead = byte(i);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xC2 && lead < 0xE0 ? 2
-                               : lead >= 0xE0 && lead < 0xF0 ? 3
-                               : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > text.size())
-        return 0;
-    unsigned code = length == 1 ? lead : lead & (0xFFu >> (length + 1));
-    for (std::size_t k = 1; k < length; ++k) {
-        if ((byte(i + k) & 0xC0) != 0x80)
-            return 0;
-        code = code << 6 | (byte(i + k) & 0x3F);
-    }
-    const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-    const bool overlong =
-        (length == 3 && code < 0x800) || (length == 4 && (code < 0x10000 || code > 0x10FFFF));
-    const bool not_xml = code == 0xFFFE || code == 0xFFFF;
-    return surrogate || overlong || not_xml ? 0 : length;
-}
-
-std::vector<std::string> characters(const std::string& text)
-{
-    std::vector<std::string> result;
-    for (std::size_t i = 0; i < text.size();) {
-        const std::size_t length = character_length(text, i);
-        result.push_back(length ? text.substr(i, length) : replacement);
-        i += length ? length : 1;
-    }
-    return result;
-}
 
 }  // namespace
-
-std::string escape_markup(const std::string& text)
-{
-    std::string result;
-    for (const std::string& character : characters(text)) {
-        const auto c = static_cast<unsigned char>(character[0]);
-        if (character.size() > 1)
-            result += character;
-        else if (c == '&')
-            result += "&amp;";
-        else if (c == '<')
-            result += "&lt;";
-        else if (c == '>')
-            result += "&gt;";
-        else if (c == '"')
-            result += "&quot;";
-        else if (c == '\'')
-            result += "&#39;";
-        else if (c == '\n' || c == '\t')
-            result += static_cast<char>(c);
-        else if (c < 0x20 || c == 0x7F)
-            result += replacement;
-        else
-            result += static_cast<char>(c);
-    }
-    return result;
-}
-
-std::string visible_text(const std::string& text, std::size_t most)
-{
-    std::string result;
-    std::size_t count = 0;
-    for (const std::string& character : characters(text)) {
-        if (++count > most)
-            return result + "\xE2\x80\xA6";  // ellipsis
-        // Directional overrides would turn the rest of a caption around.
-        const bool turns = character >= "\xE2\x80\xAA" && character <= "\xE2\x80\xAE";
-        const bool isolates = character >= "\xE2\x81\xA6" && character <= "\xE2\x81\xA9";
-        if (character == "\n")
-            result += "\xE2\x86\xB5";
-        else if (character == "\t")
-            result += "\xE2\x87\xA5";
-        else if (turns || isolates || static_cast<unsigned char>(character[0]) < 0x20 || character[0] == 0x7F)
-            result += replacement;
-        else
-            result += character;
-    }
-    return result;
-}
 
 SvgPage::SvgPage(double width, double height, const std::string& title)
     : width_(width), height_(height), title_(title)
@@ -161,7 +78,7 @@ std::string SvgPage::finish() const
 double text_width(const std::string& words, double size, bool bold, bool mono)
 {
     double units = 0;
-    for (const std::string& character : characters(words)) {
+    for_each_character(words, [&](std::string_view character, char32_t) {
         const char c = character.size() == 1 ? character[0] : 'n';
         if (mono)
             units += 0.602;
@@ -177,7 +94,8 @@ double text_width(const std::string& words, double size, bool bold, bool mono)
             units += 0.68;
         else
             units += 0.61;
-    }
+        return true;
+    });
     return units * size * (bold ? 1.1 : 1.0);
 }
 

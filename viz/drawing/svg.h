@@ -10,13 +10,6 @@
 
 namespace pictor {
 
-// Text that may stand in SVG, HTML and XML: markup characters escaped, control characters and bytes that are
-// not UTF-8 shown as the replacement character.
-std::string escape_markup(const std::string& text);
-
-// The text with line breaks, tabs and other controls made visible, at most `most` characters long.
-std::string visible_text(const std::string& text, std::size_t most = 80);
-
 enum class Anchor { start, middle, end };
 
 struct TextStyle {

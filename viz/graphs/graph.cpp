@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shown_text.h"
 #include "viz/drawing/output.h"
 #include "viz/drawing/svg.h"
 

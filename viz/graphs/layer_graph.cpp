@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 
 namespace pictor {

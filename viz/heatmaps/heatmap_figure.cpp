@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shown_text.h"
 #include "viz/drawing/colour_map.h"
 
 namespace pictor {

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "base/byte_alphabet.h"
+#include "base/shown_text.h"
 #include "viz/drawing/colour_map.h"
 #include "viz/drawing/output.h"
 #include "viz/drawing/raster.h"
@@ -393,31 +395,6 @@ std::string nonce_of(const std::string& text)
     return fmt::format("{:016x}", hash);
 }
 
-void append_utf8(std::string& text, unsigned code)
-{
-    if (code < 0x80)
-        text += static_cast<char>(code);
-    else {
-        text += static_cast<char>(0xC0 | code >> 6);
-        text += static_cast<char>(0x80 | (code & 0x3F));
-    }
-}
-
-// Byte-level BPE writes each byte as a printable character: the printable ones as themselves, the others from
-// 256 on.
-std::map<std::string, char> byte_letters()
-{
-    std::map<std::string, char> letters;
-    unsigned next = 256;
-    for (unsigned byte = 0; byte < 256; ++byte) {
-        const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-        std::string letter;
-        append_utf8(letter, printable ? byte : next++);
-        letters[letter] = static_cast<char>(byte);
-    }
-    return letters;
-}
-
 }  // namespace
 
 std::vector<std::string> read_vocabulary(const std::filesystem::path& tokenizer)
@@ -436,19 +413,9 @@ std::vector<std::string> read_vocabulary(const std::filesystem::path& tokenizer)
     if (!file.is_object() || !file.contains("model") || !file["model"].is_object() ||
         !file["model"].contains("vocab") || !file["model"]["vocab"].is_object())
         return words;
-    static const std::map<std::string, char> letters = byte_letters();
-    for (const auto& [letters_of_word, id] : file["model"]["vocab"].items()) {
-        std::string bytes;
-        for (std::size_t i = 0; i < letters_of_word.size();) {
-            const std::size_t length = static_cast<unsigned char>(letters_of_word[i]) < 0x80 ? 1 : 2;
-            const auto found = letters.find(letters_of_word.substr(i, length));
-            if (found != letters.end())
-                bytes += found->second;
-            i += length;
-        }
-        if (id.is_number_integer())
-            put(id.get<std::int64_t>(), bytes);
-    }
+    for (const auto& [token, id] : file["model"]["vocab"].items())
+        if (const auto bytes = bytes_of_token(token); bytes && id.is_number_integer())
+            put(id.get<std::int64_t>(), *bytes);
     if (file.contains("added_tokens") && file["added_tokens"].is_array())
         for (const auto& token : file["added_tokens"])
             if (token.is_object() && token.contains("id") && token["id"].is_number_integer() &&
