@@ -6,21 +6,18 @@ PORTABLE ?= 0
 SHELL    := /bin/bash
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc 2>/dev/null || sysctl -n hw.ncpu))
 
-# Programs of the fast build stand in build/, of the debug build in build/debug/, of the portable one in build/portable/.
-ifeq ($(MODE),debug)
-OUT   := build/debug
-OPTIM := -Og -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-else ifeq ($(PORTABLE),1)
-OUT   := build/portable
-OPTIM := -O3 -g1 -DNDEBUG -DPICTOR_PORTABLE
-else
-OUT   := build
-# Compilers prefer 256-bit vectors even where 512-bit ones make the loops of linear.cpp three times as fast.
-OPTIM := -O3 -g1 -DNDEBUG -march=native $(if $(filter x86_64,$(shell uname -m)),-mprefer-vector-width=512)
-endif
+# Programs of the fast build stand in build/, of the others in build/debug/ (sanitizers), build/step/ (for debuggers: as
+# written, one thread) and build/portable/. Compilers prefer 256-bit vectors even where 512-bit ones make linear.cpp's loops
+# three times as fast.
+OUT            := build$(if $(filter-out fast,$(MODE)),/$(MODE),$(if $(filter 1,$(PORTABLE)),/portable))
+OPTIM_build    := -O3 -g1 -DNDEBUG -march=native $(if $(filter x86_64,$(shell uname -m)),-mprefer-vector-width=512)
+OPTIM_portable := -O3 -g1 -DNDEBUG -DPICTOR_PORTABLE
+OPTIM_debug    := -Og -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIM_step     := -O0 -g3 -fno-omit-frame-pointer -fno-openmp -Wno-unknown-pragmas
+OPTIM          := $(OPTIM_$(notdir $(OUT)))
 # g++ 12 warns of overlapping copies inside its own std::string, which is not so (its bug 105651).
 CXXFLAGS := -std=c++20 -Wall -Wextra -Wpedantic $(if $(findstring clang,$(CXX)),,-Wno-restrict) -fopenmp -I. $(OPTIM) $(EXTRA_CXXFLAGS)
-LIBS     := -lfmt -lpcre2-8
+LIBS     := -lfmt -lpcre2-8 $(if $(filter step,$(MODE)),$(if $(findstring clang,$(CXX)),-lomp,-lgomp))
 
 # A room is a folder; what all programs of a room share is every source in it but its main.cpp.
 sources = $(sort $(shell find $(1) -name '*.cpp'))
@@ -57,6 +54,9 @@ build/test-packages-present: install_packages.sh Makefile
 
 demo: all  ## ask the shipped model about a picture, and draw where it looked
 	@bash models/demo.sh
+
+debug: packages  ## build/step/reference, to be walked through: debugger/README.md
+	@env -u CCACHE_NOHASHDIR -u CCACHE_BASEDIR $(MAKE) MODE=step build/step/reference
 
 test: all build/test-packages-present  ## everything, in the fast build and in the debug build with sanitizers
 	@$(MAKE) $(OUT)/tests
@@ -96,4 +96,4 @@ help:
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
-.PHONY: all packages demo test bench model evaluate golden engines mutants clean help
+.PHONY: all packages demo debug test bench model evaluate golden engines mutants clean help
