@@ -1,5 +1,5 @@
 """What is told about other engines is what was measured: TABLE.md is what write_table.py makes of table.json, and every
-row, word of the rule and number of README.md's short table is that of its engines there.
+row, word of the rule and number of ENGINES.md's short table is that of its engines there.
 
     python3 tests/engine_table_test.py
 """
@@ -61,11 +61,11 @@ def without_repeats(cells):
 
 
 def problems_of(readme, table):
-    """What README.md says otherwise than table.json."""
+    """What ENGINES.md says otherwise than table.json."""
     problems, told = [], []
     cases = len(table[0]["report"]["cases"])
     if f"of {cases} cases" not in readme:
-        problems.append(f"README.md does not say that errors are the worst of {cases} cases")
+        problems.append(f"ENGINES.md does not say that errors are the worst of {cases} cases")
     for row in rows_of(readme):
         entries = engines_of(row, table)
         told += [entry["name"] for entry in entries]
@@ -77,17 +77,17 @@ def problems_of(readme, table):
                    without_repeats(number(entry.get("patched", {}).get("error")) for entry in entries)]
         for said, measured in zip(row[1:4] + row[5:7], wanted):
             if said != measured:
-                problems.append(f"{row[0]}: README.md says '{said}'; table.json '{measured}'")
+                problems.append(f"{row[0]}: ENGINES.md says '{said}'; table.json '{measured}'")
         known = set(FIGURE.findall(json.dumps([causes_told(entry) for entry in entries])))
         problems += [f"{row[0]}: table.json has no {each}" for each in FIGURE.findall(row[4]) if each not in known]
     named = {(entry["report"]["engine"]["engine"], entry["report"]["engine"]["version"]) for entry in table}
     if len(told) != len(named) or len(set(told)) != len(told):
-        problems.append(f"README.md tells of {sorted(told)}; table.json of {sorted(named)}")
+        problems.append(f"ENGINES.md tells of {sorted(told)}; table.json of {sorted(named)}")
     return problems
 
 
 def changed_digits(readme):
-    """README.md with one digit of its table changed, for every digit."""
+    """ENGINES.md with one digit of its table changed, for every digit."""
     start = readme.index(HEADING)
     for at in range(start, readme.index("\n\n", start)):
         if readme[at].isdigit():
@@ -95,9 +95,9 @@ def changed_digits(readme):
 
 
 def main():
-    readme, table = (ROOT / "README.md").read_text(), json.loads((KIT / "table.json").read_text())
+    readme, table = (KIT / "ENGINES.md").read_text(), json.loads((KIT / "table.json").read_text())
     checks = {"TABLE.md is what write_table.py makes of table.json": (KIT / "TABLE.md").read_text() == write_table(table)}
-    checks |= {problem: False for problem in problems_of(readme, table)} or {"README.md's table is table.json's": True}
+    checks |= {problem: False for problem in problems_of(readme, table)} or {"ENGINES.md's table is table.json's": True}
     checks |= {f"a changed digit is not noticed: {where}": bool(problems_of(changed, table))
                for changed, where in changed_digits(readme)}
     for what, good in checks.items():
