@@ -1,16 +1,29 @@
 #!/usr/bin/env bash
-# Runs every suite, shows what each prints, and adds up: the last line is "N passed, N failed".
+# Runs every suite, two at a time, shows what each prints, and adds up: the last line is "N passed, N failed".
+# With names as arguments only these: bash tests/run.sh fast python
 set -u
 mkdir -p build/test-logs
-passed=0 failed=0
+wanted=" $* "
+python=${PYTHON:-python3}
+started=()
 
-# suite NAME COMMAND...: counts Catch2's closing line, or one of the form "N passed, N failed".
+# suite NAME COMMAND...: starts it once fewer than two are running; report NAME waits for it and counts.
 suite() {
-    local name=$1 log=build/test-logs/$1.log status p f
+    local name=$1
     shift
-    echo "== $name"
-    "$@" >"$log" 2>&1
-    status=$?
+    [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+    started+=("$name")
+    { TIMEFORMAT=%0R; time "$@" >"build/test-logs/$name.log" 2>&1; echo $? >"build/test-logs/$name.status"; } \
+        2>"build/test-logs/$name.seconds" &
+}
+
+# Counts Catch2's closing line, or one of the form "N passed, N failed".
+passed=0 failed=0
+report() {
+    local name=$1 log=build/test-logs/$1.log status p f
+    status=$(cat "build/test-logs/$name.status")
+    echo "== $name ($(tail -n 1 "build/test-logs/$name.seconds") s)"
     if grep -q '^All tests passed' "$log"; then
         p=$(sed -n 's/^All tests passed (.* in \([0-9]*\) test case.*/\1/p' "$log" | tail -1) f=0
     elif grep -q '^test cases:' "$log"; then
@@ -30,21 +43,23 @@ suite() {
 }
 
 bash tests/reference/fetch_llama_tokenizer.sh || true  # says why when it cannot; the tests that need it say so, too
-export PICTOR_BUILD=build
-suite fast build/tests
-export PICTOR_BUILD=build/debug
+export OMP_WAIT_POLICY=passive                         # two suites share the cores
 # Leaks are looked for at exit; symbolised reports need the frame pointers that the debug build keeps.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1
-suite debug build/debug/tests
-suite python "${PYTHON:-python3}" tests/python_test.py
-suite chapters "${PYTHON:-python3}" tests/chapters_test.py
-suite list-of-mutants "${PYTHON:-python3}" tests/mutants/list_test.py
-suite heatmaps-in-numpy "${PYTHON:-python3}" tests/viz/heatmap_numpy_test.py
-suite markup "${PYTHON:-python3}" tests/viz/markup_test.py
-suite engine-table "${PYTHON:-python3}" tests/engine_table_test.py
-suite conformance "${PYTHON:-python3}" tests/conformance_test.py
-suite page-in-chromium "${PYTHON:-python3}" tests/viz/page_test.py
+suite debug env PICTOR_BUILD=build/debug build/debug/tests
+suite fast env PICTOR_BUILD=build build/tests
+suite conformance "$python" tests/conformance_test.py
+suite python "$python" tests/python_test.py
+suite chapters "$python" tests/chapters_test.py
+suite list-of-mutants "$python" tests/mutants/list_test.py
+suite heatmaps-in-numpy "$python" tests/viz/heatmap_numpy_test.py
+suite markup "$python" tests/viz/markup_test.py
+suite engine-table "$python" tests/engine_table_test.py
+wait
+suite page-in-chromium "$python" tests/viz/page_test.py  # alone: it measures how soon the page answers
+wait
 
+for name in "${started[@]}"; do report "$name"; done
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
