@@ -7,26 +7,12 @@
 #include <fmt/format.h>
 
 #include "trace/explaining/explain.h"
-#include "trace/explaining/side.h"
+#include "trace/graph/operations.h"
 
 using nlohmann::json;
 
 namespace pictor {
 namespace {
-
-bool flows_on(const std::string& name)
-{
-    const NameParts parts = split_name(name);
-    if (!parts.module.empty())
-        return parts.leaf.empty();
-    for (const char* state :
-         {"pixel_values", "vision_model.patch_embedding", "vision_model.layernorm_pre",
-          "vision_model.layernorm_post", "vision_model.post_tile_positional_embedding", "vision_model",
-          "multi_modal_projector", "language_model.embed_tokens", "language_model.norm", "lm_head"})
-        if (name == state)
-            return true;
-    return false;
-}
 
 std::string size_text(const TensorComparison& tensor)
 {
@@ -64,9 +50,11 @@ json tested_json(const std::vector<Tested>& tested)
 std::vector<GrowthPoint> growth_of(const Comparison& comparison)
 {
     std::vector<GrowthPoint> points;
-    for (const TensorComparison& tensor : comparison.tensors)
-        if (tensor.compared > 0 && flows_on(tensor.name))
+    for (const TensorComparison& tensor : comparison.tensors) {
+        const Operation* const operation = find_operation(tensor.name, [](const std::string&) { return false; });
+        if (tensor.compared > 0 && operation && operation->state)
             points.push_back({&tensor});
+    }
     return points;
 }
 

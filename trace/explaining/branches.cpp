@@ -189,14 +189,6 @@ Judgement compare_gates(const Pair& pair, const Gate& a, const Gate& b, const Nu
     return judgement;
 }
 
-// "self_attn.gated" comes from "self_attn.o_proj", "mlp.gated" (vision) from "mlp".
-std::string branch_before_gate(const NameParts& parts)
-{
-    return parts.module + (parts.leaf == "mlp.gated" || parts.leaf == "mlp.gated_output"
-                               ? ".mlp"
-                               : "." + parts.leaf.substr(0, parts.leaf.find('.')) + ".o_proj");
-}
-
 enum class UnseenRows { zero, as_others, other };
 
 UnseenRows unseen_rows(const Numbers& x, const Numbers& y, const std::vector<char>& sees, const Gate& gate)
@@ -270,9 +262,9 @@ std::vector<char> rows_that_see(const Side& side)
     return sees;
 }
 
-Judgement judge_gated_branch(const Pair& pair, const NameParts& parts)
+Judgement judge_gated_branch(const Pair& pair, const NameParts&)
 {
-    const std::string from = branch_before_gate(parts);
+    const std::string from = pair.b.inputs_of(pair.name).front();
     const auto at_places = [&](const Side& side, const std::string& what) {
         return side.find_at(what, side.places_of(pair.name));
     };
@@ -284,9 +276,9 @@ Judgement judge_gated_branch(const Pair& pair, const NameParts& parts)
 
 // tanh(gate) x MLP with rows that see nothing silenced: the factor from the rows that see, then what became
 // of the others.
-Judgement judge_gated_output(const Pair& pair, const NameParts& parts)
+Judgement judge_gated_output(const Pair& pair, const NameParts&)
 {
-    const std::string from = branch_before_gate(parts);
+    const std::string from = pair.b.inputs_of(pair.name).front();
     const std::vector<char> sees_a = rows_that_see(pair.a), sees_b = rows_that_see(pair.b);
     const Numbers in_a = pair.a.find(from), in_b = pair.b.find(from), out_a = pair.a.find(pair.name),
                   out_b = pair.b.find(pair.name);
@@ -318,16 +310,10 @@ Judgement judge_gated_output(const Pair& pair, const NameParts& parts)
 Judgement judge_sum(const Pair& pair, const NameParts& parts)
 {
     const bool after_attention = parts.leaf == "residual";
-    const bool cross =
-        pair.b.has(parts.module + ".cross_attn.o_proj") || pair.b.has(parts.module + ".cross_attn.gated");
-    const std::string attention = parts.module + (cross ? ".cross_attn" : ".self_attn");
-    const bool gated = cross || parts.global;
-    const std::string plain = after_attention ? attention + ".o_proj" : parts.module + ".mlp";
-    const std::string branch = !gated ? plain
-                               : after_attention
-                                   ? attention + ".gated"
-                                   : parts.module + (cross ? ".mlp.gated_output" : ".mlp.gated");
-    const std::string from = inputs_of(pair.b, pair.name).front();  // the hidden state, or the residual
+    const std::vector<std::string> summands = pair.b.inputs_of(pair.name);
+    const std::string &from = summands[0], &branch = summands[1];  // the hidden state, or the residual
+    const bool gated = branch.ends_with(".gated") || branch.ends_with(".gated_output");
+    const std::string plain = gated ? pair.b.inputs_of(branch).front() : branch;
     const auto padded = [name = pair.name](const Side& side, const std::string& what) {
         return with_padding_rows(side, what, name);
     };
@@ -356,13 +342,13 @@ Judgement judge_sum(const Pair& pair, const NameParts& parts)
         rules.push_back(rule("gate_missing", from + " + the branch before its gate", from, plain, 1));
     if (!after_attention && parts.layer > 0)
         rules.push_back(rule("residual_from_layer_input", "the layer's input + the branch",
-                             inputs_of(pair.b, parts.module + ".residual").front(), branch, 1));
+                             pair.b.inputs_of(parts.module + ".residual").front(), branch, 1));
     return judge_by_rules(pair, rules);
 }
 
 Judgement judge_activation(const Pair& pair, const NameParts& parts)
 {
-    const std::string from = parts.module + (parts.vision ? ".mlp.fc1" : ".mlp.gate_proj");
+    const std::string from = pair.b.inputs_of(pair.name).front();
     const CauseName cause = parts.vision ? CauseName("exact_gelu") : CauseName("mlp_activation");
     const auto rule = [&](CauseName name, const char* text, double (*f)(double), const std::string& x) {
         return StepRule{name, text, [=, output = pair.name](const Side& side) {

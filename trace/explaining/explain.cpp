@@ -5,83 +5,16 @@
 
 #include <fmt/format.h>
 
-#include "trace/explaining/steps.h"
+#include "trace/explaining/judges.h"
 
 namespace pictor {
 namespace {
-
-Judgement judge_in_layer(const Pair& pair, const NameParts& parts)
-{
-    const std::string& leaf = parts.leaf;
-    const std::string last = leaf.substr(leaf.rfind('.') == std::string::npos ? 0 : leaf.rfind('.') + 1);
-    if (last == "scores")
-        return judge_scores(pair, parts);
-    if (last == "masked_scores")
-        return judge_masked_scores(pair, parts);
-    if (last == "probs")
-        return judge_probs(pair, parts);
-    if (last == "context")
-        return judge_context(pair, parts);
-    if (last == "rotated_q" || last == "rotated_k")
-        return judge_rotated(pair, parts);
-    if (last == "q_norm" || last == "k_norm" || leaf == "input_layernorm" ||
-        leaf == "post_attention_layernorm")
-        return judge_norm(pair, parts);
-    if (leaf == "mlp.gated_output")
-        return judge_gated_output(pair, parts);
-    if (leaf == "mlp.gated")
-        return parts.vision ? judge_gated_branch(pair, parts) : judge_mlp_product(pair, parts);
-    if (last == "gated")
-        return judge_gated_branch(pair, parts);
-    if (last == "act_fn" || last == "activation_fn")
-        return judge_activation(pair, parts);
-    if (leaf == "residual" || leaf.empty())
-        return judge_sum(pair, parts);
-    return judge_linear(pair, parts);
-}
-
-Judgement judge(const Pair& pair)
-{
-    const NameParts parts = split_name(pair.name);
-    const std::string& name = pair.name;
-    if (!parts.module.empty())
-        return judge_in_layer(pair, parts);
-    if (name == "input_ids")
-        return judge_input_ids(pair);
-    if (name == "pixel_values")
-        return judge_pixels(pair);
-    if (name == "aspect_ratio_ids")
-        return judge_aspect_ratio_ids(pair);
-    if (name == "cross_attention_mask")
-        return judge_cross_mask(pair);
-    if (name == "full_text_row_masked_out_mask")
-        return judge_row_mask(pair);
-    if (name == "language_model.embed_tokens")
-        return judge_embeddings(pair);
-    if (name == "language_model.rotary_emb.cos" || name == "language_model.rotary_emb.sin")
-        return judge_angles(pair);
-    if (name == "vision_model.pre_tile_positional_embedding" ||
-        name == "vision_model.post_tile_positional_embedding")
-        return judge_tile_embedding(pair);
-    if (name == "vision_model.gated_positional_embedding")
-        return judge_positions(pair);
-    if (name == "vision_model.layernorm_pre" || name == "vision_model.layernorm_post" ||
-        name == "language_model.norm")
-        return judge_norm(pair, parts);
-    if (name == "vision_model")
-        return judge_kept_states(pair);
-    if (name == "multi_modal_projector" || name == "lm_head" || name == "vision_model.patch_embedding")
-        return judge_linear(pair, parts);
-    Judgement judgement;
-    judgement.text = "no step of this model";
-    return judgement;
-}
 
 // Every recorded input is there on both sides and agrees: 1; one differs: 0; one is not recorded: -1.
 int inputs_agree(const Comparison& comparison,
                  const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places, const Pair& pair)
 {
-    const std::vector<std::string> inputs = inputs_of(pair.b, pair.name);
+    const std::vector<std::string> inputs = pair.b.inputs_of(pair.name);
     if (inputs.empty())
         return -1;
     int agree = 1;
@@ -102,7 +35,7 @@ using Places = std::map<std::pair<std::int64_t, std::string>, std::size_t>;
 Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair,
                     const TensorComparison& tensor, bool first)
 {
-    Judgement judgement = judge(pair);
+    Judgement judgement = judge_step(pair);
     if (tensor.same)  // within what rounding may do: only a rule not followed is a fault
         return judgement;
     const int agree = inputs_agree(comparison, places, pair);

@@ -122,7 +122,7 @@ Judgement judge_generated_mask(const Pair& pair, const TraceTensor& a, const Tra
 
 }  // namespace
 
-Judgement judge_input_ids(const Pair& pair)
+Judgement judge_input_ids(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b)
@@ -152,7 +152,7 @@ Judgement judge_input_ids(const Pair& pair)
     return fault(pair, {}, fmt::format("the prompts are other ones: from token {} on", same), 1, 0);
 }
 
-Judgement judge_aspect_ratio_ids(const Pair& pair)
+Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b || a->values.size() != b->values.size() || a->values.empty())
@@ -190,7 +190,7 @@ Judgement judge_aspect_ratio_ids(const Pair& pair)
     return fault(pair, {}, "the pictures have other grids", 1, 0);
 }
 
-Judgement judge_cross_mask(const Pair& pair)
+Judgement judge_cross_mask(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b || a->shape != b->shape || a->shape.size() != 3)
@@ -219,7 +219,7 @@ Judgement judge_cross_mask(const Pair& pair)
     return fault(pair, {}, "other rows may see other tiles", 1, 0);
 }
 
-Judgement judge_row_mask(const Pair& pair)
+Judgement judge_row_mask(const Pair& pair, const NameParts&)
 {
     return judge_by_rules(
         pair,
@@ -240,7 +240,7 @@ Judgement judge_row_mask(const Pair& pair)
 }
 
 // Rows of one table: equal ids, equal rows, in whichever trace.
-Judgement judge_embeddings(const Pair& pair)
+Judgement judge_embeddings(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name), ids_a = pair.a.find("input_ids"),
                   ids_b = pair.b.find("input_ids");

@@ -15,20 +15,14 @@ struct KeptRule {
     std::function<std::string(const ModelFacts&, std::int64_t layer)> state;
 };
 
-std::string vision_state(std::int64_t layers_done)
-{
-    return layers_done == 0 ? "vision_model.layernorm_pre"
-                            : fmt::format("vision_model.transformer.layers.{}", layers_done - 1);
-}
-
 const std::vector<KeptRule>& kept_rules()
 {
     static const std::vector<KeptRule> rules{
-        {"", "the INPUT of", [](const ModelFacts&, std::int64_t layer) { return vision_state(layer); }},
+        {"", "the INPUT of", [](const ModelFacts&, std::int64_t layer) { return local_vision_state(layer); }},
         {"kept_states_off_by_one", "the OUTPUT of",
-         [](const ModelFacts&, std::int64_t layer) { return vision_state(layer + 1); }},
+         [](const ModelFacts&, std::int64_t layer) { return local_vision_state(layer + 1); }},
         {"kept_states_all_final", "the last local layer's output instead of the states of",
-         [](const ModelFacts& facts, std::int64_t) { return vision_state(facts.n_vision_layers); }},
+         [](const ModelFacts& facts, std::int64_t) { return local_vision_state(facts.n_vision_layers); }},
         {"kept_states_all_final", "the output of layernorm_post instead of the states of",
          [](const ModelFacts&, std::int64_t) { return std::string("vision_model.layernorm_post"); }},
         {"kept_states_all_final", "the final state again instead of the states of",
@@ -37,10 +31,10 @@ const std::vector<KeptRule>& kept_rules()
          }},
         {"kept_states_off_by_one", "the input of the layer before",
          [](const ModelFacts&, std::int64_t layer) {
-             return vision_state(std::max<std::int64_t>(0, layer - 1));
+             return local_vision_state(std::max<std::int64_t>(0, layer - 1));
          }},
         {"kept_states_off_by_one", "the output of the layer behind",
-         [](const ModelFacts&, std::int64_t layer) { return vision_state(layer + 2); }}};
+         [](const ModelFacts&, std::int64_t layer) { return local_vision_state(layer + 2); }}};
     return rules;
 }
 
@@ -109,7 +103,7 @@ Predicted join_states(const Side& side, const JoinRule& rule)
 
 }  // namespace
 
-Judgement judge_kept_states(const Pair& pair)
+Judgement judge_kept_states(const Pair& pair, const NameParts&)
 {
     const std::string layers = fmt::format("layers {}", fmt::join(pair.b.facts().kept_layers, ", "));
     std::vector<StepRule> rules;

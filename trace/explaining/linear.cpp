@@ -52,7 +52,7 @@ Numbers patches_of(const Numbers& pixels, std::int64_t n_patches)
 
 std::optional<Rows> rows_of_step(const Side& side, const std::string& name)
 {
-    const std::vector<std::string> inputs = inputs_of(side, name);
+    const std::vector<std::string> inputs = side.inputs_of(name);
     Rows rows;
     rows.y = side.find(name);
     if (inputs.empty() || !rows.y || rows.y->shape.empty())

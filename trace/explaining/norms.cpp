@@ -105,7 +105,7 @@ Numbers filled_up(const Numbers& x, const std::vector<std::int64_t>& shape)
 
 std::optional<NormInput> norm_input(const Side& side, const std::string& name, std::int64_t step)
 {
-    const std::vector<std::string> inputs = inputs_of(side, name);
+    const std::vector<std::string> inputs = side.inputs_of(name);
     const TraceEntry* entry = side.trace().find(name, step);
     if (inputs.empty() || !entry || entry->shape.empty())
         return std::nullopt;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "trace/explaining/steps.h"
+#include "trace/explaining/tile_orders.h"
 
 namespace pictor {
 namespace {
@@ -111,18 +112,19 @@ Mistaken padded_late(const TraceTensor& right, const TraceTensor& odd, const Sid
     });
 }
 
-// Only a grid of 2 x 2 has another order column by column.
-Mistaken tiles_down_first(const TraceTensor& right, const TraceTensor&, const Side& side)
+// A grid that is not recorded is taken for 2 x 2, the only one that has another order column by column.
+Mistaken tiles_in_order(const TileOrder& wrong, const TraceTensor& right, const Side& side)
 {
-    if (right.shape[1] != 4)
-        return std::nullopt;
-    std::vector<float> result = right.values;
-    const std::int64_t size = width_of(right, 3);
-    for (std::int64_t image = 0; image < right.shape[0]; ++image)
-        for (std::int64_t tile = 0, high = side.grid_of(image).first; tile < 4 && (high == 2 || high == 0);
-             ++tile)
-            std::copy_n(right.values.begin() + (image * 4 + tile % 2 * 2 + tile / 2) * size, size,
-                        result.begin() + (image * 4 + tile) * size);
+    std::vector<float> result(right.values.size());
+    const std::int64_t n = right.shape[1], size = width_of(right, 3);
+    for (std::int64_t image = 0; image < right.shape[0]; ++image) {
+        const auto [high, wide] = side.grid_of(image);
+        const TileGrid grid = high > 0 ? TileGrid{n, high, wide} : TileGrid{n, 2, 2};
+        for (std::int64_t tile = 0; tile < n; ++tile)
+            if (const std::int64_t from = wrong.from(tile, grid); from >= 0 && from < n)
+                std::copy_n(right.values.begin() + (image * n + from) * size, size,
+                            result.begin() + (image * n + tile) * size);
+    }
     return result;
 }
 
@@ -149,10 +151,9 @@ struct PixelMistake {
 const PixelMistake order_mistakes[] = {
     {"colour_order", "colours in the order blue, green, red", blue_first},
     {"pad_after_normalise", "padding of 0 where it should be -mean / std", padded_late},
-    {"tiles_high_before_wide", "tiles cut column by column", tiles_down_first},
     {"rows_and_columns_swapped", "rows and columns swapped", rows_as_columns}};
 
-void test_mistake(const Pair& pair, bool odd_is_a, CauseName cause, const char* text,
+void test_mistake(const Pair& pair, bool odd_is_a, CauseName cause, const std::string& text,
                   const Mistaken& mistaken, Judgement& judgement)
 {
     if (!mistaken)
@@ -176,7 +177,7 @@ void test_mistake(const Pair& pair, bool odd_is_a, CauseName cause, const char* 
 
 }  // namespace
 
-Judgement judge_pixels(const Pair& pair)
+Judgement judge_pixels(const Pair& pair, const NameParts&)
 {
     Judgement judgement;
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
@@ -199,6 +200,9 @@ Judgement judge_pixels(const Pair& pair)
         for (const PixelMistake& mistake : order_mistakes)
             test_mistake(pair, odd_is_a, mistake.cause, mistake.text, mistake.apply(right, odd, right_side),
                          judgement);
+        for (const TileOrder& wrong : tile_orders)
+            test_mistake(pair, odd_is_a, wrong.cause, fmt::format("the image {}", wrong.text),
+                         tiles_in_order(wrong, right, right_side), judgement);
     }
     if (!judgement.causes.empty())
         judgement.text = judgement.causes.front().text;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "trace/explaining/steps.h"
+#include "trace/explaining/tile_orders.h"
 
 namespace pictor {
 namespace {
@@ -27,7 +28,7 @@ struct Patches {
 // What a step added: output minus input. An output with one more row per tile has the class token in front.
 std::optional<Patches> added(const Side& side, const std::string& name)
 {
-    const Numbers out = side.find(name), in = side.find(inputs_of(side, name).front());
+    const Numbers out = side.find(name), in = side.find(side.inputs_of(name).front());
     if (!in || !out || in->shape.size() != 4 || out->shape.size() != 4 || in->shape[0] != out->shape[0] ||
         in->shape[1] != out->shape[1] || in->shape[3] != out->shape[3] ||
         (out->shape[2] != in->shape[2] && out->shape[2] != in->shape[2] + 1))
@@ -87,7 +88,7 @@ Patches times(Patches x, double factor)
 // What b added, turned by a mistake, against what a added; then the other way round.
 struct AddedMistake {
     CauseName cause;
-    const char* text;
+    std::string text;
     std::function<Patches(const Patches& right, const Patches& odd, const Side& side)> apply;
 };
 
@@ -108,8 +109,8 @@ Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, doubl
             if (judgement.causes.empty() && after <= 2 * floor && after < 0.02 * before)
                 judgement.causes.push_back(
                     {mistake.cause,
-                     fmt::format("{} adds {} that {} adds: apart by {} before, {} after",
-                                 odd_is_a ? "a" : "b", mistake.text, odd_is_a ? "b" : "a", amount(before),
+                     fmt::format("{} adds {}: {} apart from what {} adds, {} once that is changed the same way",
+                                 odd_is_a ? "a" : "b", mistake.text, amount(before), odd_is_a ? "b" : "a",
                                  amount(after)),
                      pair.name,
                      pair.a.step(),
@@ -122,40 +123,34 @@ Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, doubl
     return judgement;
 }
 
-Patches transpose_grid(const Patches& right, const Patches&, const Side& side)
+// The tiles of each picture as a known mistake orders them.
+Patches in_order(const TileOrder& wrong, const Patches& right, const Side& side)
 {
     return with_tiles_from(right, [&](std::int64_t image, std::int64_t tile) {
         const auto [high, wide] = side.grid_of(image);
-        return high * wide > tile ? tile % high * wide + tile / high : tile;  // laid out column by column
+        return wrong.from(tile, {right.shape[1], high, wide});
     });
 }
 
 // What one parameter of the checkpoint, [ids][tiles x width], adds to the tiles of each picture.
-const std::vector<AddedMistake>& tile_mistakes()
+std::vector<AddedMistake> tile_mistakes()
 {
-    static const std::vector<AddedMistake> mistakes{
-        {"tile_embedding_missing", "nothing instead of the tile embedding",
-         [](const Patches& right, const Patches&, const Side&) { return times(right, 0); }},
-        {"tiles_high_before_wide", "with the tiles laid out (w, h) the embeddings", transpose_grid},
-        {"tiles_reversed", "in reverse the tile embeddings",
-         [](const Patches& right, const Patches&, const Side&) {
-             return with_tiles_from(
-                 right, [&](std::int64_t, std::int64_t tile) { return right.shape[1] - 1 - tile; });
-         }},
-        {"tile_off_by_one", "one tile late the embeddings",
-         [](const Patches& right, const Patches&, const Side&) {
-             return with_tiles_from(right, [](std::int64_t, std::int64_t tile) { return tile - 1; });
-         }},
-        {"first_tile_everywhere", "to every tile the embedding of the first",
-         [](const Patches& right, const Patches&, const Side&) {
-             return with_tiles_from(right, [](std::int64_t, std::int64_t) { return std::int64_t{0}; });
-         }},
-        {"gate_without_tanh", "a constant multiple, larger than 1, of the embeddings (another gate)",
-         [](const Patches& right, const Patches& odd, const Side&) {
-             return times(right, std::max(1.0, best_factor(right, odd)));
-         }}};
+    std::vector<AddedMistake> mistakes{
+        {"tile_embedding_missing", "nothing instead of the embeddings",
+         [](const Patches& right, const Patches&, const Side&) { return times(right, 0); }}};
+    for (const TileOrder& wrong : tile_orders)
+        mistakes.push_back({wrong.cause, fmt::format("the embeddings {}", wrong.text),
+                            [&wrong](const Patches& right, const Patches&, const Side& side) {
+                                return in_order(wrong, right, side);
+                            }});
     return mistakes;
 }
+
+const AddedMistake larger_gate{
+    "gate_without_tanh", "a constant multiple, larger than 1, of the embeddings (another gate)",
+    [](const Patches& right, const Patches& odd, const Side&) {
+        return times(right, std::max(1.0, best_factor(right, odd)));
+    }};
 
 // Other ids pick other rows of the table: that is the ids' fault, not this step's.
 bool other_ids(const Pair& pair)
@@ -186,27 +181,6 @@ struct Shares {
     double (*plain)(double gate);
 };
 
-struct PlaceInTable {
-    std::int64_t id = 0, tile = 0;  // tile -1: nothing is added
-};
-
-using PlaceOf = PlaceInTable (*)(const Side& side, std::int64_t image, PlaceInTable right);
-
-PlaceInTable right_place(const Side&, std::int64_t, PlaceInTable right) { return right; }
-PlaceInTable row_before(const Side&, std::int64_t, PlaceInTable right) { return {right.id - 1, right.tile}; }
-PlaceInTable from_the_last(const Side& side, std::int64_t, PlaceInTable right)
-{
-    return {right.id, side.facts().max_tiles - 1 - right.tile};
-}
-PlaceInTable tile_before(const Side&, std::int64_t, PlaceInTable right) { return {right.id, right.tile - 1}; }
-PlaceInTable first_tile(const Side&, std::int64_t, PlaceInTable right) { return {right.id, 0}; }
-
-PlaceInTable down_before_across(const Side& side, std::int64_t image, PlaceInTable right)
-{
-    const auto [high, wide] = side.grid_of(image);
-    return {right.id, high * wide > right.tile ? right.tile % high * wide + right.tile / high : right.tile};
-}
-
 double tanh_of(double gate) { return std::tanh(gate); }
 double rest_of_tanh(double gate) { return 1 - std::tanh(gate); }
 double the_gate(double gate) { return gate; }
@@ -214,41 +188,37 @@ double rest_of_gate(double gate) { return 1 - gate; }
 double one(double) { return 1; }
 double none(double) { return 0; }
 
+// Which row of the table an image's id picks, and in which order its tiles take what stands there.
 struct TableRule {
     CauseName cause;
-    const char* text;
+    std::string text;
     const char* plain_text;  // of positions
     Shares shares;
-    PlaceOf place;
+    std::int64_t id_offset = 0;
+    const TileOrder* order = nullptr;  // nullptr: each tile its own
 };
 
-const std::vector<TableRule>& table_rules()
+std::vector<TableRule> table_rules()
 {
     static const char* const rest = "1 - tanh(gate)";
     static const Shares usual{tanh_of, rest_of_tanh};
-    static const std::vector<TableRule> rules{
-        {"", "tanh(gate) times the tile's embedding", rest, usual, right_place},
-        {"one_minus_tanh", "tanh(gate) times the tile's embedding", "1", {tanh_of, one}, right_place},
+    std::vector<TableRule> rules{
+        {"", "tanh(gate) times the tile's embedding", rest, usual},
+        {"one_minus_tanh", "tanh(gate) times the tile's embedding", "1", {tanh_of, one}},
         {"gate_without_tanh",
          "the gate itself times the tile's embedding",
          "1 - gate",
-         {the_gate, rest_of_gate},
-         right_place},
-        {"gate_missing", "the tile's embedding whole, without a gate", "1", {one, one}, right_place},
+         {the_gate, rest_of_gate}},
+        {"gate_missing", "the tile's embedding whole, without a gate", "1", {one, one}},
         {"gate_one_minus",
          "1 - tanh(gate) times the tile's embedding",
          "tanh(gate)",
-         {rest_of_tanh, tanh_of},
-         right_place},
-        {"tile_embedding_missing", "no tile's embedding", rest, {none, rest_of_tanh}, right_place},
-        {"aspect_id_0", "tanh(gate) times the embedding of the id less one", rest, usual, row_before},
-        {"tiles_reversed", "tanh(gate) times the embeddings of the tiles in reverse", rest, usual,
-         from_the_last},
-        {"tile_off_by_one", "tanh(gate) times the embeddings one tile late", rest, usual, tile_before},
-        {"first_tile_everywhere", "tanh(gate) times the first tile's embedding for every tile", rest, usual,
-         first_tile},
-        {"tiles_high_before_wide", "tanh(gate) times the embeddings with the tiles laid out (w, h)", rest,
-         usual, down_before_across}};
+         {rest_of_tanh, tanh_of}},
+        {"tile_embedding_missing", "no tile's embedding", rest, {none, rest_of_tanh}},
+        {"aspect_id_0", "tanh(gate) times the embedding of the id less one", rest, usual, -1}};
+    for (const TileOrder& wrong : tile_orders)
+        rules.push_back({wrong.cause, fmt::format("tanh(gate) times the embeddings {}", wrong.text), rest,
+                         usual, 0, &wrong});
     return rules;
 }
 
@@ -297,7 +267,7 @@ Predicted add_from_tables(const Side& side, const std::string& name, const Table
     const Tables tables = tables_of(side, name);
     const Numbers ids = side.find("aspect_ratio_ids", 0);
     const Numbers in =
-        entry ? with_class_token(side.find(inputs_of(side, name).front()), entry->shape, tables) : nullptr;
+        entry ? with_class_token(side.find(side.inputs_of(name).front()), entry->shape, tables) : nullptr;
     if (!ids || !in || in->shape.size() != 4 || in->shape != entry->shape || !tables.gate ||
         tables.gate->empty() || !tables.tiles)
         return std::nullopt;
@@ -313,11 +283,12 @@ Predicted add_from_tables(const Side& side, const std::string& name, const Table
     TraceTensor out = *in;
     for (std::int64_t image = 0; image < n_images; ++image)
         for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
-            const PlaceInTable at = rule.place(
-                side, image, {static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]), tile});
-            const bool known = at.id >= 0 && at.id < n_rows && at.tile >= 0 && at.tile < n_tiles;
-            const float* const row =
-                tables.tiles->data() + (known ? (at.id * n_tiles + at.tile) * per_tile : 0);
+            const auto id =
+                static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]) + rule.id_offset;
+            const auto [high, wide] = side.grid_of(image);
+            const std::int64_t from = rule.order ? rule.order->from(tile, {n_tiles, high, wide}) : tile;
+            const bool known = id >= 0 && id < n_rows && from >= 0 && from < n_tiles;
+            const float* const row = tables.tiles->data() + (known ? (id * n_tiles + from) * per_tile : 0);
             float* const values = out.values.data() + (image * n_tiles + tile) * n_patches * d;
             for (std::int64_t i = 0; i < n_patches * d; ++i) {
                 const double of_tile = known ? share * row[i % per_tile] : 0,
@@ -340,7 +311,7 @@ std::optional<Judgement> judge_by_tables(const Pair& pair)
             positions ? fmt::format(" + the plain positions times {}", rule.plain_text) : "";
         rules.push_back(
             {rule.cause, fmt::format("its input + {}{}", rule.text, plain),
-             [&rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
+             [rule, name = pair.name](const Side& side) { return add_from_tables(side, name, rule); }});
     }
     Judgement judgement = judge_by_rules(pair, rules);
     const bool named = judgement.verdict == Verdict::explained || !judgement.causes.empty();
@@ -371,21 +342,22 @@ Judgement judge_added(const Pair& pair, const std::vector<AddedMistake>& mistake
 
 }  // namespace
 
-Judgement judge_tile_embedding(const Pair& pair)
-{
-    return judge_added(pair, tile_mistakes(), "tile embedding");
-}
-
-Judgement judge_positions(const Pair& pair)
+Judgement judge_tile_embedding(const Pair& pair, const NameParts&)
 {
     std::vector<AddedMistake> mistakes = tile_mistakes();
-    mistakes.pop_back();
+    mistakes.push_back(larger_gate);
+    return judge_added(pair, mistakes, "tile embedding");
+}
+
+Judgement judge_positions(const Pair& pair, const NameParts&)
+{
+    std::vector<AddedMistake> mistakes = tile_mistakes();
     // The part that all tiles share is (1 - tanh(gate)) x position: where the difference is the same in every
     // tile, it is that part.
     mistakes.insert(
         mistakes.begin(),
         {"one_minus_tanh",
-         "in every tile the same amount more (the shared position, with another factor than 1 - tanh) than",
+         "the same extra amount in every tile (the shared position, with another factor than 1 - tanh(gate))",
          [](const Patches& right, const Patches& odd, const Side&) {
              Patches result = right;
              for (std::int64_t tile = 0; tile < right.tiles(); ++tile)

@@ -8,6 +8,7 @@
 
 #include "trace/explaining/explain.h"
 #include "trace/explaining/steps.h"
+#include "trace/explaining/tile_orders.h"
 
 namespace pictor {
 namespace {
@@ -35,9 +36,14 @@ Predicted reorder(const TraceTensor& b, std::size_t axis, const std::vector<std:
     for (std::int64_t outer = 0;
          outer < static_cast<std::int64_t>(b.values.size()) / std::max<std::int64_t>(1, inner * extent);
          ++outer)
-        for (std::int64_t i = 0; i < extent; ++i)
-            std::copy_n(b.values.begin() + (outer * extent + from[static_cast<std::size_t>(i)]) * inner,
-                        inner, result.values.begin() + (outer * extent + i) * inner);
+        for (std::int64_t i = 0; i < extent; ++i) {
+            const std::int64_t source = from[static_cast<std::size_t>(i)];
+            const auto to = result.values.begin() + (outer * extent + i) * inner;
+            if (source < 0)
+                std::fill_n(to, inner, 0.0f);
+            else
+                std::copy_n(b.values.begin() + (outer * extent + source) * inner, inner, to);
+        }
     return result;
 }
 
@@ -92,30 +98,33 @@ void add_orders_of_heads(const TraceEntry& entry, const Direction& direction,
                          }});
 }
 
-// Tiles laid out [h][w] taken as [w][h], and patches column by column.
+// Each known order of the tiles; the one that depends on the grid for each grid.
+void add_orders_of_tiles(std::size_t axis, std::int64_t n, const Direction& direction,
+                         std::vector<Relation>& relations)
+{
+    std::vector<TileGrid> grids;
+    for (const auto& [high, wide] : direction.right.facts().aspect_ratios)
+        if (high > 1 && wide > 1 && high * wide <= n)
+            grids.push_back({n, high, wide});
+    for (const TileOrder& wrong : tile_orders) {
+        const bool by_grid = wrong.cause == CauseName("tiles_high_before_wide");
+        for (const TileGrid& grid : by_grid ? grids : std::vector<TileGrid>{{n, 0, 0}})
+            relations.push_back(
+                {wrong.cause,
+                 direction.of(wrong.text) + (by_grid ? fmt::format(" ({} x {})", grid.high, grid.wide) : ""),
+                 [=](const TraceTensor& b) {
+                     return reorder(b, axis, order(n, [=](auto tile) { return wrong.from(tile, grid); }));
+                 }});
+    }
+}
+
+// Tiles in another order, and patches column by column.
 void add_orders_of_patches(const TraceEntry& entry, const Direction& direction,
                            std::vector<Relation>& relations)
 {
     const std::size_t tile = axis_of(entry, "tile"), patch = axis_of(entry, "patch");
-    if (tile < entry.shape.size()) {
-        const std::int64_t n = entry.shape[tile];
-        for (const auto& [high, wide] : direction.right.facts().aspect_ratios)
-            if (high > 1 && wide > 1 && high * wide <= n)
-                relations.push_back({"tiles_high_before_wide",
-                                     fmt::format("{}'s with the {} x {} tiles column by column",
-                                                 direction.right_name, high, wide),
-                                     [=, high = high, wide = wide](const TraceTensor& b) {
-                                         return reorder(b, tile, order(n, [=](auto i) {
-                                                            return i < high * wide
-                                                                       ? i % high * wide + i / high
-                                                                       : i;
-                                                        }));
-                                     }});
-        relations.push_back(
-            {"tiles_reversed", direction.of("with the tiles in reverse"), [=](const TraceTensor& b) {
-                 return reorder(b, tile, order(n, [=](auto i) { return n - 1 - i; }));
-             }});
-    }
+    if (tile < entry.shape.size())
+        add_orders_of_tiles(tile, entry.shape[tile], direction, relations);
     if (patch < entry.shape.size()) {
         const std::int64_t n = entry.shape[patch], grid = direction.right.facts().n_patches - 1;
         const auto edge = static_cast<std::int64_t>(
@@ -155,7 +164,7 @@ void add_other_layers(const Direction& direction, const NameParts& parts, std::v
 
 void add_skipped_step(const Direction& direction, const std::string& name, std::vector<Relation>& relations)
 {
-    for (const std::string& input : inputs_of(direction.odd, name))
+    for (const std::string& input : direction.odd.inputs_of(name))
         relations.push_back({"step_skipped",
                              fmt::format("its input {} as it is: the step is left out", input),
                              [&direction, input](const TraceTensor&) -> Predicted {

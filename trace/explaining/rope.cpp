@@ -103,7 +103,7 @@ Predicted rotate_halves(const Numbers& x, const Numbers& cos, const Numbers& sin
     return rotate(x, cos, sin, {});
 }
 
-Judgement judge_angles(const Pair& pair)
+Judgement judge_angles(const Pair& pair, const NameParts&)
 {
     const ModelFacts& facts = pair.a.facts();
     const auto rule = [&](CauseName cause, std::string text, AngleRule each) {

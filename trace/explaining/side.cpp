@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "trace/comparing/policy.h"
-#include "trace/explaining/steps.h"
 #include "trace/recording/recorder.h"
 
 using nlohmann::json;
@@ -223,22 +222,10 @@ std::string Side::rounding_of(const std::string& name) const
 {
     const TraceEntry* own = entry(name);
     std::string dtype = own ? own->dtype : "F32";
-    for (const std::string& input : inputs_of(*this, name))
+    for (const std::string& input : inputs_of(name))
         if (const TraceEntry* other = entry(input); other && other->dtype != "I64")
             dtype = coarser(dtype, other->dtype);
     return dtype;
-}
-
-std::string Side::state_before_text_layer(std::int64_t layer) const
-{
-    while (layer-- > 0) {
-        const std::string name = fmt::format("language_model.layers.{}", layer);
-        const bool cross = std::find(facts_->cross_layers.begin(), facts_->cross_layers.end(), layer) !=
-                           facts_->cross_layers.end();
-        if (has(name) || !cross)
-            return name;
-    }
-    return "language_model.embed_tokens";
 }
 
 std::pair<std::int64_t, std::int64_t> Side::grid_of(std::int64_t image) const
@@ -250,29 +237,6 @@ std::pair<std::int64_t, std::int64_t> Side::grid_of(std::int64_t image) const
     return index >= 0 && index < static_cast<std::int64_t>(facts_->aspect_ratios.size())
                ? facts_->aspect_ratios[static_cast<std::size_t>(index)]
                : std::pair<std::int64_t, std::int64_t>{0, 0};
-}
-
-NameParts split_name(const std::string& name)
-{
-    NameParts parts;
-    for (const char* prefix : {"language_model.layers.", "vision_model.transformer.layers.",
-                               "vision_model.global_transformer.layers."}) {
-        const std::string start = prefix;
-        if (name.rfind(start, 0) != 0)
-            continue;
-        std::size_t at = start.size();
-        std::int64_t layer = 0;
-        while (at < name.size() && name[at] >= '0' && name[at] <= '9' && layer < 100000)
-            layer = layer * 10 + (name[at++] - '0');
-        if (at == start.size() || (at < name.size() && name[at] != '.'))
-            return parts;
-        parts.module = name.substr(0, at);
-        parts.layer = layer;
-        parts.leaf = at < name.size() ? name.substr(at + 1) : "";
-        parts.vision = start[0] == 'v';
-        parts.global = start.find("global") != std::string::npos;
-    }
-    return parts;
 }
 
 std::int64_t width_of(const TraceTensor& tensor, std::size_t axes)

@@ -11,16 +11,15 @@
 #include <vector>
 
 #include "trace/explaining/model_weights.h"
+#include "trace/graph/operations.h"
 #include "trace/reading/reader.h"
 
 namespace pictor {
 
 // What the header of a trace says about its model; whatever it does not say is empty or 0.
-struct ModelFacts {
-    std::vector<std::int64_t> cross_layers, kept_layers;
+struct ModelFacts : GraphSizes {
     std::vector<std::pair<std::int64_t, std::int64_t>> aspect_ratios;  // tiles [h][w]; id 1 is the first
-    std::int64_t n_text_layers = 0, n_vision_layers = 0, n_global_layers = 0, n_patches = 0,
-                 n_padded_patches = 0, max_tiles = 0;
+    std::int64_t n_patches = 0, n_padded_patches = 0, max_tiles = 0;
     double rms_eps = 1e-5, layer_norm_eps = 1e-5;
     double rope_theta = 500000, rope_factor = 8, rope_low = 1, rope_high = 4, rope_length = 8192;
     bool rope_scaled = true;
@@ -53,14 +52,19 @@ public:
     // A tensor whose first axis grows with the sentence: the rows of every step so far. nullptr if one is
     // missing.
     Numbers rows_so_far(const std::string& name) const;
-    // The state that flows into layer `layer` of the text side; cross-attention layers that did not run are
-    // passed over.
-    std::string state_before_text_layer(std::int64_t layer) const;
-
     // Tiles [h][w] of a picture by its aspect ratio id; {0, 0}: not recorded, or no id of this model.
     std::pair<std::int64_t, std::int64_t> grid_of(std::int64_t image) const;
 
     bool has(const std::string& name) const { return trace_->find(name, step_) != nullptr; }
+    // The tensors whose numbers flow into this one; empty: an input of the run.
+    std::vector<std::string> inputs_of(const std::string& name) const
+    {
+        return flowing_inputs(name, *facts_, [this](const std::string& other) { return has(other); });
+    }
+    const Operation* operation_of(const std::string& name) const
+    {
+        return find_operation(name, [this](const std::string& other) { return has(other); });
+    }
     const TraceEntry* entry(const std::string& name) const { return trace_->find(name, step_); }
     // The coarser of a tensor's dtype and its inputs'.
     std::string rounding_of(const std::string& name) const;
@@ -81,15 +85,6 @@ private:
     mutable std::vector<std::pair<std::int64_t, std::string>> order_;  // of kept_, oldest first
     mutable std::int64_t kept_numbers_ = 0;
 };
-
-// "language_model.layers.3.mlp.gated" -> module "language_model.layers.3", layer 3, leaf "mlp.gated".
-struct NameParts {
-    std::string module;  // empty: the name has no layer
-    std::int64_t layer = -1;
-    std::string leaf;  // empty: the layer's own output
-    bool vision = false, global = false;
-};
-NameParts split_name(const std::string& name);
 
 // Rows and width of a tensor seen as rows of its last axis (or last `axes` axes).
 std::int64_t width_of(const TraceTensor& tensor, std::size_t axes = 1);

@@ -15,7 +15,7 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts);
 Judgement judge_context(const Pair& pair, const NameParts& parts);
 
 // rope.cpp
-Judgement judge_angles(const Pair& pair);                           // rotary_emb.cos and .sin
+Judgement judge_angles(const Pair& pair, const NameParts& parts);                           // rotary_emb.cos and .sin
 Judgement judge_rotated(const Pair& pair, const NameParts& parts);  // rotated_q, rotated_k
 Predicted rotate_halves(const Numbers& x, const Numbers& cos, const Numbers& sin);
 
@@ -30,27 +30,24 @@ Judgement judge_activation(const Pair& pair, const NameParts& parts);    // act_
 Judgement judge_mlp_product(const Pair& pair, const NameParts& parts);   // act_fn x up_proj
 
 // positions.cpp
-Judgement judge_tile_embedding(const Pair& pair);  // pre_tile_..., post_tile_...
-Judgement judge_positions(const Pair& pair);       // gated_positional_embedding
+Judgement judge_tile_embedding(const Pair& pair, const NameParts& parts);  // pre_tile_..., post_tile_...
+Judgement judge_positions(const Pair& pair, const NameParts& parts);       // gated_positional_embedding
 
 // kept_states.cpp
-Judgement judge_kept_states(const Pair& pair);  // vision_model
+Judgement judge_kept_states(const Pair& pair, const NameParts& parts);  // vision_model
 
 // pixels.cpp
-Judgement judge_pixels(const Pair& pair);
+Judgement judge_pixels(const Pair& pair, const NameParts& parts);
 
 // inputs.cpp
-Judgement judge_input_ids(const Pair& pair);
-Judgement judge_aspect_ratio_ids(const Pair& pair);
-Judgement judge_cross_mask(const Pair& pair);
-Judgement judge_row_mask(const Pair& pair);
-Judgement judge_embeddings(const Pair& pair);
+Judgement judge_input_ids(const Pair& pair, const NameParts& parts);
+Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts& parts);
+Judgement judge_cross_mask(const Pair& pair, const NameParts& parts);
+Judgement judge_row_mask(const Pair& pair, const NameParts& parts);
+Judgement judge_embeddings(const Pair& pair, const NameParts& parts);
 
 // linear.cpp
 Judgement judge_linear(const Pair& pair, const NameParts& parts);
-
-// The recorded tensors that a tensor is computed from, as far as they have names; empty: an input of the run.
-std::vector<std::string> inputs_of(const Side& side, const std::string& name);
 
 // 1 where the row of a text step may see some tile; empty: not recorded.
 std::vector<char> rows_that_see(const Side& side);

@@ -11,156 +11,11 @@
 #include <fmt/format.h>
 
 #include "base/shown_text.h"
+#include "trace/graph/operations.h"
 #include "viz/drawing/svg.h"
 
 namespace pictor {
 namespace {
-
-struct Wire {
-    const char* from;  // a leaf of the layer, or "in" / "out" / "picture" / "rope"
-    const char* to;
-    const char* kind;
-};
-
-// A step of a kind of layer: the leaf its tensor bears, what the node is called, and its colour.
-struct Operation {
-    const char* leaf;
-    const char* title;
-    const char* kind;
-};
-
-using Operations = std::vector<Operation>;
-using Wires = std::vector<Wire>;
-
-const Operations text_self_operations{{"input_layernorm", "RMSNorm", "norm"},
-                                      {"self_attn.q_proj", "Q projection", "self"},
-                                      {"self_attn.k_proj", "K projection", "self"},
-                                      {"self_attn.v_proj", "V projection", "self"},
-                                      {"self_attn.rotated_q", "RoPE on Q", "norm"},
-                                      {"self_attn.rotated_k", "RoPE on K", "norm"},
-                                      {"self_attn.scores", "scores Q\xC2\xB7K", "self"},
-                                      {"self_attn.masked_scores", "causal mask", "self"},
-                                      {"self_attn.probs", "softmax", "self"},
-                                      {"self_attn.context", "probabilities \xC3\x97 V", "self"},
-                                      {"self_attn.o_proj", "output projection", "self"},
-                                      {"residual", "add residual", "data"},
-                                      {"post_attention_layernorm", "RMSNorm", "norm"},
-                                      {"mlp.gate_proj", "gate projection", "head"},
-                                      {"mlp.up_proj", "up projection", "head"},
-                                      {"mlp.act_fn", "SiLU", "head"},
-                                      {"mlp.gated", "gate \xC3\x97 up", "head"},
-                                      {"mlp", "down projection", "head"}};
-const Wires text_self_wires{{"in", "input_layernorm", "flow"},
-                            {"input_layernorm", "self_attn.q_proj", "flow"},
-                            {"input_layernorm", "self_attn.k_proj", "flow"},
-                            {"input_layernorm", "self_attn.v_proj", "flow"},
-                            {"self_attn.q_proj", "self_attn.rotated_q", "flow"},
-                            {"self_attn.k_proj", "self_attn.rotated_k", "flow"},
-                            {"rope", "self_attn.rotated_q", "rope"},
-                            {"rope", "self_attn.rotated_k", "rope"},
-                            {"self_attn.rotated_q", "self_attn.scores", "flow"},
-                            {"self_attn.rotated_k", "self_attn.scores", "flow"},
-                            {"self_attn.scores", "self_attn.masked_scores", "flow"},
-                            {"self_attn.masked_scores", "self_attn.probs", "flow"},
-                            {"self_attn.probs", "self_attn.context", "flow"},
-                            {"self_attn.v_proj", "self_attn.context", "flow"},
-                            {"self_attn.context", "self_attn.o_proj", "flow"},
-                            {"self_attn.o_proj", "residual", "flow"},
-                            {"in", "residual", "residual"},
-                            {"residual", "post_attention_layernorm", "flow"},
-                            {"post_attention_layernorm", "mlp.gate_proj", "flow"},
-                            {"post_attention_layernorm", "mlp.up_proj", "flow"},
-                            {"mlp.gate_proj", "mlp.act_fn", "flow"},
-                            {"mlp.act_fn", "mlp.gated", "flow"},
-                            {"mlp.up_proj", "mlp.gated", "flow"},
-                            {"mlp.gated", "mlp", "flow"},
-                            {"mlp", "out", "flow"},
-                            {"residual", "out", "residual"}};
-
-const Operations text_cross_operations{{"input_layernorm", "RMSNorm", "norm"},
-                                       {"cross_attn.q_proj", "Q projection", "cross"},
-                                       {"cross_attn.q_norm", "RMSNorm of Q, per head", "norm"},
-                                       {"cross_attn.k_proj", "K of the picture", "projector"},
-                                       {"cross_attn.k_norm", "RMSNorm of K, per head", "norm"},
-                                       {"cross_attn.v_proj", "V of the picture", "projector"},
-                                       {"cross_attn.scores", "scores Q\xC2\xB7K", "cross"},
-                                       {"cross_attn.masked_scores", "mask of pictures and tiles", "cross"},
-                                       {"cross_attn.probs", "softmax", "cross"},
-                                       {"cross_attn.context", "probabilities \xC3\x97 V", "cross"},
-                                       {"cross_attn.o_proj", "output projection", "cross"},
-                                       {"cross_attn.gated", "\xC3\x97 tanh(gate)", "cross"},
-                                       {"residual", "add residual", "data"},
-                                       {"post_attention_layernorm", "RMSNorm", "norm"},
-                                       {"mlp.gate_proj", "gate projection", "head"},
-                                       {"mlp.up_proj", "up projection", "head"},
-                                       {"mlp.act_fn", "SiLU", "head"},
-                                       {"mlp.gated", "gate \xC3\x97 up", "head"},
-                                       {"mlp", "down projection", "head"},
-                                       {"mlp.gated_output", "row mask, \xC3\x97 tanh(gate)", "head"}};
-const Wires text_cross_wires{{"in", "input_layernorm", "flow"},
-                             {"input_layernorm", "cross_attn.q_proj", "flow"},
-                             {"cross_attn.q_proj", "cross_attn.q_norm", "flow"},
-                             {"picture", "cross_attn.k_proj", "picture"},
-                             {"picture", "cross_attn.v_proj", "picture"},
-                             {"cross_attn.k_proj", "cross_attn.k_norm", "picture"},
-                             {"cross_attn.q_norm", "cross_attn.scores", "flow"},
-                             {"cross_attn.k_norm", "cross_attn.scores", "picture"},
-                             {"cross_attn.scores", "cross_attn.masked_scores", "flow"},
-                             {"cross_attn.masked_scores", "cross_attn.probs", "flow"},
-                             {"cross_attn.probs", "cross_attn.context", "flow"},
-                             {"cross_attn.v_proj", "cross_attn.context", "picture"},
-                             {"cross_attn.context", "cross_attn.o_proj", "flow"},
-                             {"cross_attn.o_proj", "cross_attn.gated", "flow"},
-                             {"cross_attn.gated", "residual", "flow"},
-                             {"in", "residual", "residual"},
-                             {"residual", "post_attention_layernorm", "flow"},
-                             {"post_attention_layernorm", "mlp.gate_proj", "flow"},
-                             {"post_attention_layernorm", "mlp.up_proj", "flow"},
-                             {"mlp.gate_proj", "mlp.act_fn", "flow"},
-                             {"mlp.act_fn", "mlp.gated", "flow"},
-                             {"mlp.up_proj", "mlp.gated", "flow"},
-                             {"mlp.gated", "mlp", "flow"},
-                             {"mlp", "mlp.gated_output", "flow"},
-                             {"mlp.gated_output", "out", "flow"},
-                             {"residual", "out", "residual"}};
-
-const Operations vision_operations{{"input_layernorm", "LayerNorm", "norm"},
-                                   {"self_attn.q_proj", "Q projection", "local"},
-                                   {"self_attn.k_proj", "K projection", "local"},
-                                   {"self_attn.v_proj", "V projection", "local"},
-                                   {"self_attn.scores", "scores Q\xC2\xB7K", "local"},
-                                   {"self_attn.masked_scores", "mask where both are padding", "local"},
-                                   {"self_attn.probs", "softmax", "local"},
-                                   {"self_attn.context", "probabilities \xC3\x97 V", "local"},
-                                   {"self_attn.o_proj", "output projection", "local"},
-                                   {"self_attn.gated", "\xC3\x97 tanh(gate)", "global"},
-                                   {"residual", "add residual", "data"},
-                                   {"post_attention_layernorm", "LayerNorm", "norm"},
-                                   {"mlp.fc1", "fc1", "head"},
-                                   {"mlp.activation_fn", "GELU", "head"},
-                                   {"mlp", "fc2", "head"},
-                                   {"mlp.gated", "\xC3\x97 tanh(gate)", "global"}};
-const Wires vision_wires{{"in", "input_layernorm", "flow"},
-                         {"input_layernorm", "self_attn.q_proj", "flow"},
-                         {"input_layernorm", "self_attn.k_proj", "flow"},
-                         {"input_layernorm", "self_attn.v_proj", "flow"},
-                         {"self_attn.q_proj", "self_attn.scores", "flow"},
-                         {"self_attn.k_proj", "self_attn.scores", "flow"},
-                         {"self_attn.scores", "self_attn.masked_scores", "flow"},
-                         {"self_attn.masked_scores", "self_attn.probs", "flow"},
-                         {"self_attn.probs", "self_attn.context", "flow"},
-                         {"self_attn.v_proj", "self_attn.context", "flow"},
-                         {"self_attn.context", "self_attn.o_proj", "flow"},
-                         {"self_attn.o_proj", "self_attn.gated", "flow"},
-                         {"self_attn.gated", "residual", "flow"},
-                         {"in", "residual", "residual"},
-                         {"residual", "post_attention_layernorm", "flow"},
-                         {"post_attention_layernorm", "mlp.fc1", "flow"},
-                         {"mlp.fc1", "mlp.activation_fn", "flow"},
-                         {"mlp.activation_fn", "mlp", "flow"},
-                         {"mlp", "mlp.gated", "flow"},
-                         {"mlp.gated", "out", "flow"},
-                         {"residual", "out", "residual"}};
 
 std::string identifier(const std::string& leaf)
 {
@@ -223,6 +78,13 @@ struct LayerDrawing {
         return "";
     }
 
+    std::string chapter_of(const std::string& name) const
+    {
+        const Operation* const operation =
+            find_operation(name, [this](const std::string& other) { return find(other) != nullptr; });
+        return operation ? operation->chapter : "";
+    }
+
     void add_node(const std::string& leaf, const std::string& title, const std::string& kind)
     {
         const TraceEntry* entry = entries.count(leaf) ? entries.at(leaf) : nullptr;
@@ -244,7 +106,7 @@ struct LayerDrawing {
                 node.lines.push_back({"\xE2\x9A\xA0 " + odd, 0, true, ""});
                 oddities.push_back(fmt::format("{}: {}", entry->name, odd));
             }
-            const std::string chapter = chapter_link(entry->chapter, output);
+            const std::string chapter = chapter_link(chapter_of(entry->name), output);
             if (!chapter.empty())
                 node.lines.push_back({"chapter", graph.small_size - 1, false, chapter});
             const std::string file = entry->source.substr(0, entry->source.find(':'));
@@ -284,21 +146,111 @@ bool number_after(const std::string& text, const std::string& prefix, std::int64
     return problem == std::errc() && end == text.data() + text.size() && end != first && index >= 0;
 }
 
-std::string input_name(const LayerChoice& layer)
+Where where_of(const LayerChoice& layer)
 {
     switch (layer.kind) {
-    case LayerChoice::Kind::text_self:
     case LayerChoice::Kind::text_cross:
-        return layer.index == 0 ? "language_model.embed_tokens"
-                                : fmt::format("language_model.layers.{}", layer.index - 1);
+        return in_text_cross;
     case LayerChoice::Kind::vision_local:
-        return layer.index == 0 ? "vision_model.layernorm_pre"
-                                : fmt::format("vision_model.transformer.layers.{}", layer.index - 1);
+        return in_vision_local;
     case LayerChoice::Kind::vision_global:
-        return layer.index == 0 ? "vision_model.post_tile_positional_embedding"
-                                : fmt::format("vision_model.global_transformer.layers.{}", layer.index - 1);
+        return in_vision_global;
+    default:
+        return in_text_self;
     }
-    return "";
+}
+
+// The rows of the model's graph that make up a layer; the last one is the layer's output.
+std::vector<const Operation*> operations_of(const LayerChoice& layer)
+{
+    std::vector<const Operation*> rows;
+    for (const Operation& operation : operations())
+        if ((operation.where & where_of(layer)) != 0)
+            rows.push_back(&operation);
+    return rows;
+}
+
+// What a layer draws from elsewhere stands in nodes of its own: "in", "picture", "rope".
+std::string node_of(const StepInput& input)
+{
+    switch (input.role) {
+    case Role::image:
+        return input.from == From::layer ? input.name : "picture";
+    case Role::rope:
+        return "rope";
+    case Role::mask:
+    case Role::ids:
+        return "";
+    default:
+        return input.from == From::layer ? input.name : "in";
+    }
+}
+
+const char* edge_kind(Role role)
+{
+    return role == Role::residual ? "residual"
+           : role == Role::image  ? "picture"
+           : role == Role::rope   ? "rope"
+                                  : "flow";
+}
+
+// Finds the tensors of the layer's rows, and of what they draw from elsewhere.
+void find_entries(LayerDrawing& d)
+{
+    const HasTensor has = [&](const std::string& name) { return d.find(name) != nullptr; };
+    const GraphSizes no_sizes;  // a layer needs none
+    d.entries["out"] = d.find(d.layer.prefix);
+    for (const Operation* operation : operations_of(d.layer)) {
+        const std::string leaf = operation->name;
+        if (!leaf.empty())
+            d.entries[leaf] = d.find(d.layer.prefix + "." + leaf);
+        const auto names =
+            named_inputs(leaf.empty() ? d.layer.prefix : d.layer.prefix + "." + leaf, no_sizes, has);
+        for (std::size_t i = 0; i < operation->inputs.size(); ++i) {
+            const std::string node = node_of(operation->inputs[i]);
+            if (node == "in" || node == "picture" || node == "rope")
+                d.entries.emplace(node, d.find(names[i].name));
+        }
+    }
+}
+
+void add_nodes(LayerDrawing& d)
+{
+    const bool first_vision = d.layer.index == 0 && (where_of(d.layer) & in_vision) != 0;
+    d.add_node("in", first_vision ? "patches" : "hidden state in", "data");
+    if (d.entries.count("picture"))
+        d.add_node("picture", "projected image", "projector");
+    if (d.entries.count("rope"))
+        d.add_node("rope", "rotary angles", "norm");
+    for (const Operation* operation : operations_of(d.layer)) {
+        const std::string leaf = operation->name;
+        if (leaf.empty())
+            continue;
+        std::string title = operation->title;
+        const bool is_gate = title.find("tanh(gate)") != std::string::npos;
+        if (const auto value = is_gate ? d.gate(operation->inputs[0].name, leaf) : std::nullopt)
+            title += fmt::format(" = {:.4f}", *value);
+        d.add_node(leaf, title, operation->colour);
+    }
+    d.add_node("out", "hidden state out", "data");
+}
+
+void add_edges(LayerDrawing& d)
+{
+    std::set<std::pair<std::string, std::string>> drawn;
+    for (const Operation* operation : operations_of(d.layer))
+        for (const StepInput& input : operation->inputs) {
+            const std::string from = node_of(input), to = operation->name[0] ? operation->name : "out";
+            if (from.empty() || !drawn.insert({from, to}).second)
+                continue;
+            const bool residual = input.role == Role::residual;
+            const TraceEntry* entry = d.entries.count(from) ? d.entries.at(from) : nullptr;
+            const std::string axes = residual ? "residual"
+                                     : entry  ? fmt::format("{}", fmt::join(entry->axes, "\xC2\xB7"))
+                                              : "";
+            d.graph.edges.push_back({identifier(from), identifier(to), edge_kind(input.role), axes, true,
+                                     residual ? "weight=0, tailport=e, headport=e" : "weight=4"});
+        }
 }
 
 }  // namespace
@@ -364,62 +316,9 @@ Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t ste
     d.graph.small_size = 11;
     d.graph.edge_size = 9;
     d.graph.rank_gap = 0.28;
-    const bool is_vision =
-        layer.kind == LayerChoice::Kind::vision_local || layer.kind == LayerChoice::Kind::vision_global;
-    const bool is_cross = layer.kind == LayerChoice::Kind::text_cross;
-    const Operations& operations = is_vision  ? vision_operations
-                                   : is_cross ? text_cross_operations
-                                              : text_self_operations;
-    const Wires& wires = is_vision ? vision_wires : is_cross ? text_cross_wires : text_self_wires;
-    d.entries["in"] = d.find(input_name(layer));
-    d.entries["out"] = d.find(layer.prefix);
-    if (is_cross)
-        d.entries["picture"] = d.find("multi_modal_projector");
-    if (!is_vision && !is_cross)
-        d.entries["rope"] = d.find("language_model.rotary_emb.cos");
-    for (const Operation& operation : operations)
-        d.entries[operation.leaf] = d.find(layer.prefix + "." + operation.leaf);
-
-    // A layer without gates has no gated nodes, and their wires run through.
-    std::map<std::string, std::string> stands_for;
-    if (layer.kind == LayerChoice::Kind::vision_local)
-        stands_for = {{"self_attn.gated", "self_attn.o_proj"}, {"mlp.gated", "mlp"}};
-    d.add_node("in", is_vision && layer.index == 0 ? "patches" : "hidden state in", "data");
-    if (is_cross)
-        d.add_node("picture", "projected picture", "projector");
-    if (d.entries.count("rope"))
-        d.add_node("rope", "rotary angles", "norm");
-    for (const Operation& operation : operations) {
-        if (stands_for.count(operation.leaf))
-            continue;
-        const std::string leaf = operation.leaf;
-        std::string title = operation.title;
-        const bool is_gate = title.find("tanh(gate)") != std::string::npos;
-        if (const auto value = is_gate ? d.gate(leaf.starts_with("mlp") ? "mlp"
-                                                : is_vision             ? "self_attn.o_proj"
-                                                                        : "cross_attn.o_proj",
-                                                leaf)
-                                       : std::nullopt)
-            title += fmt::format(" = {:.4f}", *value);
-        d.add_node(leaf, title, operation.kind);
-    }
-    d.add_node("out", "hidden state out", "data");
-
-    std::set<std::pair<std::string, std::string>> drawn;
-    for (const Wire& wire : wires) {
-        const std::string from = stands_for.count(wire.from) ? stands_for[wire.from] : wire.from,
-                          to = stands_for.count(wire.to) ? stands_for[wire.to] : wire.to;
-        if (from == to || !drawn.insert({from, to}).second)
-            continue;
-        const TraceEntry* entry = d.entries.count(from) ? d.entries.at(from) : nullptr;
-        const std::string axes = entry && std::string(wire.kind) != "residual"
-                                     ? fmt::format("{}", fmt::join(entry->axes, "\xC2\xB7"))
-                                 : std::string(wire.kind) == "residual" ? "residual"
-                                                                        : "";
-        d.graph.edges.push_back(
-            {identifier(from), identifier(to), wire.kind, axes, true,
-             std::string(wire.kind) == "residual" ? "weight=0, tailport=e, headport=e" : "weight=4"});
-    }
+    find_entries(d);
+    add_nodes(d);
+    add_edges(d);
     d.graph.title = layer.title + fmt::format(", step {}", step);
     d.graph.attributes =
         "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + graph_text(d.graph.title) +
