@@ -50,7 +50,8 @@ suite debug env PICTOR_BUILD=build/debug build/debug/tests
 suite fast env PICTOR_BUILD=build build/tests
 suite conformance "$python" tests/conformance_test.py
 suite python "$python" tests/python_test.py
-suite chapters "$python" tests/chapters_test.py
+suite weaver "$python" tests/book/weave_test.py
+suite chapters "$python" chapters/weave --check 20
 suite list-of-mutants "$python" tests/mutants/list_test.py
 suite heatmaps-in-numpy "$python" tests/viz/heatmap_numpy_test.py
 suite markup "$python" tests/viz/markup_test.py

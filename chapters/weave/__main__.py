@@ -29,7 +29,8 @@ FOLDER = ROOT / "chapters"
 class Context:
     def __init__(self, check, chapter_numbers, root=ROOT):
         self.check, self.chapter_numbers, self.root = check, chapter_numbers, root
-        self.names, self.runs, self.problems = make_namespace(), Runs(), Problems()
+        self.runs, self.problems = Runs(), Problems()
+        self.names = make_namespace(self.runs)
 
 
 def write_or_compare(path, text, context):

@@ -90,12 +90,29 @@ def fact(key):
     return known[key]["value"]
 
 
-def make_namespace():
+def json_file(file):
+    if not (ROOT / file).is_file():
+        raise Problem(f"no such file: {file}")
+    return json.loads((ROOT / file).read_text())
+
+
+def printed(runs, command, piece):
+    """What a command prints where the pattern's first group stands; a number when it reads as one."""
+    found = re.search(piece, runs.output(command), re.M)
+    if found is None:
+        raise Problem(f"`{command}` prints nothing like {piece!r}")
+    text = found.group(1)
+    return int(text) if re.fullmatch(r"-?\d+", text) else float(text) if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text) else text
+
+
+def make_namespace(runs):
     names = {name: BookTrace(name) for name in RUNS}
     names |= {"weights": Weights(), "config": json.loads((MODEL / "config.json").read_text()), "np": np, "fact": fact,
               "preset11b": preset("11b"), "preset90b": preset("90b"), "pi": math.pi, "e": math.e,
               "tokenizer": json.loads((MODEL / "tokenizer.json").read_text()),
               "preprocessor": json.loads((MODEL / "preprocessor_config.json").read_text())}
+    names |= {"json_file": json_file, "case": lambda case: json_file(f"golden/cases/{case}/case.json"),
+              "printed": lambda command, piece: printed(runs, command, piece)}
     names |= {name: getattr(np, name) for name in ("sqrt", "exp", "log", "tanh", "cos", "sin")}
     plain = (round, min, max, sum, len, abs, int, float, str, list, dict, set, tuple, sorted, zip, range, enumerate, any, all,
              repr, reversed, map, bool)
