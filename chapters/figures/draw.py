@@ -33,21 +33,33 @@ SHADES = 10  # steps of shade()
 
 def style():
     def rules(dark):
-        lines = [f".paper{{fill:{PAPER[dark]}}}.ink{{fill:{INK[dark]}}}.quiet{{fill:{QUIET[dark]}}}",
-                 f".line{{stroke:{QUIET[dark]};fill:none}}.head{{fill:{QUIET[dark]}}}"]
+        lines = [
+            f".paper{{fill:{PAPER[dark]}}}.ink{{fill:{INK[dark]}}}.quiet{{fill:{QUIET[dark]}}}",
+            f".line{{stroke:{QUIET[dark]};fill:none}}.head{{fill:{QUIET[dark]}}}",
+        ]
         for kind, themes in KINDS.items():
             fill, line, ink = themes[dark]
-            lines.append(f".{kind}{{fill:{fill};stroke:{line}}}.{kind}-ink{{fill:{ink}}}.{kind}-line{{stroke:{line};fill:none}}"
-                         f".{kind}-solid{{fill:{line}}}")
+            lines.append(
+                f".{kind}{{fill:{fill};stroke:{line}}}.{kind}-ink{{fill:{ink}}}.{kind}-line{{stroke:{line};fill:none}}"
+                f".{kind}-solid{{fill:{line}}}"
+            )
         for step in range(SHADES + 1):
-            lines.append(f".shade{step}{{fill:{mixed(PAPER[dark], KINDS['orange'][dark][1], step / SHADES)}}}")
+            lines.append(
+                f".shade{step}{{fill:{mixed(PAPER[dark], KINDS['orange'][dark][1], step / SHADES)}}}"
+            )
         return "".join(lines)
-    return (f"text{{font-family:'DejaVu Sans',system-ui,sans-serif}}.code{{font-family:'DejaVu Sans Mono',monospace}}{rules(0)}"
-            f"@media(prefers-color-scheme:dark){{{rules(1)}}}")
+
+    return (
+        f"text{{font-family:'DejaVu Sans',system-ui,sans-serif}}.code{{font-family:'DejaVu Sans Mono',monospace}}{rules(0)}"
+        f"@media(prefers-color-scheme:dark){{{rules(1)}}}"
+    )
 
 
 def mixed(one, other, share):
-    return "#" + "".join(f"{round(int(one[i:i + 2], 16) * (1 - share) + int(other[i:i + 2], 16) * share):02x}" for i in (1, 3, 5))
+    return "#" + "".join(
+        f"{round(int(one[i:i + 2], 16) * (1 - share) + int(other[i:i + 2], 16) * share):02x}"
+        for i in (1, 3, 5)
+    )
 
 
 def shade(share):
@@ -61,12 +73,20 @@ def number(value):
 
 class Drawing:
     def __init__(self, title, description, width, height):
-        self.title, self.description, self.width, self.height, self.parts = title, description, width, height, []
+        self.title, self.description, self.width, self.height, self.parts = (
+            title,
+            description,
+            width,
+            height,
+            [],
+        )
 
     def rect(self, x, y, width, height, kind="plain", radius=0, outline=None):
         classes = kind if outline is None else f"{kind} {outline}-line"
-        self.parts.append(f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" '
-                          f'rx="{number(radius)}" class="{classes}"{self.fill_fix(kind, outline)}/>')
+        self.parts.append(
+            f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" '
+            f'rx="{number(radius)}" class="{classes}"{self.fill_fix(kind, outline)}/>'
+        )
 
     def fill_fix(self, kind, outline):
         return ' style="fill:none"' if kind == "none" and outline else ""
@@ -75,8 +95,10 @@ class Drawing:
         kind = kind if kind in ("ink", "quiet") else kind + "-ink"
         turned = f' transform="rotate({number(turn)} {number(x)} {number(y)})"' if turn else ""
         weight = ' font-weight="bold"' if bold else ""
-        self.parts.append(f'<text x="{number(x)}" y="{number(y)}" font-size="{number(size)}" text-anchor="{anchor}" '
-                          f'class="{kind}{" code" if code else ""}"{weight}{turned} xml:space="preserve">{escape(text)}</text>')
+        self.parts.append(
+            f'<text x="{number(x)}" y="{number(y)}" font-size="{number(size)}" text-anchor="{anchor}" '
+            f'class="{kind}{" code" if code else ""}"{weight}{turned} xml:space="preserve">{escape(text)}</text>'
+        )
 
     def box(self, x, y, width, height, lines, kind="plain", size=14, code=False):
         """A rounded box with one or several centred lines; the first is bold when there are several."""
@@ -85,20 +107,34 @@ class Drawing:
         step = size * 1.35
         top = y + height / 2 - step * (len(lines) - 1) / 2 + size * 0.36
         for place, line in enumerate(lines):
-            self.text(x + width / 2, top + step * place, line, size if place == 0 else size - 2, "middle", kind, code,
-                      bold=len(lines) > 1 and place == 0)
+            self.text(
+                x + width / 2,
+                top + step * place,
+                line,
+                size if place == 0 else size - 2,
+                "middle",
+                kind,
+                code,
+                bold=len(lines) > 1 and place == 0,
+            )
 
     def line(self, x1, y1, x2, y2, kind=None, width=1.5, dashed=False):
         dash = ' stroke-dasharray="5 4"' if dashed else ""
-        self.parts.append(f'<line x1="{number(x1)}" y1="{number(y1)}" x2="{number(x2)}" y2="{number(y2)}" '
-                          f'class="{kind + "-line" if kind else "line"}" stroke-width="{number(width)}"{dash}/>')
+        self.parts.append(
+            f'<line x1="{number(x1)}" y1="{number(y1)}" x2="{number(x2)}" y2="{number(y2)}" '
+            f'class="{kind + "-line" if kind else "line"}" stroke-width="{number(width)}"{dash}/>'
+        )
 
     def arrow(self, x1, y1, x2, y2, kind=None, width=1.5, dashed=False):
         length = max(((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5, 1e-9)
         ux, uy, size = (x2 - x1) / length, (y2 - y1) / length, 6 + width
         bx, by = x2 - ux * size, y2 - uy * size
         self.line(x1, y1, bx, by, kind, width, dashed)
-        corners = [(x2, y2), (bx - uy * size / 2, by + ux * size / 2), (bx + uy * size / 2, by - ux * size / 2)]
+        corners = [
+            (x2, y2),
+            (bx - uy * size / 2, by + ux * size / 2),
+            (bx + uy * size / 2, by - ux * size / 2),
+        ]
         points = " ".join(f"{number(x)},{number(y)}" for x, y in corners)
         self.parts.append(f'<polygon points="{points}" class="{kind + "-solid" if kind else "head"}"/>')
 
@@ -107,17 +143,21 @@ class Drawing:
 
     def path(self, commands, kind=None, width=1.5):
         """An SVG path that is stroked, not filled."""
-        self.parts.append(f'<path d="{commands}" class="{kind + "-line" if kind else "line"}" stroke-width="{number(width)}"/>')
+        self.parts.append(
+            f'<path d="{commands}" class="{kind + "-line" if kind else "line"}" stroke-width="{number(width)}"/>'
+        )
 
     def raw(self, svg):
         self.parts.append(svg)
 
     def save(self, name):
         folder = Path(os.environ.get("PICTOR_FIGURES", FOLDER))
-        text = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(self.width)} {number(self.height)}" '
-                f'width="{number(self.width)}" height="{number(self.height)}" role="img" aria-labelledby="title description">\n'
-                f'<title id="title">{escape(self.title)}</title>\n<desc id="description">{escape(self.description)}</desc>\n'
-                f'<style>{style()}</style>\n<rect width="100%" height="100%" rx="8" class="paper"/>\n')
+        text = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(self.width)} {number(self.height)}" '
+            f'width="{number(self.width)}" height="{number(self.height)}" role="img" aria-labelledby="title description">\n'
+            f'<title id="title">{escape(self.title)}</title>\n<desc id="description">{escape(self.description)}</desc>\n'
+            f'<style>{style()}</style>\n<rect width="100%" height="100%" rx="8" class="paper"/>\n'
+        )
         (folder / f"{name}.svg").write_text(text + "\n".join(self.parts) + "\n</svg>\n")
 
 
@@ -125,6 +165,7 @@ def run(name):
     """A trace that the book follows."""
     sys.path.insert(0, str(ROOT / "chapters" / "weave"))
     from traces import BookTrace
+
     return BookTrace(name)
 
 
@@ -132,4 +173,5 @@ def weights():
     """The shipped model's weights by hub name."""
     sys.path.insert(0, str(ROOT / "chapters" / "weave"))
     from namespace import Weights
+
     return Weights()

@@ -37,8 +37,11 @@ def write_or_compare(path, text, context):
     old = path.read_text() if path.is_file() else ""
     if context.check:
         if old != text:
-            context.problems.add(str(path.relative_to(ROOT)), 1, "`make book` would make it otherwise: "
-                                 + first_difference(old, text))
+            context.problems.add(
+                str(path.relative_to(ROOT)),
+                1,
+                "`make book` would make it otherwise: " + first_difference(old, text),
+            )
     elif old != text:
         path.write_text(text)
 
@@ -59,7 +62,9 @@ def weave(words, check):
         if not check and text != "\n".join(chapter.lines):
             chapter.path.write_text(text)
         check_links(chapter, text, chapter.report)
-        print(f"{chapter.name}: {len(text.split())} words, {chapter.figures} figures, {len(chapter.exercises)} exercises")
+        print(
+            f"{chapter.name}: {len(text.split())} words, {chapter.figures} figures, {len(chapter.exercises)} exercises"
+        )
     if not words:
         try:
             exercises = all_exercises()
@@ -73,10 +78,16 @@ def weave(words, check):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="weave", description="weaves the book", epilog="Example: python3 chapters/weave 05")
+    parser = argparse.ArgumentParser(
+        prog="weave", description="weaves the book", epilog="Example: python3 chapters/weave 05"
+    )
     parser.add_argument("chapters", nargs="*", help="only chapters whose names hold one of these words")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when anything no longer matches")
-    parser.add_argument("--traces", action="store_true", help="record the runs that the chapters follow, and stop")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, exit 1 when anything no longer matches"
+    )
+    parser.add_argument(
+        "--traces", action="store_true", help="record the runs that the chapters follow, and stop"
+    )
     arguments = parser.parse_args()
     if arguments.traces:
         make_traces()

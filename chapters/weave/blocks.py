@@ -35,8 +35,11 @@ def make_tour(arguments):
     for file in (ROOT / script, transcript):
         if not file.is_file():
             raise Problem(f"no such file: {file.relative_to(ROOT)}")
-    return fenced("console", f"$ gdb -x {script}\n" + transcript.read_text().rstrip("\n")) + "\n" + (
-        f"<sub>[{script}](../{script})</sub>\n")
+    return (
+        fenced("console", f"$ gdb -x {script}\n" + transcript.read_text().rstrip("\n"))
+        + "\n"
+        + (f"<sub>[{script}](../{script})</sub>\n")
+    )
 
 
 class Runs:
@@ -51,15 +54,23 @@ class Runs:
         return self.waiting[command]
 
     def run(self, command, environment):
-        return subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                              env={**os.environ, "COLUMNS": "100", **(environment or {})})
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "COLUMNS": "100", **(environment or {})},
+        )
 
     def output(self, command):
         done = self.start(command).result()
         if done.returncode not in (0, 1):
             raise Problem(f"`{command}` ends with {done.returncode}: {done.stderr.strip()[:300]}")
         if not done.stdout.strip():
-            raise Problem(f"`{command}` prints nothing{': ' + done.stderr.strip()[:300] if done.stderr else ''}")
+            raise Problem(
+                f"`{command}` prints nothing{': ' + done.stderr.strip()[:300] if done.stderr else ''}"
+            )
         return "\n".join(line.rstrip() for line in done.stdout.rstrip("\n").split("\n"))
 
 
@@ -102,7 +113,11 @@ def make_run(arguments, runs, old):
         found = re.search(r"^\$ (.*)$", old, re.M)
         if not found or found.group(1) != command:
             raise Problem(f"an oracle's output is not made here: the block must begin with `$ {command}`")
-        missing = [word for word in command.split() if re.search(r"/.*\.(py|json)$", word) and not (ROOT / word).is_file()]
+        missing = [
+            word
+            for word in command.split()
+            if re.search(r"/.*\.(py|json)$", word) and not (ROOT / word).is_file()
+        ]
         if missing:
             raise Problem(f"no such file: {', '.join(missing)}")
         return old
@@ -115,8 +130,10 @@ def close_enough(old, new):
     number = re.compile(r"-?\d+\.\d+(?:e[-+]\d+)?|-?\d+e[-+]\d+")
     if number.sub("#", old).split() != number.sub("#", new).split():
         return False
-    return all(abs(float(one) - float(other)) <= 2e-3 * abs(float(other)) + 2e-6
-               for one, other in zip(number.findall(old), number.findall(new)))
+    return all(
+        abs(float(one) - float(other)) <= 2e-3 * abs(float(other)) + 2e-6
+        for one, other in zip(number.findall(old), number.findall(new))
+    )
 
 
 def make_block(kind, arguments, old, context):
@@ -148,7 +165,11 @@ def figure_command(arguments):
     if command is None:
         if not (ROOT / script).is_file():
             raise Problem(f"no such file: {script}")
-        command = f"/usr/bin/env python3 {script}" if not os.environ.get("PYTHON") else f"{os.environ['PYTHON']} {script}"
+        command = (
+            f"/usr/bin/env python3 {script}"
+            if not os.environ.get("PYTHON")
+            else f"{os.environ['PYTHON']} {script}"
+        )
     fresh = BOOK / "figures" / made.rsplit("/", 1)[-1]
     return command.replace("--output " + made, f"--output {fresh}"), ROOT / made, fresh
 
@@ -157,8 +178,10 @@ def make_figure(arguments, context, report):
     command, made, fresh = figure_command(arguments)
     done = context.runs.start(command, {"PICTOR_FIGURES": str(fresh.parent)}).result()
     if done.returncode != 0 or not fresh.is_file():
-        raise Problem(f"`{command}` ends with {done.returncode} and made {'the' if fresh.is_file() else 'no'} figure: "
-                      f"{done.stderr.strip()[-400:]}")
+        raise Problem(
+            f"`{command}` ends with {done.returncode} and made {'the' if fresh.is_file() else 'no'} figure: "
+            f"{done.stderr.strip()[-400:]}"
+        )
     if made.suffix == ".svg" and made.parent == FIGURES:
         text = fresh.read_text()
         if "<title" not in text:
@@ -169,7 +192,9 @@ def make_figure(arguments, context, report):
     elif not made.is_file():
         report(f"{made.relative_to(ROOT)} is missing; `make book` makes it")
     elif made.suffix == ".svg" and not close_enough(made.read_text(), fresh.read_text()):
-        report(f"{made.relative_to(ROOT)} is no longer what is drawn: {first_difference(made.read_text(), fresh.read_text())}")
+        report(
+            f"{made.relative_to(ROOT)} is no longer what is drawn: {first_difference(made.read_text(), fresh.read_text())}"
+        )
     return str(made.relative_to(ROOT))
 
 

@@ -26,6 +26,7 @@ class Chapter:
     def prefetch(self):
         """Starts commands and figures, so that two run at a time."""
         from blocks import figure_command, run_parts
+
         for line in self.lines:
             made, figure = MADE.match(line), FIGURE.match(line)
             try:
@@ -46,8 +47,15 @@ class Chapter:
             made, figure, trap = MADE.match(line), FIGURE.match(line), TRAP.match(line)
             if made or figure or trap or line.startswith("```"):
                 out += self.sentences(prose, prose_start)
-                new, number = (self.made_block(made, number) if made else self.figure(figure, number) if figure
-                               else self.trap(trap, number) if trap else self.plain_fence(number))
+                new, number = (
+                    self.made_block(made, number)
+                    if made
+                    else (
+                        self.figure(figure, number)
+                        if figure
+                        else self.trap(trap, number) if trap else self.plain_fence(number)
+                    )
+                )
                 out, prose, prose_start = out + new, [], number + 1
             else:
                 prose.append(line)
@@ -59,20 +67,34 @@ class Chapter:
             return []
         text = "\n".join(lines)
         for terms in re.findall(r"<!-- terms: (.*?) -->", text, re.S):
-            self.terms += [tuple(part.strip() for part in term.split("=", 1)) for term in re.split(r";\s*", terms) if "=" in term]
+            self.terms += [
+                tuple(part.strip() for part in term.split("=", 1))
+                for term in re.split(r";\s*", terms)
+                if "=" in term
+            ]
         assertions(text, first_line, self.context.names, self.report)
         new = weave_inline(text, first_line, self.context.names, self.report, self.context.check)
         sources = re.search(r"^## Sources.*?(?=^## |\Z)", new, re.M | re.S)
-        linted = new if not sources else new[:sources.start()] + "\n" * sources.group(0).count("\n") + new[sources.end():]
+        linted = (
+            new
+            if not sources
+            else new[: sources.start()] + "\n" * sources.group(0).count("\n") + new[sources.end() :]
+        )
         numbers_without_source(linted, first_line, self.context.chapter_numbers, self.report)
         return new.split("\n")
 
     def read_head(self):
         if not self.lines[0].startswith("# "):
             self.report(1, "the first line is the title: # Title")
-        covers = re.match(r"<!-- chapter covers:\s*(.*?)(?:;\s*trace:\s*(.*?))? -->", self.lines[1] if len(self.lines) > 1 else "")
+        covers = re.match(
+            r"<!-- chapter covers:\s*(.*?)(?:;\s*trace:\s*(.*?))? -->",
+            self.lines[1] if len(self.lines) > 1 else "",
+        )
         if covers is None:
-            self.report(2, "the second line says what the chapter covers: <!-- chapter covers: FILES; trace: NAMES -->")
+            self.report(
+                2,
+                "the second line says what the chapter covers: <!-- chapter covers: FILES; trace: NAMES -->",
+            )
             return
         self.covers, self.trace_names = covers.group(1).split(), (covers.group(2) or "").split()
         for file in self.covers:
@@ -82,15 +104,21 @@ class Chapter:
     def plain_fence(self, number):
         """A block that nothing makes: formulas, sketches, what a reader types."""
         fence = re.match(r"`+", self.lines[number]).group(0)
-        language = self.lines[number][len(fence):].strip()
+        language = self.lines[number][len(fence) :].strip()
         for word, directive in NEEDS_DIRECTIVE.items():
             if language == word:
-                self.report(number + 1, f"a {word} block would drift; <!-- {directive} --> before it and {END} after it make it")
-        last = next((after for after in range(number + 1, len(self.lines)) if self.lines[after].rstrip() == fence), None)
+                self.report(
+                    number + 1,
+                    f"a {word} block would drift; <!-- {directive} --> before it and {END} after it make it",
+                )
+        last = next(
+            (after for after in range(number + 1, len(self.lines)) if self.lines[after].rstrip() == fence),
+            None,
+        )
         if last is None:
             self.report(number + 1, f"the block has no closing {fence}")
             last = len(self.lines) - 1
-        return self.lines[number:last + 1], last + 1
+        return self.lines[number : last + 1], last + 1
 
     def made_block(self, made, number):
         kind, arguments = made.groups()
@@ -102,14 +130,16 @@ class Chapter:
         if last == len(self.lines) or self.lines[last].rstrip() != END:
             self.report(number + 1, f"{kind} without {END} on a line of its own")
             return [self.lines[number]], number + 1
-        old = "\n".join(self.lines[number + 1:last]) + "\n"
+        old = "\n".join(self.lines[number + 1 : last]) + "\n"
         if kind == "exercise":
             self.exercises.append(arguments.strip())
         try:
-            new = make_block(kind, arguments, old.lstrip("\n") if "oracle" in arguments else old, self.context)
+            new = make_block(
+                kind, arguments, old.lstrip("\n") if "oracle" in arguments else old, self.context
+            )
         except Problem as problem:
             self.report(number + 1, str(problem))
-            return self.lines[number:last + 1], last + 1
+            return self.lines[number : last + 1], last + 1
         if kind == "exercise":
             new = "\n".join(self.sentences(self.values_first(new), number + 2))
         if self.context.check:
@@ -124,11 +154,13 @@ class Chapter:
 
     def figure(self, figure, number):
         self.figures += 1
-        image = next((line for line in self.lines[number + 1:number + 3] if line.strip()), "")
+        image = next((line for line in self.lines[number + 1 : number + 3] if line.strip()), "")
         shown = re.match(r"!\[(.*)\]\((\S+)\)", image)
         try:
             if shown is None or not shown.group(1).strip():
-                raise Problem("after a figure comes its image with alternative text: ![what it shows](figures/NAME.svg)")
+                raise Problem(
+                    "after a figure comes its image with alternative text: ![what it shows](figures/NAME.svg)"
+                )
             made = make_figure(figure.group(1), self.context, lambda said: self.report(number + 1, said))
             if made is not None and "chapters/" + shown.group(2) != made:
                 raise Problem(f"the image is {shown.group(2)}, but the figure made is {made}")

@@ -16,7 +16,9 @@ def slug(heading):
 def anchors(path):
     text = path.read_text()
     outside = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", outside, re.M)} | set(re.findall(r'id="([^"]+)"', text))
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", outside, re.M)} | set(
+        re.findall(r'id="([^"]+)"', text)
+    )
 
 
 def without_code(text):
@@ -78,7 +80,10 @@ def check_book(chapters, exercises, problems):
             told.setdefault(name, chapter.name)
         for number in chapter.exercises:
             if number not in exercises or number.split(".")[0] != chapter.name[:2]:
-                chapter.report(1, f"exercise {number}: exercises of this chapter are in exercises/{chapter.name[:2]}.json")
+                chapter.report(
+                    1,
+                    f"exercise {number}: exercises of this chapter are in exercises/{chapter.name[:2]}.json",
+                )
         if chapter.name[:2].isdigit() and len(chapter.exercises) < 2 and chapter.covers:
             chapter.report(1, f"has {len(chapter.exercises)} exercises; at least two would be right")
     for name in sorted(set(marked) - set(told)):
@@ -91,4 +96,6 @@ def check_book(chapters, exercises, problems):
                 problems.add(str(file.relative_to(ROOT)), 1, "no chapter covers this file")
     used = {number for chapter in chapters for number in chapter.exercises}
     for number in sorted(set(exercises) - used):
-        problems.add(f"chapters/exercises/{number.split('.')[0]}.json", 1, f"exercise {number} is in no chapter")
+        problems.add(
+            f"chapters/exercises/{number.split('.')[0]}.json", 1, f"exercise {number} is in no chapter"
+        )

@@ -6,8 +6,10 @@ from problem import Problem, near
 from traces import ROOT
 
 FOLDER = ROOT / "chapters" / "exercises"
-NEEDS = {"predict": {"id", "kind", "question", "answer", "tolerance", "hint"},
-         "mend": {"id", "kind", "question", "patch", "case", "hint"}}
+NEEDS = {
+    "predict": {"id", "kind", "question", "answer", "tolerance", "hint"},
+    "mend": {"id", "kind", "question", "patch", "case", "hint"},
+}
 
 
 def all_exercises():
@@ -43,8 +45,12 @@ def exercise_text(number, names):
     exercise = find_exercise(number)
     question = exercise["question"].strip()
     if exercise["kind"] == "predict":
-        return (f"**Exercise {number}.** {question}\n\n```text\nmake check-exercise N={number} ANSWER=...\n```\n\n"
-                f"<details><summary>A hint</summary>\n\n{exercise['hint'].strip()}\n\n</details>\n")
-    return (f"**Exercise {number}, to be mended.** {question}\n\n```text\nmake exercise N={number}        "
-            f"# a broken copy of reference/, in build/exercises/{number}\nmake check-exercise N={number}  "
-            f"# builds the copy, runs a golden case, and says what `trace diff` names\n```\n")
+        return (
+            f"**Exercise {number}.** {question}\n\n```text\nmake check-exercise N={number} ANSWER=...\n```\n\n"
+            f"<details><summary>A hint</summary>\n\n{exercise['hint'].strip()}\n\n</details>\n"
+        )
+    return (
+        f"**Exercise {number}, to be mended.** {question}\n\n```text\nmake exercise N={number}        "
+        f"# a broken copy of reference/, in build/exercises/{number}\nmake check-exercise N={number}  "
+        f"# builds the copy, runs a golden case, and says what `trace diff` names\n```\n"
+    )

@@ -11,8 +11,12 @@ from problem import Problem, near
 from traces import MODEL, ROOT, RUNS, BookTrace
 
 FACTS = ROOT / "chapters" / "facts.json"
-OLDER_NAMES = (("model.language_model.", "language_model.model."), ("model.vision_model.", "vision_model."),
-               ("model.multi_modal_projector.", "multi_modal_projector."), ("lm_head.", "language_model.lm_head."))
+OLDER_NAMES = (
+    ("model.language_model.", "language_model.model."),
+    ("model.vision_model.", "vision_model."),
+    ("model.multi_modal_projector.", "multi_modal_projector."),
+    ("lm_head.", "language_model.lm_head."),
+)
 
 
 class Weights:
@@ -31,7 +35,7 @@ class Weights:
             if name != "__metadata__":
                 for newer, hub in OLDER_NAMES:
                     if name.startswith(newer):
-                        name = hub + name[len(newer):]
+                        name = hub + name[len(newer) :]
                         break
                 self.names[name] = entry
 
@@ -102,20 +106,58 @@ def printed(runs, command, piece):
     if found is None:
         raise Problem(f"`{command}` prints nothing like {piece!r}")
     text = found.group(1)
-    return int(text) if re.fullmatch(r"-?\d+", text) else float(text) if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text) else text
+    return (
+        int(text)
+        if re.fullmatch(r"-?\d+", text)
+        else float(text) if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text) else text
+    )
 
 
 def make_namespace(runs):
     names = {name: BookTrace(name) for name in RUNS}
-    names |= {"weights": Weights(), "config": json.loads((MODEL / "config.json").read_text()), "np": np, "fact": fact,
-              "preset11b": preset("11b"), "preset90b": preset("90b"), "pi": math.pi, "e": math.e,
-              "tokenizer": json.loads((MODEL / "tokenizer.json").read_text()),
-              "preprocessor": json.loads((MODEL / "preprocessor_config.json").read_text())}
-    names |= {"json_file": json_file, "case": lambda case: json_file(f"golden/cases/{case}/case.json"),
-              "printed": lambda command, piece: printed(runs, command, piece)}
+    names |= {
+        "weights": Weights(),
+        "config": json.loads((MODEL / "config.json").read_text()),
+        "np": np,
+        "fact": fact,
+        "preset11b": preset("11b"),
+        "preset90b": preset("90b"),
+        "pi": math.pi,
+        "e": math.e,
+        "tokenizer": json.loads((MODEL / "tokenizer.json").read_text()),
+        "preprocessor": json.loads((MODEL / "preprocessor_config.json").read_text()),
+    }
+    names |= {
+        "json_file": json_file,
+        "case": lambda case: json_file(f"golden/cases/{case}/case.json"),
+        "printed": lambda command, piece: printed(runs, command, piece),
+    }
     names |= {name: getattr(np, name) for name in ("sqrt", "exp", "log", "tanh", "cos", "sin")}
-    plain = (round, min, max, sum, len, abs, int, float, str, list, dict, set, tuple, sorted, zip, range, enumerate, any, all,
-             repr, reversed, map, bool)
+    plain = (
+        round,
+        min,
+        max,
+        sum,
+        len,
+        abs,
+        int,
+        float,
+        str,
+        list,
+        dict,
+        set,
+        tuple,
+        sorted,
+        zip,
+        range,
+        enumerate,
+        any,
+        all,
+        repr,
+        reversed,
+        map,
+        bool,
+    )
     names |= {function.__name__: function for function in plain}
     names["__builtins__"] = {}
     return names
@@ -141,7 +183,9 @@ def shown(value, form):
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     if isinstance(value, np.ndarray):
-        raise Problem(f"the value is an array of shape {list(value.shape)}; one number or word would be right")
+        raise Problem(
+            f"the value is an array of shape {list(value.shape)}; one number or word would be right"
+        )
     try:
         if form:
             return format(value, form)

@@ -13,12 +13,19 @@ def glossary(chapters):
     for chapter in chapters:
         for word, meaning in chapter.terms:
             words.setdefault(word.lower(), (word, meaning, chapter))
-    lines = ["# Glossary", "<!-- made by chapters/weave from the terms at the end of each chapter -->", "",
-             "The words of this book, each with the chapter that explains it first. Names in `code` are names in the source.", ""]
+    lines = [
+        "# Glossary",
+        "<!-- made by chapters/weave from the terms at the end of each chapter -->",
+        "",
+        "The words of this book, each with the chapter that explains it first. Names in `code` are names in the source.",
+        "",
+    ]
     for key in sorted(words, key=lambda word: re.sub(r"\W", "", word)):
         word, meaning, chapter = words[key]
         meaning = meaning[:1].upper() + meaning[1:].rstrip(".")
-        lines.append(f'- <a id="{anchor_of(key)}"></a>**{word}**: {meaning}. ([{chapter.title()}]({chapter.name}))')
+        lines.append(
+            f'- <a id="{anchor_of(key)}"></a>**{word}**: {meaning}. ([{chapter.title()}]({chapter.name}))'
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -35,7 +42,9 @@ def chapter_of(entry, chapters):
     file = entry.get("source", "").rpartition(":")[0]
     leaf = entry["name"].rsplit(".", 1)[-1]
     covering = [chapter for chapter in chapters if file in chapter.covers]
-    named = [chapter for chapter in covering if leaf in chapter.trace_names or entry["name"] in chapter.trace_names]
+    named = [
+        chapter for chapter in covering if leaf in chapter.trace_names or entry["name"] in chapter.trace_names
+    ]
     return (named or covering or [None])[0]
 
 
@@ -58,16 +67,26 @@ def tensor_rows(context, chapters, report):
 
 def tensors(chapters, context):
     report = lambda said: context.problems.add("chapters/tensors.md", 1, said)  # noqa: E731
-    lines = ["# Index of tensors", "<!-- made by chapters/weave from a trace of the shipped model -->", "",
-             "Every tensor that a run records, in the order of computation: its axes, the chapter that explains it, and the line "
-             "of the source that writes it down. N stands for a layer's number. `build/trace show build/book/demo NAME` shows one.",
-             "", "| tensor | axes | chapter | source |", "| --- | --- | --- | --- |", *tensor_rows(context, chapters, report)]
+    lines = [
+        "# Index of tensors",
+        "<!-- made by chapters/weave from a trace of the shipped model -->",
+        "",
+        "Every tensor that a run records, in the order of computation: its axes, the chapter that explains it, and the line "
+        "of the source that writes it down. N stands for a layer's number. `build/trace show build/book/demo NAME` shows one.",
+        "",
+        "| tensor | axes | chapter | source |",
+        "| --- | --- | --- | --- |",
+        *tensor_rows(context, chapters, report),
+    ]
     return "\n".join(lines) + "\n"
 
 
 def generated_pages(chapters, context):
     try:
-        return [(FOLDER / "glossary.md", glossary(chapters)), (FOLDER / "tensors.md", tensors(chapters, context))]
+        return [
+            (FOLDER / "glossary.md", glossary(chapters)),
+            (FOLDER / "tensors.md", tensors(chapters, context)),
+        ]
     except Problem as problem:
         context.problems.add("chapters/tensors.md", 1, str(problem))
         return []

@@ -27,7 +27,9 @@ def near(word, known):
     close = difflib.get_close_matches(str(word), [str(name) for name in known], n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"
-    return "there is " + ", ".join(str(name) for name in list(known)[:12]) + (" ..." if len(known) > 12 else "")
+    return (
+        "there is " + ", ".join(str(name) for name in list(known)[:12]) + (" ..." if len(known) > 12 else "")
+    )
 
 
 def first_difference(old, new):

@@ -9,10 +9,18 @@ from problem import Problem
 INLINE = re.compile(r"<!--=(.*?)-->", re.S)
 # What stands directly before the comment, and is replaced: a code span, or characters up to a space or an opening sign.
 BEFORE = re.compile(r"(`[^`\n]*`|[^\s`(\[{\"“|>*]+)$")
-MASKS = (re.compile(r"<!--.*?-->", re.S), re.compile(r"\$\$.*?\$\$", re.S), re.compile(r"`+[^`]*`+"),
-         re.compile(r"\$[^$\n]+\$"), re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\([^)\s]*\)"), re.compile(r"<https?://[^>]+>"),
-         re.compile(r"<[^>\n]+>"), re.compile(r"^#+ .*$", re.M), re.compile(r"^\s*\d+\. ", re.M),
-         re.compile(r"[A-Za-z_][\w.-]*"))
+MASKS = (
+    re.compile(r"<!--.*?-->", re.S),
+    re.compile(r"\$\$.*?\$\$", re.S),
+    re.compile(r"`+[^`]*`+"),
+    re.compile(r"\$[^$\n]+\$"),
+    re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\([^)\s]*\)"),
+    re.compile(r"<https?://[^>]+>"),
+    re.compile(r"<[^>\n]+>"),
+    re.compile(r"^#+ .*$", re.M),
+    re.compile(r"^\s*\d+\. ", re.M),
+    re.compile(r"[A-Za-z_][\w.-]*"),
+)
 
 
 def same_number(old, new):
@@ -30,7 +38,7 @@ def same_number(old, new):
 
 
 def in_table_row(text, position):
-    line = text[text.rfind("\n", 0, position) + 1:].split("\n", 1)[0]
+    line = text[text.rfind("\n", 0, position) + 1 :].split("\n", 1)[0]
     return line.lstrip().startswith("|")
 
 
@@ -39,15 +47,17 @@ def weave_inline(text, first_line, names, report, check):
     parts, end = [], 0
     for found in INLINE.finditer(text):
         line = first_line + text.count("\n", 0, found.start())
-        before = BEFORE.search(text[end:found.start()])
-        parts.append(text[end:found.start()])
+        before = BEFORE.search(text[end : found.start()])
+        parts.append(text[end : found.start()])
         end = found.end()
         if before is None:
             report(line, f"nothing stands before {found.group(0)}; a ? directly before it would be right")
         elif in_table_row(text, found.start()) and re.search(r"(?<!\\)\|", found.group(1)):
             report(line, f"{found.group(0)}: in a row of a table the bar before a format is written \\|")
         else:
-            parts[-1] = with_value(parts[-1], before.group(1), found.group(1), names, lambda said: report(line, said), check)
+            parts[-1] = with_value(
+                parts[-1], before.group(1), found.group(1), names, lambda said: report(line, said), check
+            )
         parts.append(found.group(0))
     return "".join(parts) + text[end:]
 
@@ -61,13 +71,15 @@ def with_value(part, old, directive, names, report, check):
                 raise Problem(f"`{expression}` is {new!r}, which does not fit into a code span")
             new = f"`{new}`"
         elif re.search(r"[\s`(\[{\"“|>*<]", new) or not new:
-            raise Problem(f"`{expression}` is {new!r}: a value with such signs belongs into a code span: `?`<!--= ... -->")
+            raise Problem(
+                f"`{expression}` is {new!r}: a value with such signs belongs into a code span: `?`<!--= ... -->"
+            )
     except Problem as problem:
         report(str(problem))
         return part
     if check and not same_number(old, new):
         report(f"says {old}, but `{expression}` is {new}; `make book` weaves it in")
-    return part if check else part[:len(part) - len(old)] + new
+    return part if check else part[: len(part) - len(old)] + new
 
 
 def assertions(text, first_line, names, report):
@@ -87,19 +99,22 @@ def blank(found):
 def numbers_without_source(text, first_line, chapter_numbers, report):
     """Every digit in a sentence that is neither woven nor part of a name."""
     for found in reversed(list(INLINE.finditer(text))):
-        before = BEFORE.search(text[:found.start()])
+        before = BEFORE.search(text[: found.start()])
         if before:
-            text = text[:before.start()] + " " * len(before.group(0)) + text[found.start():]
+            text = text[: before.start()] + " " * len(before.group(0)) + text[found.start() :]
     for name in json.loads(FACTS.read_text()).get("names", {"value": []})["value"]:
         text = text.replace(name, " " * len(name))
     for found in re.finditer(r"\b[Cc]hapters? (\d\d?)(?:(?:, | and | to )(\d\d?))*", text):
         for number in re.findall(r"\d+", found.group(0)):
             if int(number) not in chapter_numbers:
                 report(first_line + text.count("\n", 0, found.start()), f"there is no chapter {number}")
-        text = text[:found.start()] + " " * len(found.group(0)) + text[found.end():]
+        text = text[: found.start()] + " " * len(found.group(0)) + text[found.end() :]
     for mask in MASKS:
         text = mask.sub(blank, text)
     for found in re.finditer(r"\d[\d.,]*", text):
         line = first_line + text.count("\n", 0, found.start())
-        report(line, f"the number {found.group(0).rstrip('.,')} has no source; NUMBER<!--= EXPRESSION | FORMAT --> would be right "
-                     "(a plain calculation is an expression, too), or a code span")
+        report(
+            line,
+            f"the number {found.group(0).rstrip('.,')} has no source; NUMBER<!--= EXPRESSION | FORMAT --> would be right "
+            "(a plain calculation is an expression, too), or a code span",
+        )

@@ -5,8 +5,18 @@ import re
 from problem import Problem, near
 from traces import ROOT
 
-LANGUAGES = {".cpp": "cpp", ".h": "cpp", ".py": "python", ".json": "json", ".jinja": "jinja", ".sh": "bash", ".gdb": "text"}
-NOT_A_DEFINITION = re.compile(r"\s*(//|#|return\b|if\b|for\b|while\b|else\b|switch\b|case\b|\}|\.|const auto)")
+LANGUAGES = {
+    ".cpp": "cpp",
+    ".h": "cpp",
+    ".py": "python",
+    ".json": "json",
+    ".jinja": "jinja",
+    ".sh": "bash",
+    ".gdb": "text",
+}
+NOT_A_DEFINITION = re.compile(
+    r"\s*(//|#|return\b|if\b|for\b|while\b|else\b|switch\b|case\b|\}|\.|const auto)"
+)
 
 
 def read_lines(file):
@@ -26,8 +36,9 @@ def cpp_definitions(lines):
     for number, line in enumerate(lines):
         if not line.strip() or NOT_A_DEFINITION.match(line) or line.lstrip().startswith(("*", '"')):
             continue
-        named = (re.match(r"\s*(?:struct|class|enum(?: class)?) (\w+)[^;]*$", line)
-                 or re.match(r"\s*(?:[\w:<>,&*~\[\]]+ )+[*&]?([\w:~]+)\(", line))
+        named = re.match(r"\s*(?:struct|class|enum(?: class)?) (\w+)[^;]*$", line) or re.match(
+            r"\s*(?:[\w:<>,&*~\[\]]+ )+[*&]?([\w:~]+)\(", line
+        )
         if not named or (indent(line) and "=" in line.split("(")[0]):
             continue
         last = end_of_definition(lines, number)
@@ -54,7 +65,9 @@ def end_of_definition(lines, number):
     else:
         return None
     for last in range(opening + 1, len(lines)):
-        if re.match(r"\s{%d}\}" % indent(lines[number]), lines[last]) and indent(lines[last]) == indent(lines[number]):
+        if re.match(r"\s{%d}\}" % indent(lines[number]), lines[last]) and indent(lines[last]) == indent(
+            lines[number]
+        ):
             return last
     return None
 
@@ -78,7 +91,9 @@ def definition(file, name):
     lines = read_lines(file)
     found = (python_definitions if file.endswith(".py") else cpp_definitions)(lines)
     if name not in found:
-        raise Problem(f"{file} has no definition of {name!r}; {near(name, found) if found else 'it defines nothing'}")
+        raise Problem(
+            f"{file} has no definition of {name!r}; {near(name, found) if found else 'it defines nothing'}"
+        )
     return lines, *found[name]
 
 
@@ -86,7 +101,9 @@ def part(file, start, end):
     lines = read_lines(file)
     places = [number for number, line in enumerate(lines) if start in line]
     if len(places) != 1:
-        raise Problem(f"{file}: {start!r} is in {len(places)} lines; a piece that is in exactly one would be right")
+        raise Problem(
+            f"{file}: {start!r} is in {len(places)} lines; a piece that is in exactly one would be right"
+        )
     for last in range(places[0], len(lines)):
         if end in lines[last]:
             return lines, places[0], last
@@ -100,8 +117,8 @@ def quote(arguments):
         raise Problem(f'quote {arguments}: FILE NAME, or FILE from "..." to "...", would be right')
     file, start, end, name = words.groups()
     lines, first, last = definition(file, name) if name else part(file, start, end)
-    kept = lines[first:last + 1]
+    kept = lines[first : last + 1]
     margin = min(indent(line) for line in kept if line.strip())
     text = "\n".join(line[margin:].rstrip() for line in kept)
-    suffix = file[file.rfind("."):] if "." in file else ""
+    suffix = file[file.rfind(".") :] if "." in file else ""
     return LANGUAGES.get(suffix, "text"), text, file, first + 1, last + 1

@@ -32,7 +32,9 @@ def command_of(name):
 
 def inputs():
     files = [ROOT / "build" / "reference", ROOT / PICTURE, Path(__file__)]
-    return files + sorted(file for file in MODEL.glob("*.*") if file.suffix in (".json", ".safetensors", ".jinja"))
+    return files + sorted(
+        file for file in MODEL.glob("*.*") if file.suffix in (".json", ".safetensors", ".jinja")
+    )
 
 
 def up_to_date(name):
@@ -61,7 +63,9 @@ class Step:
         loaded = self.trace.load()
         if (name, self.number) not in loaded.index:
             names = loaded.names(self.number)
-            raise Problem(f"{self.trace.name} has no tensor {name!r} in step {self.number}; {near(name, names)}")
+            raise Problem(
+                f"{self.trace.name} has no tensor {name!r} in step {self.number}; {near(name, names)}"
+            )
         key = (name, self.number)
         if key not in self.trace.kept:
             self.trace.kept[key] = loaded[key]
