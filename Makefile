@@ -60,7 +60,7 @@ debug: packages  ## build/step/reference, to be walked through: debugger/README.
 
 check: all build/test-packages-present  ## the tests of the fast build alone
 	@$(MAKE) $(OUT)/tests
-	@PYTHON=$(PYTHON) bash tests/run.sh fast python chapters list-of-mutants
+	@PYTHON=$(PYTHON) bash tests/run.sh fast python weaver chapters list-of-mutants
 
 test: all build/test-packages-present  ## everything, in the fast build and in the debug build with sanitizers
 	@$(MAKE) $(OUT)/tests

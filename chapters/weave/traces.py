@@ -1,5 +1,6 @@
 """The runs that the book follows: recorded once into build/book/NAME, and made again when program, model or picture is newer."""
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +47,13 @@ def make_traces(names=tuple(RUNS)):
     if not (ROOT / "build" / "reference").is_file():
         sys.exit("weave: build/reference is missing: `make` builds it")
     BOOK.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if not up_to_date(name):
-            run = subprocess.run(command_of(name), cwd=ROOT, capture_output=True, text=True)
-            if run.returncode != 0:
-                sys.exit(f"weave: {' '.join(command_of(name))}: exit {run.returncode}: {run.stderr}")
+    with open(BOOK / "lock", "w") as lock:  # two suites may ask for the same run at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in names:
+            if not up_to_date(name):
+                run = subprocess.run(command_of(name), cwd=ROOT, capture_output=True, text=True)
+                if run.returncode != 0:
+                    sys.exit(f"weave: {' '.join(command_of(name))}: exit {run.returncode}: {run.stderr}")
 
 
 class Step:
