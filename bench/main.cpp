@@ -132,8 +132,8 @@ std::function<void(const Recorder&)> cross_layer_at_real_size(SyntheticWeights& 
     const Tensor hidden = random_states({64, 4096}), images = random_states({1, 4, 1601, 4096});
     const CrossAttentionMask mask{64, 1, 4, std::vector<std::int64_t>(64 * 4, 1)};
     return [=](const Recorder& record) {
-        KeysAndValues picture;
-        text_cross_layer(layer, config, hidden, images, mask, picture, Rule::meta, record);
+        KeysAndValues image;
+        text_cross_layer(layer, config, hidden, images, mask, image, Rule::meta, record);
     };
 }
 

@@ -209,7 +209,7 @@ TextConfig read_text(const Section& section)
     return text;
 }
 
-// Grids (h, w) of at most max_tiles tiles; a picture's aspect_ratio_id is 1 + the index in this list.
+// Grids (h, w) of at most max_tiles tiles; an image's aspect_ratio_id is 1 + the index in this list.
 std::vector<std::array<std::int64_t, 2>> all_aspect_ratios(std::int64_t max_tiles)
 {
     std::vector<std::array<std::int64_t, 2>> ratios;
@@ -283,9 +283,9 @@ VisionConfig read_vision(const Section& section)
 // processor_config.json.
 ImageConfig read_image_config(const std::filesystem::path& folder, const VisionConfig& vision)
 {
-    ImageConfig picture;
-    picture.tile_size = vision.tile_size;
-    picture.max_tiles = vision.max_tiles;
+    ImageConfig image;
+    image.tile_size = vision.tile_size;
+    image.max_tiles = vision.max_tiles;
 
     std::filesystem::path path = folder / "preprocessor_config.json";
     json file;
@@ -295,15 +295,15 @@ ImageConfig read_image_config(const std::filesystem::path& folder, const VisionC
         file = read_json_object(path);
         file = read_section({path.string(), "", file}, "image_processor").fields;
     } else {
-        picture.mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's, which the released models use
-        picture.std = {0.26862954, 0.26130258, 0.27577711};
-        return picture;
+        image.mean = {0.48145466, 0.4578275, 0.40821073};  // CLIP's, which the released models use
+        image.std = {0.26862954, 0.26130258, 0.27577711};
+        return image;
     }
 
     const Section section{path.string(), "", file};
-    picture.mean = read_colours(section, "image_mean", -1e3, 1e3);
-    picture.std = read_colours(section, "image_std", 1e-6, 1e6);
-    picture.rescale_factor = read_number_or(section, "rescale_factor", picture.rescale_factor, 1e-9, 1e3);
+    image.mean = read_colours(section, "image_mean", -1e3, 1e3);
+    image.std = read_colours(section, "image_std", 1e-6, 1e6);
+    image.rescale_factor = read_number_or(section, "rescale_factor", image.rescale_factor, 1e-9, 1e3);
     const Section size = read_section(section, "size");
     for (const char* side : {"height", "width"})
         if (read_integer(size, side, 1, max_tile_size) != vision.tile_size)
@@ -315,7 +315,7 @@ ImageConfig read_image_config(const std::filesystem::path& folder, const VisionC
     for (const char* step : {"do_convert_rgb", "do_resize", "do_pad", "do_rescale", "do_normalize"})
         require_value(section, step, true);
     require_value(section, "resample", 2);  // PIL's BILINEAR
-    return picture;
+    return image;
 }
 
 // generation_config.json decides where answers end, when it says so; config.json otherwise.

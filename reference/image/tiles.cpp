@@ -63,18 +63,17 @@ std::vector<ImageSize> tile_grids(std::int64_t max_tiles)
     return grids;
 }
 
-// The canvas that enlarges the picture least; where none holds it, the one that shrinks it least.
-ImageSize choose_canvas(ImageSize picture, std::int64_t tile_size, std::int64_t max_tiles)
+// The canvas that enlarges the image least; where none holds it, the one that shrinks it least.
+ImageSize choose_canvas(ImageSize image, std::int64_t tile_size, std::int64_t max_tiles)
 {
-    require_positive(picture, tile_size, max_tiles);
+    require_positive(image, tile_size, max_tiles);
     ImageSize best;
     double best_scale = 0.0;
     for (ImageSize grid : tile_grids(max_tiles)) {
         const ImageSize canvas{grid.height * tile_size, grid.width * tile_size};
-        const double scale =
-            std::min(static_cast<double>(canvas.height) / static_cast<double>(picture.height),
-                     static_cast<double>(canvas.width) / static_cast<double>(picture.width));
-        // TRAP(exactly_tile_size): a picture of exactly one tile has scale 1 on (1, 1) and on larger grids
+        const double scale = std::min(static_cast<double>(canvas.height) / static_cast<double>(image.height),
+                                      static_cast<double>(canvas.width) / static_cast<double>(image.width));
+        // TRAP(exactly_tile_size): an image of exactly one tile has scale 1 on (1, 1) and on larger grids
         // alike. Scale 1 counts as "holds it", and of equal scales the least area wins: one tile, not four.
         const bool holds = scale >= 1.0, best_holds = best_scale >= 1.0;
         const bool better = holds != best_holds ? holds : holds ? scale < best_scale : scale > best_scale;
@@ -87,32 +86,32 @@ ImageSize choose_canvas(ImageSize picture, std::int64_t tile_size, std::int64_t 
     return best;
 }
 
-// As large as the canvas allows, but a picture smaller than the canvas grows to one tile's side at most.
-ImageSize fit_to_canvas(ImageSize picture, ImageSize canvas, std::int64_t tile_size)
+// As large as the canvas allows, but an image smaller than the canvas grows to one tile's side at most.
+ImageSize fit_to_canvas(ImageSize image, ImageSize canvas, std::int64_t tile_size)
 {
-    require_positive(picture, tile_size, 1);
+    require_positive(image, tile_size, 1);
     require_positive(canvas, tile_size, 1);
-    const ImageSize target{std::clamp(picture.height, std::min(tile_size, canvas.height), canvas.height),
-                           std::clamp(picture.width, std::min(tile_size, canvas.width), canvas.width)};
-    const double scale_high = static_cast<double>(target.height) / static_cast<double>(picture.height);
-    const double scale_wide = static_cast<double>(target.width) / static_cast<double>(picture.width);
+    const ImageSize target{std::clamp(image.height, std::min(tile_size, canvas.height), canvas.height),
+                           std::clamp(image.width, std::min(tile_size, canvas.width), canvas.width)};
+    const double scale_high = static_cast<double>(target.height) / static_cast<double>(image.height);
+    const double scale_wide = static_cast<double>(target.width) / static_cast<double>(image.width);
     const auto shrunk = [](std::int64_t side, double scale) {
-        // A picture 1 pixel high and 5,000 wide keeps a row; Meta's code computes 0 here and fails.
+        // An image 1 pixel high and 5,000 wide keeps a row; Meta's code computes 0 here and fails.
         return std::max<std::int64_t>(
             static_cast<std::int64_t>(std::floor(static_cast<double>(side) * scale)), 1);
     };
     if (scale_wide < scale_high)
-        return {std::min(shrunk(picture.height, scale_wide), target.height), target.width};
-    return {target.height, std::min(shrunk(picture.width, scale_high), target.width)};
+        return {std::min(shrunk(image.height, scale_wide), target.height), target.width};
+    return {target.height, std::min(shrunk(image.width, scale_high), target.width)};
 }
 
-Image image_on_canvas(const Image& picture, ImageSize resized, ImageSize canvas)
+Image image_on_canvas(const Image& image, ImageSize resized, ImageSize canvas)
 {
     if (resized.height > canvas.height || resized.width > canvas.width)
         throw std::runtime_error(
             fmt::format("tiles: a picture resized to {} x {} on a canvas of {} x {}; wanted a size that fits",
                         resized.height, resized.width, canvas.height, canvas.width));
-    const Image small = resize_bilinear(picture, resized.height, resized.width);
+    const Image small = resize_bilinear(image, resized.height, resized.width);
     Image result{canvas.height, canvas.width,
                  std::vector<std::uint8_t>(static_cast<std::size_t>(canvas.height * canvas.width * 3))};
     for (std::int64_t row = 0; row < small.height; ++row)
@@ -120,17 +119,17 @@ Image image_on_canvas(const Image& picture, ImageSize resized, ImageSize canvas)
     return result;
 }
 
-TiledImage cut_into_tiles(const Image& picture, const ImageConfig& config)
+TiledImage cut_into_tiles(const Image& image, const ImageConfig& config)
 {
     const std::int64_t tile_size = config.tile_size, max_tiles = config.max_tiles;
-    const ImageSize canvas_size = choose_canvas({picture.height, picture.width}, tile_size, max_tiles);
-    const ImageSize resized = fit_to_canvas({picture.height, picture.width}, canvas_size, tile_size);
+    const ImageSize canvas_size = choose_canvas({image.height, image.width}, tile_size, max_tiles);
+    const ImageSize resized = fit_to_canvas({image.height, image.width}, canvas_size, tile_size);
     const ImageSize grid{canvas_size.height / tile_size, canvas_size.width / tile_size};
     const std::vector<ImageSize> grids = tile_grids(max_tiles);
 
-    TiledImage tiled{
-        picture.height, picture.width, resized.height, resized.width, grid.height, grid.width, 0, {}, {}};
-    // TRAP(aspect_id_0): ids count from 1; 0 means that there is no picture, and its embedding row stands for
+    TiledImage tiled{image.height, image.width, resized.height, resized.width, grid.height, grid.width, 0,
+                     {},           {}};
+    // TRAP(aspect_id_0): ids count from 1; 0 means that there is no image, and its embedding row stands for
     // absent ones.
     tiled.aspect_ratio_id = 1 + (std::find(grids.begin(), grids.end(), grid) - grids.begin());
     tiled.tile_mask.assign(static_cast<std::size_t>(max_tiles), 0);
@@ -138,7 +137,7 @@ TiledImage cut_into_tiles(const Image& picture, const ImageConfig& config)
 
     // TRAP(pad_after_normalise): the canvas is padded with black bytes BEFORE they are normalised, so that
     // padding is -mean/std. Only absent tiles are plain zero.
-    const Image canvas = image_on_canvas(picture, resized, canvas_size);
+    const Image canvas = image_on_canvas(image, resized, canvas_size);
     const auto table = normalised_bytes(config);
     tiled.pixel_values = Tensor({max_tiles, 3, tile_size, tile_size});
     for (std::int64_t tile = 0; tile < grid.height * grid.width; ++tile) {

@@ -1,4 +1,4 @@
-// A picture becomes the tiles that the vision encoder sees: choose a canvas of whole tiles, resize to fit,
+// An image becomes the tiles that the vision encoder sees: choose a canvas of whole tiles, resize to fit,
 // pad, rescale and normalise, cut.
 #pragma once
 
@@ -21,11 +21,11 @@ struct ImageSize {
 struct TiledImage {
     std::int64_t height = 0;  // of the original, in pixels
     std::int64_t width = 0;
-    std::int64_t resized_height = 0;  // of the part of the canvas that holds the picture, in pixels
+    std::int64_t resized_height = 0;  // of the part of the canvas that holds the image, in pixels
     std::int64_t resized_width = 0;
     std::int64_t tiles_high = 0;
     std::int64_t tiles_wide = 0;
-    std::int64_t aspect_ratio_id = 0;  // 1 + index in tile_grids(); 0 means no picture
+    std::int64_t aspect_ratio_id = 0;  // 1 + index in tile_grids(); 0 means no image
     Tensor pixel_values;  // [max_tiles][3][tile_size][tile_size], tiles row by row, absent tiles zero
     std::vector<std::int64_t> tile_mask;  // aspect_ratio_mask [max_tiles], 1 = the tile is there
 };
@@ -34,17 +34,17 @@ struct TiledImage {
 // counts.
 std::vector<ImageSize> tile_grids(std::int64_t max_tiles);
 
-// The canvas in pixels, a whole number of tiles, that suits a picture of this size best.
-ImageSize choose_canvas(ImageSize picture, std::int64_t tile_size, std::int64_t max_tiles);
+// The canvas in pixels, a whole number of tiles, that suits an image of this size best.
+ImageSize choose_canvas(ImageSize image, std::int64_t tile_size, std::int64_t max_tiles);
 
-// The size to which a picture is resized before it is put at the canvas's top left.
-ImageSize fit_to_canvas(ImageSize picture, ImageSize canvas, std::int64_t tile_size);
+// The size to which an image is resized before it is put at the canvas's top left.
+ImageSize fit_to_canvas(ImageSize image, ImageSize canvas, std::int64_t tile_size);
 
-// The picture at the top left of its canvas, black elsewhere: what the model sees, still in bytes.
-Image image_on_canvas(const Image& picture, ImageSize resized, ImageSize canvas);
+// The image at the top left of its canvas, black elsewhere: what the model sees, still in bytes.
+Image image_on_canvas(const Image& image, ImageSize resized, ImageSize canvas);
 
 // All of the above. Follows transformers' MllamaImageProcessorPil. Throws std::runtime_error when the
 // configuration's sizes are not positive or absurd.
-TiledImage cut_into_tiles(const Image& picture, const ImageConfig& config);
+TiledImage cut_into_tiles(const Image& image, const ImageConfig& config);
 
 }  // namespace pictor

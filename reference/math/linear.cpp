@@ -1,20 +1,14 @@
 #include "reference/math/linear.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "base/small_floats.h"
-
-// A portable binary carries this file's inner loops for several vector widths and picks one when it starts.
-#if defined(PICTOR_PORTABLE) && defined(__x86_64__)
-#define PICTOR_VECTOR_WIDTHS __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define PICTOR_VECTOR_WIDTHS
-#endif
+#include "reference/math/build.h"
+#include "reference/math/dot.h"
 
 namespace pictor {
 
@@ -30,8 +24,7 @@ constexpr std::int64_t panel_width = 24;
 constexpr std::int64_t panel_rows = 4;
 #endif
 
-constexpr std::int64_t chunk_length =
-    1024;  // inputs per packed panel: 128 KiB, which stay in the second-level cache
+constexpr std::int64_t chunk_length = 1024;      // inputs per packed panel: 128 KiB, within the second cache
 constexpr std::int64_t few_rows = 8;             // below this, packing costs more than it saves
 constexpr std::int64_t worth_threads = 1 << 19;  // multiplications; with fewer, waking a thread takes longer
 
@@ -88,15 +81,15 @@ void pack_weight(const Matrix& weight, std::int64_t first_out, std::int64_t firs
                  float* panel)
 {
     const std::int64_t n_out = std::min(panel_width, weight.n_out - first_out);
-    std::array<float, panel_width * 16>
-        block{};  // 16 inputs of each output at a time: whole cache lines on both sides
+    // 16 inputs of each output at a time: whole cache lines on both sides.
+    float block[panel_width * 16] = {};
     for (std::int64_t in = 0; in < count; in += 16) {
         const std::int64_t width = std::min<std::int64_t>(16, count - in);
         for (std::int64_t out = 0; out < n_out; ++out)
-            weight.widen_row(first_out + out, first_in + in, width, block.data() + out * 16);
+            weight.widen_row(first_out + out, first_in + in, width, block + out * 16);
         for (std::int64_t column = 0; column < width; ++column)
             for (std::int64_t out = 0; out < panel_width; ++out)
-                panel[(in + column) * panel_width + out] = block[static_cast<std::size_t>(out * 16 + column)];
+                panel[(in + column) * panel_width + out] = block[out * 16 + column];
     }
 }
 
@@ -114,8 +107,8 @@ void linear_few_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight,
                 row_of_weight = widened.data();
             }
             for (std::int64_t row = 0; row < n_rows; ++row)
-                y.values[static_cast<std::size_t>(row * weight.n_out + out)] =
-                    dot(x.data() + row * weight.n_in, row_of_weight, weight.n_in);
+                y.data()[row * weight.n_out + out] =
+                    dot_fast(x.data() + row * weight.n_in, row_of_weight, weight.n_in);
         }
     }
 }
@@ -163,16 +156,15 @@ Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias)
 {
     const std::int64_t n_rows = count_rows(x, weight, bias);
     Tensor y = make_output(x, weight);
-    std::vector<float> row_of_weight(static_cast<std::size_t>(weight.n_in));
+    Tensor row_of_weight({weight.n_in});
     for (std::int64_t out = 0; out < weight.n_out; ++out) {
         weight.widen_row(out, row_of_weight.data());
         for (std::int64_t row = 0; row < n_rows; ++row) {
             const float* input = x.data() + row * weight.n_in;
             float sum = 0;
             for (std::int64_t in = 0; in < weight.n_in; ++in)
-                sum += input[in] * row_of_weight[static_cast<std::size_t>(in)];
-            y.values[static_cast<std::size_t>(row * weight.n_out + out)] =
-                sum + (bias.empty() ? 0.0f : bias(out));
+                sum += input[in] * row_of_weight(in);
+            y.data()[row * weight.n_out + out] = sum + (bias.empty() ? 0.0f : bias(out));
         }
     }
     return y;
@@ -194,35 +186,7 @@ Tensor linear_fast(const Tensor& x, const Matrix& weight, const Tensor& bias)
 
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias)
 {
-#ifdef NDEBUG
-    return linear_fast(x, weight, bias);
-#else
-    return linear_plain(x, weight, bias);
-#endif
-}
-
-PICTOR_VECTOR_WIDTHS
-float dot(const float* a, const float* b, std::int64_t count)
-{
-    constexpr std::int64_t lanes = 64;
-    float sums[lanes] = {};
-    std::int64_t i = 0;
-    for (; i + lanes <= count; i += lanes)
-        for (std::int64_t lane = 0; lane < lanes; ++lane)
-            sums[lane] += a[i + lane] * b[i + lane];
-    for (std::int64_t half = lanes / 2; half > 0; half /= 2)
-        for (std::int64_t lane = 0; lane < half; ++lane)
-            sums[lane] += sums[lane + half];
-    for (; i < count; ++i)
-        sums[0] += a[i] * b[i];
-    return sums[0];
-}
-
-PICTOR_VECTOR_WIDTHS
-void add_scaled(float factor, const float* row, std::int64_t count, float* sum)
-{
-    for (std::int64_t i = 0; i < count; ++i)
-        sum[i] += factor * row[i];
+    return use_plain_loops ? linear_plain(x, weight, bias) : linear_fast(x, weight, bias);
 }
 
 Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride,

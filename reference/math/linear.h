@@ -10,8 +10,7 @@
 
 namespace pictor {
 
-// A weight matrix [out][in] where it lies: in a memory-mapped file, in the file's dtype. Row-major, no
-// padding.
+// A weight matrix [out][in], row-major, where it lies: in a memory-mapped file, in the file's dtype.
 struct Matrix {
     const void* data = nullptr;
     DType dtype = DType::f32;
@@ -34,15 +33,9 @@ Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias = 
 // The same result as linear_plain but for rounding; the fast build runs it.
 Tensor linear_fast(const Tensor& x, const Matrix& weight, const Tensor& bias = {});
 
-// Sum of a[i] * b[i]. In 64 interleaved partial sums, so that the compiler can keep them in vector registers.
-float dot(const float* a, const float* b, std::int64_t count);
-
-// sum[i] += factor * row[i].
-void add_scaled(float factor, const float* row, std::int64_t count, float* sum);
-
 // A right-hand side laid out for the inner loop: outputs in panels of panel_width, each panel
-// [in][panel_width], the last one filled up with zeros. Vision attention packs a head's keys and values once
-// and uses them for every query.
+// [in][panel_width], the last one padded with zeros. Vision attention packs a head's keys and values once and
+// uses them for every query.
 struct Panels {
     std::int64_t n_out = 0;
     std::int64_t n_in = 0;

@@ -10,13 +10,13 @@ namespace pictor {
 namespace {
 
 // exp(x) = 2^k * exp(r) with x = k ln 2 + r and |r| <= ln 2 / 2. ln 2 is split in a short head, whose product
-// with k is exact, and a tail. exp(r) by its Taylor series to r^7: the next term is below 2^-27. For x
-// <= 88.72; 0 below -87.33, where the result would leave the normal floats. No branches: a loop over it
-// becomes vector instructions.
+// with k is exact, and a tail. exp(r) by its Taylor series to r^7: the next term is below 2^-27. For x up to
+// 88.72; 0 below -87.33, where the result would leave the normal floats. It has no branches, so that a loop
+// over it becomes vector instructions.
 inline float exp_inline(float x)
 {
-    constexpr float rounder =
-        12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
+    // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits.
+    constexpr float rounder = 12582912.0f;
     const float shifted = x * 1.44269504f + rounder;
     const float k = shifted - rounder;
     const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
@@ -30,16 +30,32 @@ inline float exp_inline(float x)
         (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(rounder)) << 23;
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(series) + power;
     const std::uint32_t keep = 0u - static_cast<std::uint32_t>(x >= -87.33f);
-    const std::uint32_t is_nan =
-        0u - static_cast<std::uint32_t>(x != x);  // a NaN score must not pass for a masked one
+    // A NaN score must not pass for a masked one.
+    const std::uint32_t is_nan = 0u - static_cast<std::uint32_t>(x != x);
     return std::bit_cast<float>((bits & keep) | (is_nan & 0x7fc00000u));
 }
 
 }  // namespace
 
-float exp_float(float x) { return x > 88.72f ? HUGE_VALF : exp_inline(x); }
+void softmax_plain(const float* scores, std::int64_t count, float* probs)
+{
+    float highest = -HUGE_VALF;
+    for (std::int64_t i = 0; i < count; ++i)
+        highest = std::max(highest, scores[i]);
 
-void softmax_row(const float* scores, std::int64_t count, float* probs)
+    // Without the subtraction exp() would overflow beyond a score of 88; the quotient is the same.
+    float sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+        probs[i] = std::exp(scores[i] - highest);
+        sum += probs[i];
+    }
+    for (std::int64_t i = 0; i < count; ++i)
+        probs[i] /= sum;
+}
+
+float exp_fast(float x) { return x > 88.72f ? HUGE_VALF : exp_inline(x); }
+
+void softmax_fast(const float* scores, std::int64_t count, float* probs)
 {
     constexpr std::int64_t lanes = 16;  // partial maxima and sums, side by side in one vector register
     float highest[lanes];
@@ -69,9 +85,5 @@ void softmax_row(const float* scores, std::int64_t count, float* probs)
     for (i = 0; i < count; ++i)
         probs[i] *= inverse;
 }
-
-float silu(float x) { return x / (1.0f + exp_float(-x)); }
-
-float gelu(float x) { return 0.5f * x * (1.0f + std::erf(x * 0.70710678f)); }
 
 }  // namespace pictor

@@ -1,18 +1,26 @@
-// Scores to probabilities, and the two activations that need exp and erf.
+// Scores to probabilities.
 #pragma once
 
 #include <cstdint>
 
+#include "reference/math/build.h"
+
 namespace pictor {
 
-// probs[i] = exp(scores[i] - max) / sum. A score of the lowest float becomes exactly 0 beside any ordinary
-// one.
-void softmax_row(const float* scores, std::int64_t count, float* probs);
+// probs[i] = exp(scores[i] - max) / sum: positive numbers that add up to 1. A score of the lowest float
+// becomes exactly 0 beside any ordinary one. What the debug build runs and the tests trust.
+void softmax_plain(const float* scores, std::int64_t count, float* probs);
 
-// exp(x) in float32, within 2 units in the last place; 0 below -87.33, infinite above 88.72.
-float exp_float(float x);
+// The same but for rounding, many numbers at a time.
+void softmax_fast(const float* scores, std::int64_t count, float* probs);
 
-float silu(float x);  // x / (1 + exp(-x))
-float gelu(float x);  // x * (1 + erf(x / sqrt 2)) / 2: the exact one
+inline void softmax_row(const float* scores, std::int64_t count, float* probs)
+{
+    use_plain_loops ? softmax_plain(scores, count, probs) : softmax_fast(scores, count, probs);
+}
+
+// The exponential of softmax_fast, within 2 units in the last place of exp(x); 0 below -87.33, infinite above
+// 88.72.
+float exp_fast(float x);
 
 }  // namespace pictor

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/at.h"
 #include "base/shape.h"
 
 namespace pictor {
@@ -17,38 +18,40 @@ struct Tensor {
     std::vector<float> values;
 
     Tensor() = default;
-    explicit Tensor(
-        Shape extents);  // all zeros; throws std::runtime_error when the size is negative or absurd
+    explicit Tensor(Shape extents);  // zeros; throws std::runtime_error when the size is negative or absurd
 
-    std::int64_t extent(int axis) const { return shape[static_cast<std::size_t>(axis)]; }
-    std::int64_t size() const { return static_cast<std::int64_t>(values.size()); }
+    std::int64_t extent(std::int64_t axis) const { return at(shape, axis); }
+    std::int64_t size() const { return std::ssize(values); }
     bool empty() const { return values.empty(); }
 
     float* data() { return values.data(); }
     const float* data() const { return values.data(); }
 
-    // The numbers that start at index i (or i, j) of the first axes.
+    // The numbers that start at these indices of the first axes.
     float* row(std::int64_t i) { return values.data() + offset({i}); }
     const float* row(std::int64_t i) const { return values.data() + offset({i}); }
     float* row(std::int64_t i, std::int64_t j) { return values.data() + offset({i, j}); }
     const float* row(std::int64_t i, std::int64_t j) const { return values.data() + offset({i, j}); }
-
-    float& operator()(std::int64_t i) { return values[offset({i})]; }
-    float operator()(std::int64_t i) const { return values[offset({i})]; }
-    float& operator()(std::int64_t i, std::int64_t j) { return values[offset({i, j})]; }
-    float operator()(std::int64_t i, std::int64_t j) const { return values[offset({i, j})]; }
-    float& operator()(std::int64_t i, std::int64_t j, std::int64_t k) { return values[offset({i, j, k})]; }
-    float operator()(std::int64_t i, std::int64_t j, std::int64_t k) const
+    float* row(std::int64_t i, std::int64_t j, std::int64_t k) { return values.data() + offset({i, j, k}); }
+    const float* row(std::int64_t i, std::int64_t j, std::int64_t k) const
     {
-        return values[offset({i, j, k})];
+        return values.data() + offset({i, j, k});
     }
+
+    // One number.
+    float& operator()(std::int64_t i) { return *row(i); }
+    float operator()(std::int64_t i) const { return *row(i); }
+    float& operator()(std::int64_t i, std::int64_t j) { return *row(i, j); }
+    float operator()(std::int64_t i, std::int64_t j) const { return *row(i, j); }
+    float& operator()(std::int64_t i, std::int64_t j, std::int64_t k) { return *row(i, j, k); }
+    float operator()(std::int64_t i, std::int64_t j, std::int64_t k) const { return *row(i, j, k); }
     float& operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l)
     {
-        return values[offset({i, j, k, l})];
+        return values.data()[offset({i, j, k, l})];
     }
     float operator()(std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t l) const
     {
-        return values[offset({i, j, k, l})];
+        return values.data()[offset({i, j, k, l})];
     }
 
     // The same numbers for the recorder, under this shape or another of the same size.
@@ -57,19 +60,22 @@ struct Tensor {
 
 private:
     // Position of the first number at these leading indices; the debug build checks every index.
-    std::size_t offset(std::initializer_list<std::int64_t> indices) const
+    std::int64_t offset(std::initializer_list<std::int64_t> indices) const
     {
         std::int64_t position = 0;
-        std::size_t axis = 0;
+        std::int64_t axis = 0;
         for (std::int64_t index : indices) {
-            assert(axis < shape.size() && index >= 0 && index < shape[axis]);
-            position = position * shape[axis++] + index;
+            assert(index >= 0 && index < at(shape, axis));
+            position = position * at(shape, axis++) + index;
         }
-        for (; axis < shape.size(); ++axis)
-            position *= shape[axis];
-        return static_cast<std::size_t>(position);
+        for (; axis < std::ssize(shape); ++axis)
+            position *= at(shape, axis);
+        return position;
     }
 };
+
+// The same numbers under another shape of the same size.
+Tensor reshaped(Tensor tensor, Shape shape);
 
 // Throws std::runtime_error "WHO: wanted [a, b], got [c, d]". A negative wanted extent matches any.
 void require_shape(std::string_view who, const Tensor& tensor, const Shape& wanted);

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "reference/math/dot.h"
 #include "reference/text/cross_attention.h"
 #include "reference/text/lm_head.h"
 #include "reference/text/mlp.h"
@@ -53,16 +54,16 @@ Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, 
 }
 
 Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden,
-                        const Tensor& images, const CrossAttentionMask& mask, KeysAndValues& picture,
-                        Rule rule, const Recorder& record)
+                        const Tensor& images, const CrossAttentionMask& mask, KeysAndValues& image, Rule rule,
+                        const Recorder& record)
 {
     const Tensor normalised = rms_norm(hidden, layer.input_layernorm, config.rms_norm_eps);
     record("input_layernorm", "token channel", normalised.view());
-    // TRAP(cross_keys_kept): made with the first tokens and kept; pictures do not change while words are
+    // TRAP(cross_keys_kept): made with the first tokens and kept; images do not change while tokens are
     // generated.
-    if (picture.keys.empty())
-        picture = image_keys_and_values(layer.cross_attention, config, images, record.scope("cross_attn"));
-    const Tensor attention_output = cross_attention(layer.cross_attention, config, normalised, picture, mask,
+    if (image.keys.empty())
+        image = image_keys_and_values(layer.cross_attention, config, images, record.scope("cross_attn"));
+    const Tensor attention_output = cross_attention(layer.cross_attention, config, normalised, image, mask,
                                                     rule, record.scope("cross_attn"));
     const Tensor gated = scale_by_gate(attention_output, layer.attention_gate);
     record("cross_attn.gated", "token channel", gated.view());
@@ -84,7 +85,7 @@ Tensor text_decoder(const TextWeights& weights, const TextConfig& config,
                     const std::vector<std::int64_t>& token_ids, const Tensor& images,
                     const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record)
 {
-    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size());
+    const std::int64_t n_tokens = std::ssize(token_ids);
     if (cache.n_tokens + n_tokens > config.max_positions)
         throw std::runtime_error(fmt::format("prompt: {} tokens, but the model has {} positions",
                                              cache.n_tokens + n_tokens, config.max_positions));
@@ -98,15 +99,15 @@ Tensor text_decoder(const TextWeights& weights, const TextConfig& config,
     model_record("rotary_emb.cos", "token channel", angles.cos.view());
     model_record("rotary_emb.sin", "token channel", angles.sin.view());
 
-    for (std::size_t index = 0; index < weights.layers.size(); ++index) {
-        const TextLayerWeights& layer = weights.layers[index];
-        const Recorder layer_record = model_record.scope("layers", static_cast<std::int64_t>(index));
+    for (std::int64_t index = 0; index < std::ssize(weights.layers); ++index) {
+        const TextLayerWeights& layer = at(weights.layers, index);
+        const Recorder layer_record = model_record.scope("layers", index);
         if (layer.is_cross && !has_images)
             continue;
+        KeysAndValues& kept = at(cache.layers, index);
         hidden = layer.is_cross
-                     ? text_cross_layer(layer, config, hidden, images, mask, cache.layers[index], rule,
-                                        layer_record)
-                     : text_self_layer(layer, config, hidden, angles, cache.layers[index], layer_record);
+                     ? text_cross_layer(layer, config, hidden, images, mask, kept, rule, layer_record)
+                     : text_self_layer(layer, config, hidden, angles, kept, layer_record);
         model_record(fmt::format("layers.{}", index), "token channel", hidden.view());
     }
     cache.n_tokens += n_tokens;

@@ -1,4 +1,4 @@
-// The text decoder: token ids in, logits out; pictures come in through the cross-attention layers.
+// The text decoder: token ids in, logits out; images come in through the cross-attention layers.
 #pragma once
 
 #include "reference/checkpoint/config.h"
@@ -11,24 +11,23 @@
 
 namespace pictor {
 
-// One layer of each kind. hidden [n_tokens][d_model] -> the same shape; angles, mask: these tokens' rows;
-// cache, picture: what earlier tokens left behind, to which these add theirs. picture keys are made from
-// `pictures` when there are none yet.
+// One layer of each kind. hidden [n_tokens][d_model] -> the same shape; angles and mask: these tokens' rows;
+// cache: keys and values of earlier tokens, to which these tokens add theirs; image: keys and values of the
+// images, made from `images` when there are none yet.
 Tensor text_self_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden,
                        const RopeAngles& angles, KeysAndValues& cache, const Recorder& record);
 Tensor text_cross_layer(const TextLayerWeights& layer, const TextConfig& config, const Tensor& hidden,
-                        const Tensor& images, const CrossAttentionMask& mask, KeysAndValues& picture,
-                        Rule rule, const Recorder& record);
+                        const Tensor& images, const CrossAttentionMask& mask, KeysAndValues& image, Rule rule,
+                        const Recorder& record);
 
-// token_ids               the next tokens of the sentence: a whole prompt, or one generated token
-// pictures                [n_images][n_tiles][n_patches][d_model], the projector's output; read when the
-// cache holds no
-//                         picture keys yet, empty for text alone: then cross-attention layers are skipped
-//                         altogether
-// mask                    these tokens' rows (no images: not read)
-// cache                   what earlier tokens left behind; these tokens are added
-// returns                 logits [n_tokens][n_vocabulary]
-// Throws std::runtime_error when the sentence outgrows max_positions or an id is outside the table.
+// token_ids  the next tokens of the sequence: a whole prompt, or one generated token
+// images     [n_images][n_tiles][n_patches][d_model], the projector's output; read only while the cache has
+// no
+//            keys of them
+// mask       these tokens' rows; without images it is empty and the cross-attention layers are skipped
+// cache      what earlier tokens left behind; these tokens are added
+// returns    logits [n_tokens][n_vocabulary]
+// Throws std::runtime_error when the sequence outgrows max_positions or an id is outside the table.
 Tensor text_decoder(const TextWeights& weights, const TextConfig& config,
                     const std::vector<std::int64_t>& token_ids, const Tensor& images,
                     const CrossAttentionMask& mask, KvCache& cache, Rule rule, const Recorder& record);

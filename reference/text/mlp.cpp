@@ -1,7 +1,7 @@
 #include "reference/text/mlp.h"
 
+#include "reference/math/activations.h"
 #include "reference/math/linear.h"
-#include "reference/math/softmax.h"
 
 namespace pictor {
 

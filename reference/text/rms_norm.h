@@ -5,8 +5,8 @@
 
 namespace pictor {
 
-// x [..., d], weight [d] -> the same shape. Follows MllamaTextRMSNorm and Meta's RMSNorm: no mean is
-// subtracted.
+// x [..., d], weight [d] -> the same shape; no mean is subtracted. Follows MllamaTextRMSNorm and Meta's
+// RMSNorm.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps);
 
 }  // namespace pictor

@@ -10,8 +10,8 @@ std::vector<float> rope_frequencies(const RopeConfig& config, std::int64_t d_hea
     // In float32 and in the references' order of operations: one unit in the last place of a frequency moves
     // a cosine at position 8192 by 9e-7.
     const float theta = static_cast<float>(config.theta), factor = static_cast<float>(config.factor);
-    const float low = static_cast<float>(config.low_freq_factor),
-                high = static_cast<float>(config.high_freq_factor);
+    const float low = static_cast<float>(config.low_freq_factor);
+    const float high = static_cast<float>(config.high_freq_factor);
     const float original_length = static_cast<float>(config.original_length);
     std::vector<float> frequencies;
     for (std::int64_t pair = 0; pair < d_head / 2; ++pair) {
@@ -44,10 +44,8 @@ RopeAngles rope_angles(const RopeConfig& config, std::int64_t d_head, std::int64
     RopeAngles angles{Tensor({n_tokens, d_head}), Tensor({n_tokens, d_head})};
     for (std::int64_t token = 0; token < n_tokens; ++token) {
         for (std::int64_t pair = 0; pair < half; ++pair) {
-            // The product is rounded to float32, as in both references: past position 8192 the rounding is
-            // visible.
-            const float angle =
-                static_cast<float>(first_position + token) * frequencies[static_cast<std::size_t>(pair)];
+            // The product is rounded to float32, as in both references: past position 8192 it shows.
+            const float angle = static_cast<float>(first_position + token) * at(frequencies, pair);
             angles.cos(token, pair) = angles.cos(token, pair + half) = std::cos(angle);
             angles.sin(token, pair) = angles.sin(token, pair + half) = std::sin(angle);
         }
@@ -58,18 +56,18 @@ RopeAngles rope_angles(const RopeConfig& config, std::int64_t d_head, std::int64
 Tensor rotate(const Tensor& x, const RopeAngles& angles)
 {
     const std::int64_t n_tokens = angles.cos.extent(0), d_head = angles.cos.extent(1), half = d_head / 2;
-    require_shape("rotate", x, {n_tokens, -1});
+    require_shape("rotate", x, {n_tokens, -1, d_head});
     Tensor rotated(x.shape);
     for (std::int64_t token = 0; token < n_tokens; ++token) {
-        for (std::int64_t head_start = 0; head_start < x.extent(1); head_start += d_head) {
-            // TRAP(rope_pairs_halves): channels i and i + half. Meta's own files hold rows of Q and K in
-            // another order, for pairs of neighbours; with weights of this layout those would turn the wrong
-            // channels together.
+        for (std::int64_t head = 0; head < x.extent(1); ++head) {
+            // TRAP(rope_pairs_halves): channels i and i + half. Meta's own files order the rows of Q and K
+            // for pairs of neighbours; with weights in this order that would turn the wrong channels
+            // together.
             for (std::int64_t pair = 0; pair < half; ++pair) {
                 const float cos = angles.cos(token, pair), sin = angles.sin(token, pair);
-                const float first = x(token, head_start + pair), second = x(token, head_start + pair + half);
-                rotated(token, head_start + pair) = first * cos - second * sin;
-                rotated(token, head_start + pair + half) = second * cos + first * sin;
+                const float first = x(token, head, pair), second = x(token, head, pair + half);
+                rotated(token, head, pair) = first * cos - second * sin;
+                rotated(token, head, pair + half) = second * cos + first * sin;
             }
         }
     }

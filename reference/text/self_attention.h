@@ -1,4 +1,4 @@
-// Text tokens look back at the sentence: causal attention, several query heads sharing a key head.
+// Text tokens look back at the sequence: causal attention, several query heads sharing a key head.
 #pragma once
 
 #include "reference/checkpoint/config.h"

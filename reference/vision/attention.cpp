@@ -6,119 +6,107 @@
 
 #include <omp.h>
 
+#include "base/at.h"
+#include "reference/math/dot.h"
 #include "reference/math/linear.h"
 #include "reference/math/softmax.h"
+#include "reference/score_block.h"
 
 namespace pictor {
 
 namespace {
 
-constexpr std::int64_t block_queries = 48;       // queries of a thread at a time: 48 x 6432 scores are 1.2 MB
+constexpr std::int64_t block_tokens = 48;        // queries of a thread at a time: 48 x 6432 scores are 1.2 MB
 constexpr std::int64_t worth_threads = 1 << 18;  // multiplications; with fewer, waking a thread takes longer
 
-// One head of one picture. Rows of query, key, value and context stand d_model apart; pointers are at the
-// head's first channel of the picture's first row.
-struct Head {
-    const float* query;
-    const float* key;
-    const float* value;
-    const std::uint8_t* padding;
-    float* context;
-    std::int64_t n_rows, d_head, d_model;
-};
-
-// A block of queries of one head, [n_queries][n_keys]: what the recorder and the debugger look at.
-struct ScoreBlock {
-    Tensor scores, masked_scores, probs;
-};
-
-void mask_and_softmax(const Head& head, std::int64_t query, std::int64_t row, ScoreBlock& block)
+// The attention itself, in plain loops. A token here is a row of an image: a patch, class token or padding.
+// query, keys, values, context [n_images][n_tokens][n_heads][d_head]; padding [n_images][n_tokens].
+void attend_plain(const Tensor& query, const Tensor& keys, const Tensor& values,
+                  const std::vector<std::uint8_t>& padding, ScoreBlock& block, Tensor& context)
 {
-    // TRAP(padding_masks_padding_only): only where BOTH query and key are padding. Real patches do look at
-    // padding rows and at absent tiles; it looks like a bug, and it is what the weights were trained with.
-    const float* scores = block.scores.row(row);
-    float* masked_scores = block.masked_scores.row(row);
-    if (head.padding[query] == 0)
-        std::copy_n(scores, head.n_rows, masked_scores);
-    else
-        for (std::int64_t key = 0; key < head.n_rows; ++key)
-            masked_scores[key] = head.padding[key] != 0 ? std::numeric_limits<float>::lowest() : scores[key];
-    softmax_row(block.masked_scores.row(row), head.n_rows, block.probs.row(row));
-}
+    const std::int64_t n_images = query.extent(0), n_tokens = query.extent(1), n_heads = query.extent(2);
+    const std::int64_t n_keys = n_tokens, d_head = query.extent(3);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(d_head));
+    for (std::int64_t image = 0; image < n_images; ++image) {
+        for (std::int64_t head = 0; head < n_heads; ++head) {
+            for (std::int64_t first = 0; first < n_tokens; first += block.n_rows()) {
+                const std::int64_t end = std::min(first + block.n_rows(), n_tokens);
+#pragma omp parallel for if ((end - first) * n_keys * d_head > worth_threads)
+                for (std::int64_t token = first; token < end; ++token) {
+                    const std::int64_t row = token - first;
+                    for (std::int64_t key = 0; key < n_keys; ++key)
+                        block.scores(row, key) =
+                            dot(query.row(image, token, head), keys.row(image, key, head), d_head) * scale;
 
-// The plain loops: queries first ... first + n_queries - 1 into rows first_row ... of the block.
-[[maybe_unused]] void attend_plain(const Head& head, std::int64_t first, std::int64_t n_queries,
-                                   std::int64_t first_row, ScoreBlock& block)
-{
-    const float scale = 1.0f / std::sqrt(static_cast<float>(head.d_head));
-    for (std::int64_t i = 0; i < n_queries; ++i) {
-        const std::int64_t query = first + i, row = first_row + i;
-        for (std::int64_t key = 0; key < head.n_rows; ++key) {
-            float sum = 0;
-            for (std::int64_t channel = 0; channel < head.d_head; ++channel)
-                sum += head.query[query * head.d_model + channel] * head.key[key * head.d_model + channel];
-            block.scores(row, key) = sum * scale;
+                    // TRAP(padding_masks_padding_only): only where BOTH query and key are padding. Real
+                    // patches do look at padding rows and at absent tiles; it looks like a bug, and it is
+                    // what the weights were trained with.
+                    const bool query_is_padding = at(padding, image * n_tokens + token) != 0;
+                    for (std::int64_t key = 0; key < n_keys; ++key) {
+                        const bool visible = !query_is_padding || at(padding, image * n_tokens + key) == 0;
+                        block.masked_scores(row, key) =
+                            visible ? block.scores(row, key) : std::numeric_limits<float>::lowest();
+                    }
+
+                    softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));
+
+                    for (std::int64_t key = 0; key < n_keys; ++key)
+                        add_scaled(block.probs(row, key), values.row(image, key, head), d_head,
+                                   context.row(image, token, head));
+                }
+                block.append(end - first);
+            }
         }
-        mask_and_softmax(head, query, row, block);
-        for (std::int64_t key = 0; key < head.n_rows; ++key)
-            for (std::int64_t channel = 0; channel < head.d_head; ++channel)
-                head.context[query * head.d_model + channel] +=
-                    block.probs(row, key) * head.value[key * head.d_model + channel];
     }
 }
 
-// The same with keys and values in packed panels: at 6432 rows the two products are as much work as all the
-// linear layers together. The debug build never calls it: there the plain loops run.
-struct PackedHead {
-    Panels keys;    // outputs are keys, inputs are channels
-    Panels values;  // outputs are channels, inputs are keys
-};
-
-[[maybe_unused]] PackedHead pack_head(const Head& head)
+// The same for the tokens first ... end - 1 of one head of one image, its keys and values in packed panels.
+// Pointers are at the image's first row; rows of query and context are d_model apart.
+void attend_panels(const float* query, const Panels& keys, const Panels& values, const std::uint8_t* padding,
+                   std::int64_t first, std::int64_t end, std::int64_t d_model, ScoreBlock& block,
+                   float* context)
 {
-    return {pack_panels(head.key, head.n_rows, head.d_head, head.d_model, 1),
-            pack_panels(head.value, head.d_head, head.n_rows, 1, head.d_model)};
-}
-
-[[maybe_unused]] void attend_packed(const Head& head, const PackedHead& packed, std::int64_t first,
-                                    std::int64_t n_queries, std::int64_t first_row, ScoreBlock& block)
-{
-    const float scale = 1.0f / std::sqrt(static_cast<float>(head.d_head));
-    multiply_panels(head.query + first * head.d_model, n_queries, head.d_model, packed.keys,
-                    block.scores.row(first_row), head.n_rows);
-    for (std::int64_t i = 0; i < n_queries; ++i) {
-        float* scores = block.scores.row(first_row + i);
-        for (std::int64_t key = 0; key < head.n_rows; ++key)
-            scores[key] *= scale;
-        mask_and_softmax(head, first + i, first_row + i, block);
-    }
-    multiply_panels(block.probs.row(first_row), n_queries, head.n_rows, packed.values,
-                    head.context + first * head.d_model, head.d_model);
-}
-
-// All queries of one head, a block per thread at a time, so that the whole [query][key] square never stands
-// in memory.
-void attend_head(const Head& head, ScoreBlock& block, RecordedRows& scores, RecordedRows& masked_scores,
-                 RecordedRows& probs)
-{
-#ifdef NDEBUG
-    const PackedHead packed = pack_head(head);
-#endif
-    const std::int64_t stride = block.scores.extent(0);
-    for (std::int64_t first = 0; first < head.n_rows; first += stride) {
-        const std::int64_t n_queries = std::min(stride, head.n_rows - first);
-#pragma omp parallel for schedule(static) if (n_queries * head.n_rows * head.d_head > worth_threads)
-        for (std::int64_t row = 0; row < n_queries; row += block_queries) {
-            const std::int64_t count = std::min(block_queries, n_queries - row);
-#ifdef NDEBUG
-            attend_packed(head, packed, first + row, count, row, block);
-#else
-            attend_plain(head, first + row, count, row, block);
-#endif
+    const std::int64_t n_keys = keys.n_out, d_head = keys.n_in;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(d_head));
+#pragma omp parallel for schedule(static) if ((end - first) * n_keys * d_head > worth_threads)
+    for (std::int64_t start = first; start < end; start += block_tokens) {
+        const std::int64_t n_tokens = std::min(block_tokens, end - start), row = start - first;
+        multiply_panels(query + start * d_model, n_tokens, d_model, keys, block.scores.row(row), n_keys);
+        for (std::int64_t i = 0; i < n_tokens; ++i) {
+            const bool query_is_padding = padding[start + i] != 0;
+            float* scores = block.scores.row(row + i);
+            float* masked_scores = block.masked_scores.row(row + i);
+            for (std::int64_t key = 0; key < n_keys; ++key) {
+                scores[key] *= scale;
+                const bool masked = query_is_padding && padding[key] != 0;
+                masked_scores[key] = masked ? std::numeric_limits<float>::lowest() : scores[key];
+            }
+            softmax_row(masked_scores, n_keys, block.probs.row(row + i));
         }
-        scores.append(block.scores.data(), n_queries * head.n_rows);
-        masked_scores.append(block.masked_scores.data(), n_queries * head.n_rows);
-        probs.append(block.probs.data(), n_queries * head.n_rows);
+        multiply_panels(block.probs.row(row), n_tokens, n_keys, values, context + start * d_model, d_model);
+    }
+}
+
+// What the fast build runs instead of attend_plain: at 6432 rows the two products are as much work as all the
+// linear layers together.
+void attend_fast(const Tensor& query, const Tensor& keys, const Tensor& values,
+                 const std::vector<std::uint8_t>& padding, ScoreBlock& block, Tensor& context)
+{
+    const std::int64_t n_images = query.extent(0), n_tokens = query.extent(1), n_heads = query.extent(2);
+    const std::int64_t d_head = query.extent(3), d_model = n_heads * d_head;
+    for (std::int64_t image = 0; image < n_images; ++image) {
+        for (std::int64_t head = 0; head < n_heads; ++head) {
+            const Panels packed_keys = pack_panels(keys.row(image, 0, head), n_tokens, d_head, d_model, 1);
+            const Panels packed_values =
+                pack_panels(values.row(image, 0, head), d_head, n_tokens, 1, d_model);
+            for (std::int64_t first = 0; first < n_tokens; first += block.n_rows()) {
+                const std::int64_t end = std::min(first + block.n_rows(), n_tokens);
+                attend_panels(query.row(image, 0, head), packed_keys, packed_values,
+                              padding.data() + image * n_tokens, first, end, d_model, block,
+                              context.row(image, 0, head));
+                block.append(end - first);
+            }
+        }
     }
 }
 
@@ -127,49 +115,31 @@ void attend_head(const Head& head, ScoreBlock& block, RecordedRows& scores, Reco
 Tensor vision_attention(const VisionLayerWeights& weights, const VisionConfig& config, const Tensor& hidden,
                         const std::vector<std::uint8_t>& padding, const Recorder& record)
 {
-    const std::int64_t n_images = hidden.extent(0), n_tiles = hidden.extent(1),
-                       n_rows_of_tile = hidden.extent(2);
-    const std::int64_t n_heads = config.n_heads, d_head = config.d_head, d_model = config.d_model;
-    const std::int64_t n_rows = n_tiles * n_rows_of_tile;  // of a picture: tiles are one long sequence
-    require_shape("vision_attention hidden", hidden, {-1, -1, -1, d_model});
-    const Shape head_shape{n_images, n_tiles, n_rows_of_tile, n_heads, d_head};
+    const std::int64_t n_images = hidden.extent(0), n_tiles = hidden.extent(1), n_rows = hidden.extent(2);
+    const std::int64_t n_heads = config.n_heads, d_head = config.d_head;
+    const std::int64_t n_tokens = n_tiles * n_rows;  // an image's tiles are one long sequence
+    require_shape("vision_attention hidden", hidden, {-1, -1, -1, config.d_model});
+    const Shape by_tile{n_images, n_tiles, n_rows, n_heads, d_head};
+    const Shape by_image{n_images, n_tokens, n_heads, d_head};
 
-    const Tensor query = linear(hidden, weights.q_proj);
-    record("q_proj", "image tile patch head channel", query.view(head_shape));
-    const Tensor key = linear(hidden, weights.k_proj);
-    record("k_proj", "image tile patch head channel", key.view(head_shape));
-    const Tensor value = linear(hidden, weights.v_proj);
-    record("v_proj", "image tile patch head channel", value.view(head_shape));
+    const Tensor query = reshaped(linear(hidden, weights.q_proj), by_image);
+    record("q_proj", "image tile patch head channel", query.view(by_tile));
+    const Tensor keys = reshaped(linear(hidden, weights.k_proj), by_image);
+    record("k_proj", "image tile patch head channel", keys.view(by_tile));
+    const Tensor values = reshaped(linear(hidden, weights.v_proj), by_image);
+    record("v_proj", "image tile patch head channel", values.view(by_tile));
 
-    const Shape score_shape{n_images, n_heads, n_rows, n_rows};
-    RecordedRows recorded_scores = record.begin("scores", "image head query key", score_shape);
-    RecordedRows recorded_masked = record.begin("masked_scores", "image head query key", score_shape);
-    RecordedRows recorded_probs = record.begin("probs", "image head query key", score_shape);
+    ScoreBlock block(record, "image head query key", {n_images, n_heads, n_tokens, n_tokens},
+                     block_tokens * omp_get_max_threads());
+    Tensor context(by_image);
+    if (use_plain_loops)
+        attend_plain(query, keys, values, padding, block, context);
+    else
+        attend_fast(query, keys, values, padding, block, context);
+    block.finish();
+    record("context", "image tile patch head channel", context.view(by_tile));
 
-    ScoreBlock block;
-    block.scores = block.masked_scores = block.probs =
-        Tensor({std::min(n_rows, block_queries * omp_get_max_threads()), n_rows});
-    Tensor context(hidden.shape);
-    for (std::int64_t image = 0; image < n_images; ++image) {
-        for (std::int64_t index = 0; index < n_heads; ++index) {
-            const std::int64_t start = image * n_rows * d_model + index * d_head;
-            const Head head{query.data() + start,
-                            key.data() + start,
-                            value.data() + start,
-                            padding.data() + image * n_rows,
-                            context.data() + start,
-                            n_rows,
-                            d_head,
-                            d_model};
-            attend_head(head, block, recorded_scores, recorded_masked, recorded_probs);
-        }
-    }
-    recorded_scores.finish();
-    recorded_masked.finish();
-    recorded_probs.finish();
-    record("context", "image tile patch head channel", context.view(head_shape));
-
-    Tensor output = linear(context, weights.o_proj);
+    Tensor output = linear(reshaped(std::move(context), hidden.shape), weights.o_proj);
     record("o_proj", "image tile patch channel", output.view());
     return output;
 }

@@ -6,7 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "reference/math/linear.h"
+#include "base/at.h"
+#include "reference/math/dot.h"
 #include "reference/vision/attention.h"
 #include "reference/vision/layer_norm.h"
 #include "reference/vision/mlp.h"
@@ -18,16 +19,14 @@ namespace pictor {
 namespace {
 
 constexpr const char* patch_axes = "image tile patch channel";
-constexpr float outer_eps =
-    1e-5f;  // of the two LayerNorms around the layers: norm_eps is only for those inside
+constexpr float outer_eps = 1e-5f;  // of the LayerNorms before and after the layers; inside, config.norm_eps
 
 void check_inputs(const VisionInputs& images, const VisionConfig& config)
 {
-    const std::int64_t n_images = images.n_images(),
-                       n_ids = static_cast<std::int64_t>(config.aspect_ratios.size()) + 1;
+    const std::int64_t n_images = images.n_images(), n_ids = std::ssize(config.aspect_ratios) + 1;
     require_shape("pixel_values", images.pixel_values,
                   {n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
-    if (static_cast<std::int64_t>(images.aspect_ratio_mask.size()) != n_images * config.max_tiles)
+    if (std::ssize(images.aspect_ratio_mask) != n_images * config.max_tiles)
         throw std::runtime_error(fmt::format("aspect_ratio_mask: wanted [{}, {}], got {} numbers", n_images,
                                              config.max_tiles, images.aspect_ratio_mask.size()));
     for (std::int64_t id : images.aspect_ratio_ids)
@@ -36,7 +35,7 @@ void check_inputs(const VisionInputs& images, const VisionConfig& config)
                 fmt::format("aspect_ratio_ids: {} is not one of 0 to {}", id, n_ids - 1));
 }
 
-// Zero rows behind each tile's patches, up to a multiple of 8.
+// Pads each tile with rows of zeros.
 Tensor pad_rows(const Tensor& states, std::int64_t n_rows)
 {
     const std::int64_t n_images = states.extent(0), n_tiles = states.extent(1),
@@ -48,7 +47,7 @@ Tensor pad_rows(const Tensor& states, std::int64_t n_rows)
     return padded;
 }
 
-// [image][tile][row]: 1 for padded-up rows and for every row of an absent tile.
+// [image][tile][row]: 1 for rows of padding and for every row of an absent tile.
 std::vector<std::uint8_t> find_padding(const VisionInputs& images, std::int64_t n_patches,
                                        std::int64_t n_rows)
 {
@@ -81,17 +80,15 @@ Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Te
                     const std::vector<std::uint8_t>& padding, Rule rule, std::vector<Tensor>& kept,
                     const Recorder& record)
 {
-    for (std::size_t index = 0; index < weights.layers.size(); ++index) {
-        const std::vector<std::int64_t>& wanted = config.kept_layers;
-        const bool keep =
-            std::find(wanted.begin(), wanted.end(), static_cast<std::int64_t>(index)) != wanted.end();
-        // TRAP(kept_states_off_by_one): the released weights were trained on the INPUT of layers 3, 7, 15,
-        // 23, 30. transformers since 4.56 keeps their output: one layer late, and the words still look
-        // plausible.
+    const std::vector<std::int64_t>& wanted = config.kept_layers;
+    for (std::int64_t index = 0; index < std::ssize(weights.layers); ++index) {
+        const bool keep = std::find(wanted.begin(), wanted.end(), index) != wanted.end();
+        // TRAP(kept_states_off_by_one): the released weights were trained on the INPUT of layers 3, 7, 15, 23
+        // and 30. transformers since 4.56 keeps their output: one layer late, and the answers look plausible.
         if (keep && rule == Rule::meta)
             kept.push_back(hidden);
-        hidden = vision_layer(weights.layers[index], config, hidden, padding,
-                              record.scope("layers", static_cast<std::int64_t>(index)));
+        hidden =
+            vision_layer(at(weights.layers, index), config, hidden, padding, record.scope("layers", index));
         record(fmt::format("layers.{}", index), patch_axes, hidden.view());
         if (keep && rule == Rule::transformers)
             kept.push_back(hidden);
@@ -99,24 +96,24 @@ Tensor local_layers(const VisionWeights& weights, const VisionConfig& config, Te
     return hidden;
 }
 
-// Of each patch: the final state, then for each channel the kept states side by side. Filled-up rows are
+// Of each patch: the final state, then for each channel the kept states side by side. Rows of padding are
 // dropped.
 Tensor join_states(const Tensor& final_state, const std::vector<Tensor>& kept, std::int64_t n_patches)
 {
     const std::int64_t n_images = final_state.extent(0), n_tiles = final_state.extent(1),
                        d = final_state.extent(3);
-    const std::int64_t n_kept = static_cast<std::int64_t>(kept.size());
+    const std::int64_t n_kept = std::ssize(kept);
     Tensor joined({n_images, n_tiles, n_patches, d * (1 + n_kept)});
     for (std::int64_t tile = 0; tile < n_images * n_tiles; ++tile) {
         for (std::int64_t patch = 0; patch < n_patches; ++patch) {
             const std::int64_t start = (tile * final_state.extent(2) + patch) * d;
             float* out = joined.data() + (tile * n_patches + patch) * d * (1 + n_kept);
             out = std::copy_n(final_state.data() + start, d, out);
-            // TRAP(interleaved_concat): stacked on the last axis, then flattened, so states alternate within
-            // a channel.
+            // TRAP(interleaved_concat): stacked on a new last axis, then flattened: all states of channel 0,
+            // then all of channel 1.
             for (std::int64_t channel = 0; channel < d; ++channel)
                 for (std::int64_t state = 0; state < n_kept; ++state)
-                    *out++ = kept[static_cast<std::size_t>(state)].data()[start + channel];
+                    *out++ = at(kept, state).data()[start + channel];
         }
     }
     return joined;
@@ -171,9 +168,9 @@ Tensor vision_encoder(const VisionWeights& weights, const VisionConfig& config, 
     record("post_tile_positional_embedding", patch_axes, hidden.view());
 
     const Recorder global_record = record.scope("global_transformer");
-    for (std::size_t index = 0; index < weights.global_layers.size(); ++index) {
-        hidden = vision_layer(weights.global_layers[index], config, hidden, padding,
-                              global_record.scope("layers", static_cast<std::int64_t>(index)));
+    for (std::int64_t index = 0; index < std::ssize(weights.global_layers); ++index) {
+        hidden = vision_layer(at(weights.global_layers, index), config, hidden, padding,
+                              global_record.scope("layers", index));
         global_record(fmt::format("layers.{}", index), patch_axes, hidden.view());
     }
     return join_states(hidden, kept, n_patches);

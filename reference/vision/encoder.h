@@ -11,13 +11,13 @@
 
 namespace pictor {
 
-// Pictures cut into tiles, as the model wants them.
+// Images cut into tiles, as the encoder takes them.
 struct VisionInputs {
-    Tensor pixel_values;  // [n_images][n_tiles][3][tile_size][tile_size], absent tiles zero
+    Tensor pixel_values;                          // [n_images][n_tiles][3][tile_size][tile_size]; absent: 0
     std::vector<std::int64_t> aspect_ratio_ids;   // [n_images]
     std::vector<std::int64_t> aspect_ratio_mask;  // [n_images][n_tiles], 1 = the tile exists
 
-    std::int64_t n_images() const { return static_cast<std::int64_t>(aspect_ratio_ids.size()); }
+    std::int64_t n_images() const { return std::ssize(aspect_ratio_ids); }
 };
 
 // One layer, local or global. hidden and padding as in vision_attention(); returns the shape of hidden.

@@ -13,7 +13,7 @@ Tensor patch_embedding(const VisionWeights& weights, const VisionConfig& config,
     require_shape("pixel_values", pixels, {-1, config.max_tiles, 3, size, size});
     const std::int64_t n_images = pixels.extent(0), n_tiles = pixels.extent(1);
 
-    // A kernel that never overlaps its neighbour is a linear layer on each patch's pixels, listed colour, y,
+    // A convolution whose steps do not overlap is a linear layer on each patch's pixels, in order colour, y,
     // x.
     Tensor patches({n_images, n_tiles, per_side * per_side, 3 * patch_size * patch_size});
     for (std::int64_t tile = 0; tile < n_images * n_tiles; ++tile) {

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "reference/math/linear.h"
+#include "base/at.h"
+#include "reference/math/dot.h"
 
 namespace pictor {
 
@@ -17,9 +18,8 @@ Tensor add_tile_embedding(const Tensor& states, const std::vector<std::int64_t>&
     for (std::int64_t image = 0; image < n_images; ++image)
         for (std::int64_t tile = 0; tile < n_tiles; ++tile)
             for (std::int64_t patch = 0; patch < n_patches; ++patch)
-                add_scaled(std::tanh(gate),
-                           table.row(aspect_ratio_ids[static_cast<std::size_t>(image)], tile), d,
-                           sum.row(image, tile) + patch * d);
+                add_scaled(std::tanh(gate), table.row(at(aspect_ratio_ids, image), tile), d,
+                           sum.row(image, tile, patch));
     return sum;
 }
 
@@ -46,16 +46,14 @@ Tensor add_positions(const Tensor& states, const std::vector<std::int64_t>& aspe
                        n_values = states.extent(2) * states.extent(3);
     require_shape("position embedding", weights.position_embedding, {states.extent(2), states.extent(3)});
     require_shape("tile position embedding", weights.tile_position_embedding, {-1, n_tiles, n_values});
-    // TRAP(one_minus_tanh): one gate shares out between the two tables; the plain positions get what is left.
+    // TRAP(one_minus_tanh): one gate divides between the two tables; the plain positions get what is left.
     const float share = std::tanh(weights.position_gate);
     Tensor sum = states;
     for (std::int64_t image = 0; image < n_images; ++image) {
         for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
             add_scaled(1.0f - share, weights.position_embedding.data(), n_values, sum.row(image, tile));
-            add_scaled(
-                share,
-                weights.tile_position_embedding.row(aspect_ratio_ids[static_cast<std::size_t>(image)], tile),
-                n_values, sum.row(image, tile));
+            add_scaled(share, weights.tile_position_embedding.row(at(aspect_ratio_ids, image), tile),
+                       n_values, sum.row(image, tile));
         }
     }
     return sum;

@@ -1,4 +1,4 @@
-// Where a patch stands: in its tile, and its tile in the picture. Three learned tables, each behind a gate.
+// Where a patch is in its tile, and its tile in the image. Three learned tables, each behind a gate.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,10 @@
 
 namespace pictor {
 
-// aspect_ratio_ids [n_images]: 1 + index of the picture's grid of tiles; 0 means no picture, and has a row of
-// its own.
+// aspect_ratio_ids [n_images]: 1 + index of the image's grid of tiles; 0 means no image and has a row of its
+// own.
 
-// states [n_images][n_tiles][patch][d] + tanh(gate) * table[aspect id][tile], for every patch of the tile
-// alike.
+// states [n_images][n_tiles][n_patches][d] + tanh(gate) * table[aspect id][tile], the same for every patch.
 Tensor add_tile_embedding(const Tensor& states, const std::vector<std::int64_t>& aspect_ratio_ids,
                           const Tensor& table, float gate);
 

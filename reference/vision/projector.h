@@ -5,7 +5,7 @@
 
 namespace pictor {
 
-// states [n_images][n_tiles][n_patches][d_output] -> [n_images][n_tiles][n_patches][text d_model]. One linear
+// states [n_images][n_tiles][n_patches][d_output] -> [n_images][n_tiles][n_patches][text d_model]: one linear
 // layer.
 Tensor multi_modal_projector(const ProjectorWeights& weights, const Tensor& states);
 

@@ -31,7 +31,7 @@ MUTANTS = [
     Mutant("no antialiasing", "reference/image/resize.cpp", "reach = std::max(scale, 1.0);", "reach = 1.0;",
            breaks="pixel_values", run="larger picture", test=PIXELS, traps=("resize_without_antialias",)),
     Mutant("columns always first", "reference/image/resize.cpp",
-           "rows_first = height < picture.height && picture.height - height > 2 * (picture.width - width);", "rows_first = false;",
+           "rows_first = height < image.height && image.height - height > 2 * (image.width - width);", "rows_first = false;",
            breaks="pixel_values", run="high picture", test=PIXELS, traps=("pass_order",)),
     Mutant("sums not rounded", "reference/image/resize.cpp",
            "sum[3] = {1 << (weight_bits - 1), 1 << (weight_bits - 1), 1 << (weight_bits - 1)};", "sum[3] = {0, 0, 0};",

@@ -77,8 +77,8 @@ TEST_CASE("cross-attention works on more tokens than a block holds", "[cross_att
     for (std::int64_t i = 0; i < 150 * n_images * n_tiles; ++i)
         longer.visible.push_back(setup.random.number() > 0.2f ? 1 : 0);
     const Tensor hidden = setup.random.tensor({150, setup.config.d_model}, 2.0f);
-    const KeysAndValues picture = image_keys_and_values(setup.weights, setup.config, setup.images, {});
-    CHECK(distance(cross_attention(setup.weights, setup.config, hidden, picture, longer, Rule::meta, {}),
+    const KeysAndValues image = image_keys_and_values(setup.weights, setup.config, setup.images, {});
+    CHECK(distance(cross_attention(setup.weights, setup.config, hidden, image, longer, Rule::meta, {}),
                    cross_attention_in_double(setup.weights, setup.config, rows_of(hidden),
                                              rows_of(setup.images), longer, Rule::meta)) < rounding);
 }
@@ -86,11 +86,11 @@ TEST_CASE("cross-attention works on more tokens than a block holds", "[cross_att
 TEST_CASE("keys run image, tile, patch", "[cross_attention]")
 {
     const Setup setup(3);
-    const KeysAndValues picture = image_keys_and_values(setup.weights, setup.config, setup.images, {});
-    REQUIRE(picture.keys.n_rows() == n_keys);
+    const KeysAndValues image = image_keys_and_values(setup.weights, setup.config, setup.images, {});
+    REQUIRE(image.keys.n_rows() == n_keys);
     const Rows values = linear_in_double(rows_of(setup.images), setup.weights.v_proj);
     const float* row =
-        picture.values.row(1, (1 * n_tiles + 2) * n_patches + 4);  // image 1, tile 2, patch 4; kv head 1
+        image.values.row(1, (1 * n_tiles + 2) * n_patches + 4);  // image 1, tile 2, patch 4; kv head 1
     for (std::size_t channel = 0; channel < 6; ++channel)
         CHECK(row[channel] ==
               Approx(values[(1 * n_tiles + 2) * n_patches + 4][6 + channel]).epsilon(1e-5).margin(1e-6));
@@ -115,9 +115,9 @@ TEST_CASE("a tile that a token may not see does not reach it", "[cross_attention
 TEST_CASE("cross-attention refuses states that are not the mask's tokens", "[cross_attention]")
 {
     const Setup setup(5);
-    const KeysAndValues picture = image_keys_and_values(setup.weights, setup.config, setup.images, {});
+    const KeysAndValues image = image_keys_and_values(setup.weights, setup.config, setup.images, {});
     CHECK_THROWS_WITH(
-        cross_attention(setup.weights, setup.config, Tensor({6, 20}), picture, mask, Rule::meta, {}),
+        cross_attention(setup.weights, setup.config, Tensor({6, 20}), image, mask, Rule::meta, {}),
         ContainsSubstring("cross_attention"));
 }
 
@@ -135,7 +135,7 @@ TEST_CASE("TRAP row_mask: Meta silences blind rows after attention, transformers
           rounding);
 }
 
-TEST_CASE("TRAP all_zero_bias_rows: a row that sees nothing softens over every key by its scores", "[trap]")
+TEST_CASE("TRAP all_zero_bias_rows: a row that sees nothing takes the softmax over every key", "[trap]")
 {
     const Setup setup(7);
     // Lowest floats everywhere would give 1 / n_keys instead: with transformers' rule the output shows it.
@@ -154,7 +154,8 @@ TEST_CASE("TRAP all_zero_bias_rows: a row that sees nothing softens over every k
                 const bool blind = is_blind(mask, static_cast<std::size_t>(token));
                 double sum = 0, largest = 0;
                 for (std::int64_t key = 0; key < n_keys; ++key) {
-                    const bool visible = blind || mask.sees_tile(token, key / n_patches);
+                    const bool visible =
+                        blind || mask(token, key / n_patches / n_tiles, key / n_patches % n_tiles);
                     REQUIRE(masked(head, token, key) ==
                             (visible ? scores(head, token, key) : std::numeric_limits<float>::lowest()));
                     REQUIRE((probs(head, token, key) > 0) == visible);

@@ -77,7 +77,7 @@ TEST_CASE("without pictures the cross-attention layers are skipped", "[decoder]"
     CHECK(cache.layers[1].keys.empty());
 }
 
-TEST_CASE("the decoder refuses a sentence beyond its positions", "[decoder]")
+TEST_CASE("the decoder refuses a sequence beyond its positions", "[decoder]")
 {
     Setup setup(3);
     setup.config.max_positions = 8;
@@ -148,7 +148,7 @@ TEST_CASE("TRAP cross_keys_kept: made once, neither made again nor dropped while
         const KvCache after_prompt = cache;
         const CrossAttentionMask next = continue_mask(setup.mask, 1, rule);
 
-        // What one pass over the longer sentence says of its last token.
+        // What one pass over the longer sequence says of its last token.
         Setup longer(8);
         longer.ids.push_back(11);
         longer.mask = make_cross_attention_mask(longer.ids, 21, {2}, 3);

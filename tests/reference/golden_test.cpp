@@ -65,7 +65,7 @@ void check_case(const GoldenCase& golden, Rule rule)
             FAIL("not a number was compared of " << tensor.name);
 }
 
-// Prompt and generated tokens as one sentence.
+// Prompt and generated tokens as one sequence.
 GenerateInputs whole_sequence(const GoldenCase& golden, const ModelConfig& config, Rule rule)
 {
     GenerateInputs inputs = golden_inputs(golden, config);

@@ -35,7 +35,7 @@ TEST_CASE("a row of equal numbers becomes the bias", "[layer_norm]")
     x.values.assign(8, 5.0f);
     CHECK(layer_norm(x, weights, 1e-5f).values == weights.bias.values);
     CHECK(layer_norm(Tensor({1, 8}), weights, 1e-5f).values ==
-          weights.bias.values);  // filled-up rows of the encoder
+          weights.bias.values);  // rows of padding in the encoder
 }
 
 TEST_CASE("the variance is that of the whole row, and survives a large mean", "[layer_norm]")

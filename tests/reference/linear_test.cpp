@@ -216,28 +216,6 @@ TEST_CASE("a NaN in a weight reaches exactly its output", "[linear]")
     }
 }
 
-TEST_CASE("dot and add_scaled at lengths around their vector widths", "[linear]")
-{
-    RandomWeights random(7);
-    for (std::int64_t count : {0, 1, 2, 15, 16, 63, 64, 65, 127, 128, 129, 1000}) {
-        const Tensor a = random.tensor({count}), b = random.tensor({count});
-        double sum = 0, size = 1e-30;
-        for (std::int64_t i = 0; i < count; ++i) {
-            sum += static_cast<double>(a(i)) * b(i);
-            size += std::fabs(static_cast<double>(a(i)) * b(i));
-        }
-        INFO("count " << count);
-        CHECK(std::fabs(dot(a.data(), b.data(), count) - sum) <= rounding_share * size);
-
-        Tensor to = b;
-        to.values.push_back(5.0f);  // must stay
-        add_scaled(-0.75f, a.data(), count, to.data());
-        for (std::int64_t i = 0; i < count; ++i)
-            CHECK(to.data()[i] == Approx(b(i) - 0.75 * a(i)).margin(1e-6));
-        CHECK(to.values.back() == 5.0f);
-    }
-}
-
 TEST_CASE("packed panels multiply strided rows and leave the gaps alone", "[linear]")
 {
     RandomWeights random(8);

@@ -132,7 +132,7 @@ TEST_CASE("the same run gives the same bits twice", "[model]")
         CHECK(same_bits(first[step], second[step]));
 }
 
-TEST_CASE("a prompt starts a sentence anew", "[model]")
+TEST_CASE("a prompt starts a new sequence", "[model]")
 {
     const GoldenCase golden = golden_case("2x2");
     const Model model = load_model(golden.checkpoint(), Rule::meta);

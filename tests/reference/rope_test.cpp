@@ -84,7 +84,7 @@ TEST_CASE("angles start at the first position", "[rope]")
 TEST_CASE("rotation keeps lengths, and scores depend on distance alone", "[rope]")
 {
     RandomWeights random(1);
-    const Tensor pair = random.tensor({1, 6});
+    const Tensor pair = random.tensor({1, 1, 6});
     RopeConfig config;
     const auto score = [&](std::int64_t here, std::int64_t there) {
         const Rows a = rows_of(rotate(pair, rope_angles(config, 6, here, 1))),
@@ -101,7 +101,7 @@ TEST_CASE("rotation keeps lengths, and scores depend on distance alone", "[rope]
 
 TEST_CASE("rotate refuses rows that are not the tokens of the angles", "[rope]")
 {
-    CHECK_THROWS_WITH(rotate(Tensor({3, 8}), rope_angles(real_model(), 8, 0, 4)),
+    CHECK_THROWS_WITH(rotate(Tensor({3, 1, 8}), rope_angles(real_model(), 8, 0, 4)),
                       ContainsSubstring("rotate"));
 }
 
@@ -114,14 +114,15 @@ TEST_CASE("TRAP rope_pairs_halves: channel i turns with channel i + d_head / 2, 
     const Rows right = rotate_in_double(rows_of(x), frequencies, 5),
                neighbours = rotate_in_double(rows_of(x), frequencies, 5, true);
     CHECK(distance(neighbours, right) > plainly_visible);
-    CHECK(distance(rotate(x, rope_angles(config, 8, 5, 9)), right) < rounding);
+    const Tensor rotated = rotate(reshaped(x, {9, 3, 8}), rope_angles(config, 8, 5, 9));
+    CHECK(distance(reshaped(rotated, x.shape), right) < rounding);
 }
 
 TEST_CASE("TRAP llama3_rope_scaling: without it position 0 is right and 8192 is not", "[trap]")
 {
     RandomWeights random(3);
     const std::int64_t d_head = 128;
-    const Tensor x = random.tensor({1, d_head});
+    const Tensor x = random.tensor({1, 1, d_head});
     const RopeConfig config = real_model();
     const Row right = frequencies_in_double(config, d_head, true),
               unscaled = frequencies_in_double(config, d_head, false);

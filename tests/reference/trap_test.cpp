@@ -68,7 +68,8 @@ TEST_CASE("a mark is spelt so that it is found", "[trap]")
         UNSCOPED_INFO(file << ": " << line);
     CHECK(any.empty());
     const std::map<std::string, std::string> cases = find_names(
-        {"tests"}, std::regex("TEST_CASE\\(\\s*\"(TRAP(?! [a-z0-9_]+: [^\"]*\",\\s*\"[^\"]*\\[trap\\])[^\\n]*)"));
+        {"tests"},
+        std::regex("TEST_CASE\\(\\s*\"(TRAP(?! [a-z0-9_]+: [^\"]*\",\\s*\"[^\"]*\\[trap\\])[^\\n]*)"));
     for (const auto& [line, file] : cases)
         UNSCOPED_INFO(file << ": " << line);
     CHECK(cases.empty());

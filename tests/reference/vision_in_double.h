@@ -92,7 +92,7 @@ inline Rows patch_embedding_in_double(const Matrix& weight, const pictor::Vision
     return linear_in_double(patches, weight);
 }
 
-// One picture's states before the first layer, [tile][patch] as rows, class token first, not yet filled up.
+// One picture's states before the first layer, [tile][patch] as rows, class token first, not yet padded.
 inline Rows embedded_image_in_double(const pictor::VisionWeights& weights, const pictor::VisionConfig& config,
                                      const float* pixels, std::int64_t id,
                                      const VisionMistakes& mistakes = {})

@@ -125,16 +125,16 @@ void answer(const pictor::Model& model, bool stale, const std::filesystem::path&
     options.only = {"input_ids", "cross_attention_mask", cross + "*_norm", cross + "scores"};
     pictor::TraceWriter writer(options);
     const auto n_tokens = static_cast<std::int64_t>(inputs.token_ids.size());
-    pictor::Sequence earlier, sentence;
+    pictor::Sequence earlier, sequence;
     prefill(model, inputs.token_ids, before.images, before.mask, earlier, {});
     writer.begin_step("prefill", 0, n_tokens);
-    prefill(model, inputs.token_ids, inputs.images, inputs.mask, sentence, writer.recorder());
+    prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, writer.recorder());
     for (std::size_t layer : {1, 3})
         if (stale)
-            sentence.cache.layers[layer] = earlier.cache.layers[layer];
+            sequence.cache.layers[layer] = earlier.cache.layers[layer];
     for (std::int64_t word = 0; word < 12; ++word) {
         writer.begin_step("decode", n_tokens + word, 1);
-        decode(model, {20 + word}, sentence, writer.recorder());
+        decode(model, {20 + word}, sequence, writer.recorder());
     }
     writer.finish();
 }
@@ -180,7 +180,7 @@ TEST_CASE("CAUSE query_and_key_norms: cross-attention without them", "[explain]"
                             scores_of(golden_values(cross + query), golden_values(cross + key), by_group));
 }
 
-TEST_CASE("CAUSE no_rope_on_cross_attention: queries turned by their place in the sentence", "[explain]")
+TEST_CASE("CAUSE no_rope_on_cross_attention: queries turned by their place in the sequence", "[explain]")
 {
     const Values query = turned(golden_values(cross + "q_norm"), heads);
     check_cause({{cross + "q_proj", cos_name, sin_name}}, cross + "q_norm", query);
