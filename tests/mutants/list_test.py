@@ -70,7 +70,7 @@ def traps_have_mutants():
 
 def causes_are_of_mutants_and_known():
     names = {mutant.name: mutant for mutant in MUTANTS}
-    sources = "".join(path.read_text() for path in sorted((ROOT / "trace" / "explaining").glob("*.cpp")))
+    sources = "".join(path.read_text() for path in sorted((ROOT / "trace" / "explaining").glob("*.[ch]*")))
     for name, cause in CAUSES.items():
         if name not in names or not names[name].breaks:
             yield f"cause of '{name}': there is no such mutant, or no tensor shows it"
