@@ -24,13 +24,15 @@ sources = $(sort $(shell find $(1) -name '*.cpp'))
 shared  = $(filter-out $(1)/main.cpp,$(call sources,$(1)))
 objects = $(patsubst %.cpp,$(OUT)/objects/%.o,$(1))
 
+PAGE    = build/report_page.cpp
+
 .DEFAULT_GOAL := all
 all: packages $(OUT)/reference $(OUT)/trace $(OUT)/viz  ## the three programs, into build/ (MODE=debug, PORTABLE=1)
 
 $(OUT)/reference: $(call objects,$(call sources,reference) $(call sources,base) $(call shared,trace))
 $(OUT)/trace:     $(call objects,$(call sources,trace) $(call sources,base))
-$(OUT)/viz:       $(call objects,$(call sources,viz) $(call sources,base) $(call shared,trace))
-$(OUT)/tests:     $(call objects,$(call sources,tests) $(call sources,base) $(call shared,reference) $(call shared,trace) $(call shared,viz))
+$(OUT)/viz:       $(call objects,$(call sources,viz) $(PAGE) $(call sources,base) $(call shared,trace))
+$(OUT)/tests:     $(call objects,$(call sources,tests) $(call sources,base) $(call shared,reference) $(call shared,trace) $(call shared,viz) $(PAGE))
 $(OUT)/bench:     $(call objects,$(call sources,bench) $(call sources,base) $(call shared,reference) $(call shared,trace))
 $(OUT)/reference $(OUT)/trace $(OUT)/viz $(OUT)/tests $(OUT)/bench:
 	@echo "link $@"
@@ -42,6 +44,9 @@ $(OUT)/objects/%.o: %.cpp | packages
 	@mkdir -p $(@D)
 	@echo "compile $< ($(OUT))"
 	@$(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(PAGE): $(wildcard viz/report/page/*)
+	@mkdir -p $(@D) && bash viz/report/page/embed.sh > $@
 
 packages: build/packages-present
 build/packages-present: install_packages.sh

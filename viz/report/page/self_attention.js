@@ -57,6 +57,7 @@ function buildGrid() {
         button = make('button', undefined, 'thumb'),
         canvas = make('canvas');
       canvas.width = canvas.height = 48;
+      canvas.setAttribute('aria-hidden', 'true');
       button.type = 'button';
       button.setAttribute('aria-label', `layer ${name}, head ${h}`);
       button.append(canvas);
@@ -106,7 +107,7 @@ function drawInnerWords(row) {
   for (let key = 0; key < Math.min(tokens.length, inner.rows + 1); ++key) {
     const word = make('span', tokens[key] || '\u2205', key > row ? 'masked' : '');
     const share = key > row ? 0 : shareOf(chosen.layer, chosen.head, row, key);
-    word.style.backgroundColor = `rgba(var(--glow),${(0.75 * Math.sqrt(share)).toFixed(3)})`;
+    word.style.borderBottomColor = `rgba(var(--glow),${Math.sqrt(share).toFixed(3)})`;
     word.dataset.share = key > row ? 'masked' : String(share);
     word.dir = 'auto';
     words.push(word);
