@@ -31,7 +31,7 @@ def link_problem(link, folder):
     """A link may only lead to a file that is there."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|//", link):
         return f"leads out of the folder: {link[:80]}"
-    return "" if link.startswith("#") or (folder / link).is_file() else f"leads nowhere: {link[:80]}"
+    return "" if link.startswith("#") or (folder / link.split("#")[0]).is_file() else f"leads nowhere: {link[:80]}"
 
 
 def style_problems(css):
