@@ -9,9 +9,14 @@ def main():
     prompt = demo.n_prompt
     words = [word.replace("\n", "\\n").replace(" ", "␣") for word in demo.words]
     columns = prompt + shown - 1
-    d = Drawing("Keys made and keys kept",
-                f"Rows are steps 0 to {shown - 1}, columns tokens 0 to {columns - 1}. Step 0 makes the keys of all {prompt} prompt tokens and of "
-                "the picture; each later step makes one key and reads all earlier ones.", left + cell * columns + 150, top + 30 * shown + 60)
+    d = Drawing(
+        "Keys made and keys kept",
+        f"Rows are steps 0 to {shown - 1}, columns tokens 0 to {columns - 1}. Step 0 makes the keys of all "
+        f"{prompt} prompt tokens and of "
+        "the picture; each later step makes one key and reads all earlier ones.",
+        left + cell * columns + 150,
+        top + 30 * shown + 60,
+    )
     d.text(left - 72, top - 12, "picture", 12, kind="orange")
     d.text(left, top - 12, f"prompt, {prompt} tokens", 12, kind="quiet")
     d.text(left + cell * prompt + 6, top - 12, "generated", 12, kind="quiet")
@@ -19,7 +24,14 @@ def main():
         y = top + 30 * step
         d.text(14, y + 17, f"step {step}", 13)
         d.rect(left - 72, y, 56, 22, "orange" if step == 0 else "plain", 3)
-        d.text(left - 44, y + 15, "made" if step == 0 else "kept", 11, "middle", "orange" if step == 0 else "quiet")
+        d.text(
+            left - 44,
+            y + 15,
+            "made" if step == 0 else "kept",
+            11,
+            "middle",
+            "orange" if step == 0 else "quiet",
+        )
         for token in range(prompt + step):
             is_new = step == 0 or token == prompt + step - 1
             d.rect(left + cell * token, y, cell - 2, 22, "blue" if is_new else "plain", 2)

@@ -15,15 +15,26 @@ def main():
     strongest = float(np.max(shares))
     tile_size = cell * side
     bottom = top + high * (tile_size + gap) + 20
-    d = Drawing("Cross-attention keys are tiles of patches",
-                f"The demo picture as {high} x {wide} tiles of {side} x {side} patches, a class token at each tile's corner, coloured by the "
-                f"attention of layer {layer} (mean over heads) in the row that predicts fish. Below, the {len(shares)} keys in their order.",
-                700, bottom + 130)
+    d = Drawing(
+        "Cross-attention keys are tiles of patches",
+        f"The demo picture as {high} x {wide} tiles of {side} x {side} patches, a class token at each "
+        f"tile's corner, coloured by the "
+        f"attention of layer {layer} (mean over heads) in the row that predicts fish. Below, the "
+        f"{len(shares)} keys in their order.",
+        700,
+        bottom + 130,
+    )
     d.text(left, 26, f"Layer {layer}, mean over heads: the row that predicts \u201cfish\u201d", 14, bold=True)
     for tile in range(high * wide):
         x0 = left + (tile % wide) * (tile_size + gap + 40)
         y0 = top + (tile // wide) * (tile_size + gap)
-        d.text(x0 + 24, y0 - 8, f"tile {tile}: keys {tile * n_patches} to {(tile + 1) * n_patches - 1}", 12, kind="quiet")
+        d.text(
+            x0 + 24,
+            y0 - 8,
+            f"tile {tile}: keys {tile * n_patches} to {(tile + 1) * n_patches - 1}",
+            12,
+            kind="quiet",
+        )
         for patch in range(n_patches):
             kind = shade(shares[tile * n_patches + patch] / strongest)
             if patch == 0:

@@ -28,19 +28,28 @@ def draw_mask(d, left, top, names, mask, title, cell=22):
 
 def main():
     demo, case = run("demo"), load_trace(ROOT / "golden" / "cases" / "two_apart" / "meta")
-    words = [word.replace("\n", "\\n").replace(" ", "␣") for word in demo.words[:demo.n_prompt]]
+    words = [word.replace("\n", "\\n").replace(" ", "␣") for word in demo.words[: demo.n_prompt]]
     ids, image_token = case.header["prompt"]["token_ids"], case.header["model"]["image_token"]
     names = ["<|image|>" if token == image_token else f"id {token}" for token in ids]
     one, two = demo["cross_attention_mask"], case["cross_attention_mask"]
     blind = int((~one.any(axis=(1, 2))).sum())
-    d = Drawing("Which token may see which tile",
-                f"Left, the demo prompt: {blind} tokens in front of the image see nothing, all others see its four tiles. Right, a golden case "
-                "with two pictures: each is seen from its own token to the next one's; the second has three tiles, the fourth is seen by none.",
-                700, 90 + 22 * one.shape[0] + 50)
+    d = Drawing(
+        "Which token may see which tile",
+        f"Left, the demo prompt: {blind} tokens in front of the image see nothing, all others see its four "
+        f"tiles. Right, a golden case "
+        "with two pictures: each is seen from its own token to the next one's; the second has three tiles, "
+        "the fourth is seen by none.",
+        700,
+        90 + 22 * one.shape[0] + 50,
+    )
     draw_mask(d, 190, 90, words, one, "the demo prompt")
     draw_mask(d, 470, 90, names, two, "golden case two_apart")
     y = 90 + 22 * one.shape[0] + 16
-    for x, kind, text in ((60, "green", "may see"), (180, "plain", "may not"), (300, "red", "may see nothing at all")):
+    for x, kind, text in (
+        (60, "green", "may see"),
+        (180, "plain", "may not"),
+        (300, "red", "may see nothing at all"),
+    ):
         d.rect(x, y, 20, 20, kind, 2)
         d.text(x + 28, y + 15, text, 12, kind="quiet")
     d.save("cross_mask")

@@ -8,15 +8,32 @@ from plot import Axes
 
 
 def main():
-    layers = json.loads((ROOT / "models" / "pictor" / "config.json").read_text())["text_config"]["cross_attention_layers"]
+    layers = json.loads((ROOT / "models" / "pictor" / "config.json").read_text())["text_config"][
+        "cross_attention_layers"
+    ]
     stored = weights()
-    gates = [(layer, name, kind, float(stored[f"language_model.model.layers.{layer}.cross_attn_{part}_gate"][0]))
-             for layer in layers for name, kind, part in (("attention", "orange", "attn"), ("mlp", "green", "mlp"))]
-    d = Drawing("tanh and the gates of the cross layers",
-                "tanh is near the straight line around zero and levels off at one. Gates: "
-                + ", ".join(f"{name} of layer {layer} {gate:.2f} becomes {tanh(gate):.2f}" for layer, name, _, gate in gates) + ".", 680, 380)
+    gates = [
+        (layer, name, kind, float(stored[f"language_model.model.layers.{layer}.cross_attn_{part}_gate"][0]))
+        for layer in layers
+        for name, kind, part in (("attention", "orange", "attn"), ("mlp", "green", "mlp"))
+    ]
+    d = Drawing(
+        "tanh and the gates of the cross layers",
+        "tanh is near the straight line around zero and levels off at one. Gates: "
+        + ", ".join(
+            f"{name} of layer {layer} {gate:.2f} becomes {tanh(gate):.2f}" for layer, name, _, gate in gates
+        )
+        + ".",
+        680,
+        380,
+    )
     axes = Axes(d, (80, 24, 560, 290), (-2, 2), (-1.2, 1.2))
-    axes.frame("gate as stored", "tanh(gate)", [(x, str(x)) for x in (-2, -1, 0, 1, 2)], [(y, str(y)) for y in (-1, 0, 1)])
+    axes.frame(
+        "gate as stored",
+        "tanh(gate)",
+        [(x, str(x)) for x in (-2, -1, 0, 1, 2)],
+        [(y, str(y)) for y in (-1, 0, 1)],
+    )
     d.line(axes.x(-2), axes.y(0), axes.x(2), axes.y(0), width=0.8, dashed=True)
     axes.curve([-1.2, 1.2], [-1.2, 1.2], None, 0.8)
     xs = [n / 20 for n in range(-40, 41)]
@@ -30,7 +47,9 @@ def main():
         label_y = axes.y(-0.15) + 24 * place
         d.line(x, y, axes.x(0.85), label_y - 4, kind, 0.9, dashed=True)
         d.circle(x, y, 5, kind)
-        d.text(axes.x(0.85) + 6, label_y, f"{name}, layer {layer}: {gate:.2f} → {tanh(gate):.2f}", 12, kind=kind)
+        d.text(
+            axes.x(0.85) + 6, label_y, f"{name}, layer {layer}: {gate:.2f} → {tanh(gate):.2f}", 12, kind=kind
+        )
     d.save("gate_curve")
 
 

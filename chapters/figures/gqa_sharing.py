@@ -23,9 +23,14 @@ def draw_model(d, y, name, n_heads, n_kv_heads, cell):
 
 def main():
     text = run("demo").header["model"]["text"]
-    d = Drawing("Query heads share keys and values",
-                f"Above, the shipped model: {text['n_heads']} query heads, neighbours share {text['n_kv_heads']} key heads. Below, the real "
-                "model: 32 query heads share 8 key heads, four neighbours each.", 700, 390)
+    d = Drawing(
+        "Query heads share keys and values",
+        f"Above, the shipped model: {text['n_heads']} query heads, neighbours share {text['n_kv_heads']} "
+        f"key heads. Below, the real "
+        "model: 32 query heads share 8 key heads, four neighbours each.",
+        700,
+        390,
+    )
     draw_model(d, 44, "The shipped model", text["n_heads"], text["n_kv_heads"], 512 / text["n_heads"])
     draw_model(d, 234, "Llama 3.2-Vision 11B", 32, 8, 16)
     d.save("gqa_sharing")

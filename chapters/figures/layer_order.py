@@ -12,8 +12,15 @@ def draw_column(d, x, top, n_layers, cross, step, width, name):
         y = top + step * layer
         is_cross = layer in cross
         if step > 14:
-            d.box(x, y, width, step - 4, f"{layer}  {'cross-attention' if is_cross else 'self-attention'}, MLP",
-                  "orange" if is_cross else "blue", 12)
+            d.box(
+                x,
+                y,
+                width,
+                step - 4,
+                f"{layer}  {'cross-attention' if is_cross else 'self-attention'}, MLP",
+                "orange" if is_cross else "blue",
+                12,
+            )
         else:
             d.rect(x, y, width, step - 2, "orange" if is_cross else "blue", 2)
             if is_cross:
@@ -25,10 +32,15 @@ def main():
     text = json.loads((ROOT / "models" / "pictor" / "config.json").read_text())["text_config"]
     n_layers, cross, real = text["num_hidden_layers"], text["cross_attention_layers"], list(range(3, 40, 5))
     step, top = 44, 84
-    d = Drawing("Self layers and cross layers in their order",
-                f"Left, the shipped model: {n_layers} layers, cross-attention at {', '.join(map(str, cross))}. Right, the real one: 40 layers, "
-                f"cross-attention at {', '.join(map(str, real))}. Keys and values of the picture lead into the cross layers alone.",
-                700, top + step * n_layers + 50)
+    d = Drawing(
+        "Self layers and cross layers in their order",
+        f"Left, the shipped model: {n_layers} layers, cross-attention at {', '.join(map(str, cross))}. "
+        f"Right, the real one: 40 layers, "
+        f"cross-attention at {', '.join(map(str, real))}. Keys and values of the picture lead into the "
+        f"cross layers alone.",
+        700,
+        top + step * n_layers + 50,
+    )
     draw_column(d, 220, top, n_layers, cross, step, 210, "the shipped model")
     draw_column(d, 520, top, 40, real, step * n_layers / 40, 110, "Llama 3.2-Vision 11B")
     middle = top + step * (cross[0] + cross[-1] + 1) / 2

@@ -1,8 +1,8 @@
 """Curves in a Drawing: two axes, each plain or logarithmic, that turn numbers into places.
 
-    axes = Axes(d, (70, 20, 540, 260), (0, 9), (0.1, 10), log_y=True)
-    axes.frame("layer", "size", [(0, "0"), (9, "9")], [(0.1, "0.1"), (10, "10")])
-    axes.curve(xs, ys, "blue")
+axes = Axes(d, (70, 20, 540, 260), (0, 9), (0.1, 10), log_y=True)
+axes.frame("layer", "size", [(0, "0"), (9, "9")], [(0.1, "0.1"), (10, "10")])
+axes.curve(xs, ys, "blue")
 """
 
 from math import log10

@@ -10,14 +10,28 @@ def main():
     token = demo.find("image")
     n_layers = demo.header["model"]["text"]["n_layers"]
     rms = lambda name: float(np.sqrt(np.mean(demo[name][token].astype(float) ** 2)))
-    stream = [rms("language_model.embed_tokens")] + [rms(f"language_model.layers.{layer}") for layer in range(n_layers)]
-    normed = [rms(f"language_model.layers.{layer}.input_layernorm") for layer in range(n_layers)] + [rms("language_model.norm")]
-    d = Drawing("The stream grows, the normalised copy does not",
-                f"Root mean square of the token image. The stream goes from {stream[0]:.2f} in front of layer 0 to {stream[-1]:.2f} "
-                f"behind layer {n_layers - 1}; behind each norm it lies between {min(normed):.2f} and {max(normed):.2f}.", 680, 340)
+    stream = [rms("language_model.embed_tokens")] + [
+        rms(f"language_model.layers.{layer}") for layer in range(n_layers)
+    ]
+    normed = [rms(f"language_model.layers.{layer}.input_layernorm") for layer in range(n_layers)] + [
+        rms("language_model.norm")
+    ]
+    d = Drawing(
+        "The stream grows, the normalised copy does not",
+        f"Root mean square of the token image. The stream goes from {stream[0]:.2f} in front of layer 0 to "
+        f"{stream[-1]:.2f} "
+        f"behind layer {n_layers - 1}; behind each norm it lies between {min(normed):.2f} and "
+        f"{max(normed):.2f}.",
+        680,
+        340,
+    )
     axes = Axes(d, (80, 24, 470, 250), (0, n_layers), (0.05, 20), log_y=True)
-    axes.frame("in front of layer", "root mean square", [(layer, str(layer)) for layer in range(n_layers)] + [(n_layers, "norm")],
-               [(0.1, "0.1"), (1, "1"), (10, "10")])
+    axes.frame(
+        "in front of layer",
+        "root mean square",
+        [(layer, str(layer)) for layer in range(n_layers)] + [(n_layers, "norm")],
+        [(0.1, "0.1"), (1, "1"), (10, "10")],
+    )
     axes.curve(range(n_layers + 1), stream, "blue")
     axes.dots(range(n_layers + 1), stream, "blue")
     axes.curve(range(n_layers + 1), normed, "violet")

@@ -12,13 +12,25 @@ def main():
     for layer in range(text["n_layers"]):
         name = f"language_model.layers.{layer}"
         cross = layer in text["cross_attention_layers"]
-        bars.append((f"{layer}  {'cross' if cross else 'self'}", "orange" if cross else "blue",
-                     length(f"{name}.cross_attn.gated" if cross else f"{name}.self_attn.o_proj")))
-        bars.append((f"{layer}  mlp", "green", length(f"{name}.mlp.gated_output" if cross else f"{name}.mlp")))
+        bars.append(
+            (
+                f"{layer}  {'cross' if cross else 'self'}",
+                "orange" if cross else "blue",
+                length(f"{name}.cross_attn.gated" if cross else f"{name}.self_attn.o_proj"),
+            )
+        )
+        bars.append(
+            (f"{layer}  mlp", "green", length(f"{name}.mlp.gated_output" if cross else f"{name}.mlp"))
+        )
     longest, height = max(bar[2] for bar in bars), 44 + 24 * len(bars) + 40
-    d = Drawing("What each branch adds to one token's stream",
-                "Bars for the token image: the length of the embedding, then of what attention, cross-attention and MLP of each layer add. "
-                f"The longest is {max(bars, key=lambda bar: bar[2])[0]} with {longest:.1f}.", 680, height)
+    d = Drawing(
+        "What each branch adds to one token's stream",
+        "Bars for the token image: the length of the embedding, then of what attention, cross-attention "
+        "and MLP of each layer add. "
+        f"The longest is {max(bars, key=lambda bar: bar[2])[0]} with {longest:.1f}.",
+        680,
+        height,
+    )
     d.arrow(130, 30, 130, height - 34, "plain", 6)
     d.text(130, 20, "the stream of the token image", 13, "middle")
     for place, (name, kind, size) in enumerate(bars):

@@ -12,9 +12,14 @@ def main():
     text = json.loads((ROOT / "models" / "pictor" / "config.json").read_text())["text_config"]
     d_head, theta = text["hidden_size"] // text["num_attention_heads"], text["rope_parameters"]["rope_theta"]
     factor = text["rope_parameters"]["factor"]
-    d = Drawing("RoPE turns pairs of channels like hands of clocks",
-                "Rows of clock faces, one row per pair of channels from fast to slow, one column per position. The first pair's hand turns "
-                "by one radian a token; the last pair's hand does not visibly move.", 680, 470)
+    d = Drawing(
+        "RoPE turns pairs of channels like hands of clocks",
+        "Rows of clock faces, one row per pair of channels from fast to slow, one column per position. The "
+        "first pair's hand turns "
+        "by one radian a token; the last pair's hand does not visibly move.",
+        680,
+        470,
+    )
     for column, position in enumerate(POSITIONS):
         d.text(180 + 72 * column, 40, str(position), 14, "middle", bold=True)
     d.text(20, 40, "position", 14)

@@ -3,11 +3,14 @@
 import re
 
 from blocks import block_differs, make_block, make_figure
+from namespace import evaluate
 from problem import Problem, first_difference
 from prose import assertions, numbers_without_source, weave_inline
 
 MADE = re.compile(r"<!-- (quote|run|tour|exercise) (.*?) -->\s*$")
 FIGURE = re.compile(r"<!-- figure (.*?) -->\s*$")
+LET = re.compile(r"^<!-- let (\w+) = (.*) -->\s*$")
+IN_COMMAND = re.compile(r"\{= (.*?)\}")
 TRAP = re.compile(r"<!-- trap (\S+) -->")
 END = "<!-- end -->"
 NEEDS_DIRECTIVE = {"cpp": "quote FILE NAME", "console": "run COMMAND"}
@@ -19,6 +22,26 @@ class Chapter:
         self.lines = path.read_text().split("\n")
         self.traps, self.exercises, self.covers, self.trace_names, self.terms = [], [], [], [], []
         self.figures = 0
+        self.names, self.commands = None, {}
+
+    def read_lets(self):
+        """Names of the chapter's own: later expressions, and {= EXPRESSION} in the commands it runs, may use them."""
+        if self.names is not None:
+            return
+        self.names = dict(self.context.names)
+        for number, line in enumerate(self.lines):
+            let = LET.match(line)
+            try:
+                if let:
+                    self.names[let.group(1)] = evaluate(let.group(2), self.names)
+                made = MADE.match(line)
+                if made and made.group(1) == "run" and "{= " in line:
+                    self.commands[number] = IN_COMMAND.sub(self.value_in_command, made.group(2))
+            except Problem as problem:
+                self.report(number + 1, str(problem))
+
+    def value_in_command(self, found):
+        return str(evaluate(found.group(1), self.names))
 
     def report(self, line, message):
         self.context.problems.add(f"chapters/{self.name}", line, message)
@@ -27,11 +50,12 @@ class Chapter:
         """Starts commands and figures, so that two run at a time."""
         from blocks import figure_command, run_parts
 
-        for line in self.lines:
+        self.read_lets()
+        for number, line in enumerate(self.lines):
             made, figure = MADE.match(line), FIGURE.match(line)
             try:
                 if made and made.group(1) == "run" and not run_parts(made.group(2))[1].startswith("oracle "):
-                    self.context.runs.start(run_parts(made.group(2))[1])
+                    self.context.runs.start(run_parts(self.commands.get(number, made.group(2)))[1])
                 elif figure:
                     command, _, fresh = figure_command(figure.group(1))
                     self.context.runs.start(command, {"PICTOR_FIGURES": str(fresh.parent)})
@@ -41,6 +65,7 @@ class Chapter:
     def weave(self):
         """The new text."""
         self.read_head()
+        self.read_lets()
         out, prose, prose_start, number = [], [], 1, 0
         while number < len(self.lines):
             line = self.lines[number]
@@ -72,8 +97,8 @@ class Chapter:
                 for term in re.split(r";\s*", terms)
                 if "=" in term
             ]
-        assertions(text, first_line, self.context.names, self.report)
-        new = weave_inline(text, first_line, self.context.names, self.report, self.context.check)
+        assertions(text, first_line, self.names, self.report)
+        new = weave_inline(text, first_line, self.names, self.report, self.context.check)
         sources = re.search(r"^## Sources.*?(?=^## |\Z)", new, re.M | re.S)
         linted = (
             new
@@ -122,6 +147,7 @@ class Chapter:
 
     def made_block(self, made, number):
         kind, arguments = made.groups()
+        arguments = self.commands.get(number, arguments)
         last = number + 1
         while last < len(self.lines) and self.lines[last].rstrip() != END:
             if MADE.match(self.lines[last]):

@@ -19,6 +19,7 @@ MASKS = (
     re.compile(r"<[^>\n]+>"),
     re.compile(r"^#+ .*$", re.M),
     re.compile(r"^\s*\d+\. ", re.M),
+    re.compile(r"^\*\*Exercise \d\d\.\d+", re.M),
     re.compile(r"[A-Za-z_][\w.-]*"),
 )
 
