@@ -94,6 +94,8 @@ REFUSED = [  # what, the chapter's text, a piece of what must be said, its line
     ),
     ("a chapter that is not there", "See chapter 77.", "there is no chapter 77", 4),
     ("an unknown exercise", "<!-- exercise 05.99 -->\n<!-- end -->", "there is no exercise '05.99'", 4),
+    ("a let that is misspelled", "<!-- let two = 1 + -->", "SyntaxError", 4),
+    ("a name that no let gives", "4<!--= four -->", "NameError", 4),
     ("an unknown tour", "<!-- tour debugger/tours/none.gdb -->\n<!-- end -->", "no such file", 4),
 ]
 ACCEPTED = [
@@ -105,6 +107,11 @@ ACCEPTED = [
     ("the section Sources", "## Sources\n\nSu et al., 2021."),
     ("plain blocks", "```text\n1 2 3\n```"),
     ("a true assertion", "<!-- assert 1 + 1 == 2 -->"),
+    ("a named value", "<!-- let two = 1 + 1 -->\n<!-- let four = two * 2 -->\n\n4<!--= four -->"),
+    (
+        "a value in a command",
+        "<!-- let row = 1 -->\n" + RUN.replace("book/name", "book/name 'lm_head[{= row},:4]'"),
+    ),
 ]
 
 
