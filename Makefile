@@ -6,9 +6,8 @@ PORTABLE ?= 0
 SHELL    := /bin/bash
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc 2>/dev/null || sysctl -n hw.ncpu))
 
-# Programs of the fast build stand in build/, of the others in build/debug/ (sanitizers), build/step/ (for debuggers: as
-# written, one thread) and build/portable/. Compilers prefer 256-bit vectors even where 512-bit ones make linear.cpp's loops
-# three times as fast.
+# The fast build is in build/, others in build/debug/ (sanitizers), build/step/ (for debuggers: one thread) and build/portable/.
+# Compilers prefer 256-bit vectors even where 512-bit ones make linear.cpp's loops three times as fast.
 OUT            := build$(if $(filter-out fast,$(MODE)),/$(MODE),$(if $(filter 1,$(PORTABLE)),/portable))
 OPTIM_build    := -O3 -g1 -DNDEBUG -march=native $(if $(filter x86_64,$(shell uname -m)),-mprefer-vector-width=512)
 OPTIM_portable := -O3 -g1 -DNDEBUG -DPICTOR_PORTABLE
@@ -29,7 +28,7 @@ PAGE    = build/report_page.cpp
 .DEFAULT_GOAL := all
 all: packages $(OUT)/reference $(OUT)/trace $(OUT)/viz  ## the three programs, into build/ (MODE=debug, PORTABLE=1)
 
-$(OUT)/reference: $(call objects,$(call sources,reference) $(call sources,base) $(call shared,trace))
+$(OUT)/reference: $(call objects,$(filter-out %/show.cpp,$(call sources,reference base trace/recording trace/reading)))
 $(OUT)/trace:     $(call objects,$(call sources,trace) $(call sources,base))
 $(OUT)/viz:       $(call objects,$(call sources,viz) $(PAGE) $(call sources,base) $(call shared,trace))
 $(OUT)/tests:     $(call objects,$(call sources,tests) $(call sources,base) $(call shared,reference) $(call shared,trace) $(call shared,viz) $(PAGE))
@@ -50,24 +49,22 @@ $(PAGE): $(wildcard viz/report/page/*)
 
 packages: build/packages-present
 build/packages-present: install_packages.sh
-	@bash install_packages.sh
-	@mkdir -p build && touch $@
+	@bash install_packages.sh && mkdir -p build && touch $@
 
 build/test-packages-present: install_packages.sh Makefile
-	@bash install_packages.sh chromium chromium-driver python3-html5lib libxml2-utils w3c-sgml-lib
-	@mkdir -p build && touch $@
+	@bash install_packages.sh chromium chromium-driver gdb lldb python3-html5lib libxml2-utils w3c-sgml-lib
+	@touch $@
 
 demo: all  ## ask the shipped model about a picture, and draw where it looked
 	@bash models/demo.sh
 
 debug: packages  ## build/step/reference, to be walked through: debugger/README.md
 	@env -u CCACHE_NOHASHDIR -u CCACHE_BASEDIR $(MAKE) MODE=step build/step/reference
-
 check: all build/test-packages-present  ## the tests of the fast build alone
 	@$(MAKE) $(OUT)/tests
 	@PYTHON=$(PYTHON) bash tests/run.sh fast python weaver chapters list-of-mutants
 
-test: all build/test-packages-present  ## everything, in the fast build and in the debug build with sanitizers
+test: all debug build/test-packages-present  ## everything, in the fast build and in the debug build with sanitizers
 	@$(MAKE) $(OUT)/tests
 	@$(MAKE) MODE=debug build/debug/tests build/debug/reference build/debug/trace build/debug/viz
 	@PYTHON=$(PYTHON) bash tests/run.sh
@@ -75,29 +72,22 @@ test: all build/test-packages-present  ## everything, in the fast build and in t
 bench: all build/python-oracle/ready  ## against transformers and PyTorch, in the same run; prints ratios
 	@$(MAKE) $(OUT)/bench
 	@build/python-oracle/bin/python bench/compare.py
-
 model: build/python-oracle/ready  ## train the shipped model again from nothing, into build/model: about two hours
 	@build/python-oracle/bin/python models/recipe/train_all.py build/model
-
 evaluate: all  ## held-out scenes under both rules: answers and pointing
 	@$(PYTHON) models/recipe/evaluate_reference.py
-
 golden: all build/python-oracle/ready  ## make the goldens again and compare them with the committed ones
 	@build/python-oracle/bin/python golden/remake.py
-
 engines: packages  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 10 GB of Pythons
 	@bash install_packages.sh patch && bash golden/conformance/engines/install.sh build/engines
 	@$(PYTHON) golden/conformance/engines/make_table.py
-
 mutants: packages  ## break reference/ one line at a time: the goldens must notice each; five minutes
 	@$(MAKE) MODE=fast PORTABLE=0 all build/tests
 	@CXX="$(CXX)" $(PYTHON) tests/mutants/run.py
 
 # PyTorch, transformers and Meta's code, in the versions of golden/requirements.txt; several gigabytes.
 build/python-oracle/ready: golden/requirements.txt | packages
-	@$(PYTHON) -m venv build/python-oracle
-	@build/python-oracle/bin/python -m pip install --quiet -r golden/requirements.txt
-	@touch $@
+	@$(PYTHON) -m venv build/python-oracle && build/python-oracle/bin/python -m pip install --quiet -r $< && touch $@
 
 clean:  ## forget everything built
 	rm -rf build

@@ -62,14 +62,16 @@ private:
     // Position of the first number at these leading indices; the debug build checks every index.
     std::int64_t offset(std::initializer_list<std::int64_t> indices) const
     {
+        // Through pointers, because every number that the plain loops touch comes through here.
+        const std::int64_t* extent = shape.data();
+        const std::int64_t* end = extent + shape.size();
         std::int64_t position = 0;
-        std::int64_t axis = 0;
         for (std::int64_t index : indices) {
-            assert(index >= 0 && index < at(shape, axis));
-            position = position * at(shape, axis++) + index;
+            assert(extent != end && index >= 0 && index < *extent);
+            position = position * *extent++ + index;
         }
-        for (; axis < std::ssize(shape); ++axis)
-            position *= at(shape, axis);
+        for (; extent != end; ++extent)
+            position *= *extent;
         return position;
     }
 };
