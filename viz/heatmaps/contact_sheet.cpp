@@ -15,8 +15,6 @@ namespace pictor {
 namespace {
 
 constexpr double margin = 36;
-constexpr const char* ink = "#1d2230";
-constexpr const char* soft = "#5b6475";
 
 struct Cell {
     Heat heat;
@@ -185,6 +183,61 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
     return page.finish();
 }
 
+struct SheetParts {
+    std::vector<std::int64_t> words;
+    std::vector<std::string> names;
+    HeatRequest request;  // with the picture of the whole sheet
+    PictureGeometry geometry;
+    std::size_t left_out = 0;
+    std::string how;  // "attention x value norm", or nothing
+};
+
+constexpr const char* read_from = "Each word was read from the row before it, which predicts it.";
+
+std::string heads_sheet(const Run& run, const SheetParts& parts, const OpenPicture& open, bool smooth)
+{
+    const std::int64_t n_heads = run.n_heads(parts.request.layer);
+    const std::int64_t shown = std::min<std::int64_t>(n_heads, 32);
+    std::vector<std::string> columns;
+    for (std::int64_t head = 0; head < shown; ++head)
+        columns.push_back(fmt::format("head {}", head));
+    columns.push_back("mean");
+    const Grid grid =
+        table(parts.names, columns, parts.geometry, 92, 40, true, [&](std::size_t row, std::size_t column) {
+            HeatRequest one = parts.request;
+            one.heads = static_cast<std::int64_t>(column) < shown ? HeadChoice::one : HeadChoice::mean;
+            one.head = static_cast<std::int64_t>(column);
+            return heat_of(run, one, parts.words[row]);
+        });
+    HeatRequest plain = parts.request;
+    plain.heads = HeadChoice::mean;
+    return draw_sheet(
+        grid, plain, fmt::format("Words \xC3\x97 heads of layer {}", parts.request.layer),
+        fmt::format("cross-attention{}. {}{} Under each map: how far it spreads, of at most {:.1f} bits.",
+                    parts.how, read_from,
+                    shown < n_heads ? fmt::format(" The first {} of {} heads.", shown, n_heads) : "",
+                    grid.cells.empty() ? 0 : grid.cells.back().heat.most_bits),
+        {}, open, smooth, parts.left_out);
+}
+
+std::string layers_sheet(const Run& run, const SheetParts& parts, const OpenPicture& open, bool smooth)
+{
+    const std::int64_t n_heads = run.n_heads(parts.request.layer);
+    std::vector<std::string> rows;
+    for (const std::int64_t layer : run.cross_layers())
+        rows.push_back(fmt::format("layer {}", layer));
+    const Grid grid =
+        table(rows, parts.names, parts.geometry, 104, 12, false, [&](std::size_t row, std::size_t column) {
+            HeatRequest one = parts.request;
+            one.layer = run.cross_layers()[row];
+            return heat_of(run, one, parts.words[column]);
+        });
+    return draw_sheet(
+        grid, parts.request, "Layers \xC3\x97 words",
+        fmt::format("cross-attention, {}{}. {}", head_text(parts.request, n_heads), parts.how, read_from), {},
+        open, smooth, parts.left_out);
+}
+
 }  // namespace
 
 std::vector<std::int64_t> answer_words(const Run& run)
@@ -221,47 +274,16 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
     const std::int64_t n_heads = run.n_heads(request.layer);
     const std::string how =
         request.weigh_values ? ", attention \xC3\x97 value norm \xC3\x97 |tanh gate|" : "";
-    const std::string read = "Each word was read from the row before it, which predicts it.";
 
-    if (sheet == Sheet::heads) {
-        const std::int64_t shown = std::min<std::int64_t>(n_heads, 32);
-        std::vector<std::string> columns;
-        for (std::int64_t head = 0; head < shown; ++head)
-            columns.push_back(fmt::format("head {}", head));
-        columns.push_back("mean");
-        const Grid grid = table(names, columns, g, 92, 40, true, [&](std::size_t row, std::size_t column) {
-            HeatRequest one = fixed;
-            one.heads = static_cast<std::int64_t>(column) < shown ? HeadChoice::one : HeadChoice::mean;
-            one.head = static_cast<std::int64_t>(column);
-            return heat_of(run, one, words[row]);
-        });
-        HeatRequest plain = request;
-        plain.heads = HeadChoice::mean;
-        return draw_sheet(
-            grid, plain, fmt::format("Words \xC3\x97 heads of layer {}", request.layer),
-            fmt::format("cross-attention{}. {}{} Under each map: how far it spreads, of at most {:.1f} bits.",
-                        how, read,
-                        shown < n_heads ? fmt::format(" The first {} of {} heads.", shown, n_heads) : "",
-                        grid.cells.empty() ? 0 : grid.cells.back().heat.most_bits),
-            {}, open, smooth, left_out);
-    }
-    if (sheet == Sheet::layers) {
-        std::vector<std::string> rows;
-        for (const std::int64_t layer : run.cross_layers())
-            rows.push_back(fmt::format("layer {}", layer));
-        const Grid grid = table(rows, names, g, 104, 12, false, [&](std::size_t row, std::size_t column) {
-            HeatRequest one = fixed;
-            one.layer = run.cross_layers()[row];
-            return heat_of(run, one, words[column]);
-        });
-        return draw_sheet(grid, request, "Layers \xC3\x97 words",
-                          fmt::format("cross-attention, {}{}. {}", head_text(request, n_heads), how, read),
-                          {}, open, smooth, left_out);
-    }
+    const SheetParts parts{words, names, fixed, g, left_out, how};
+    if (sheet == Sheet::heads)
+        return heads_sheet(run, parts, open, smooth);
+    if (sheet == Sheet::layers)
+        return layers_sheet(run, parts, open, smooth);
     return draw_sheet(strip(run, words, fixed, g), request,
                       fmt::format("The whole answer, layer {}", request.layer),
                       fmt::format("cross-attention, {}{}. {} Beside each word: its strongest patch.",
-                                  head_text(request, n_heads), how, read),
+                                  head_text(request, n_heads), how, read_from),
                       names, open, smooth, left_out);
 }
 

@@ -95,6 +95,24 @@ std::vector<RowPlace> all_rows(const Run& run)
     return rows;
 }
 
+// What each row may see.
+Json rows_json(const Run& run, const std::vector<RowPlace>& rows)
+{
+    Json result = Json::array();
+    for (const RowPlace& row : rows) {
+        Json sees = Json::array();
+        for (std::size_t p = 0; p < run.pictures().size(); ++p)
+            sees.push_back(run.row_sees(row, static_cast<std::int64_t>(p)));
+        const auto n_keys = static_cast<std::int64_t>(run.cross_probs(run.cross_layers()[0], row)[0].size());
+        result.push_back({{"position", row.position},
+                          {"step", row.step},
+                          {"kind", row.kind},
+                          {"sees", std::move(sees)},
+                          {"keys", run.keys_seen(row, n_keys)}});
+    }
+    return result;
+}
+
 }  // namespace
 
 Json attention_json(const Run& run, const ReportOptions& options, LeftOut& left_out)
@@ -142,17 +160,7 @@ Json attention_json(const Run& run, const ReportOptions& options, LeftOut& left_
     for (std::int64_t map = 0; with_heads && map < n_heads; ++map)
         result["maps"].push_back(fmt::format("head {}", map));
     result["maps"].push_back(fmt::format("mean of {} heads", n_heads));
-    for (const RowPlace& row : rows) {
-        Json sees = Json::array();
-        for (std::size_t p = 0; p < run.pictures().size(); ++p)
-            sees.push_back(run.row_sees(row, static_cast<std::int64_t>(p)));
-        const auto n_keys = static_cast<std::int64_t>(run.cross_probs(run.cross_layers()[0], row)[0].size());
-        result["rows"].push_back({{"position", row.position},
-                                  {"step", row.step},
-                                  {"kind", row.kind},
-                                  {"sees", std::move(sees)},
-                                  {"keys", run.keys_seen(row, n_keys)}});
-    }
+    result["rows"] = rows_json(run, rows);
     result["largest"] = maps.largest;
     result["ledgers"] = std::move(maps.ledgers);
     result["spread"] = std::move(maps.spread);

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "viz/drawing/raster.h"
 #include "base/shown_text.h"
+#include "viz/drawing/raster.h"
 #include "viz/report/report_parts.h"
 
 namespace pictor {

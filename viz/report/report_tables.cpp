@@ -43,39 +43,59 @@ std::vector<std::string> read_vocabulary(const std::filesystem::path& tokenizer)
     return words;
 }
 
+namespace {
+
+// The text of a token id: as the run used it, else as the tokenizer has it, unless that belongs to another
+// model.
+class WordsById {
+public:
+    WordsById(const Run& run, const ReportOptions& options) : vocabulary_(read_vocabulary(options.tokenizer))
+    {
+        const nlohmann::json& header = run.trace().header();
+        std::int64_t position = 0;
+        for (const char* part : {"prompt", "generated"})
+            if (header.contains(part) && header[part].is_object() && header[part].contains("token_ids") &&
+                header[part]["token_ids"].is_array())
+                for (const auto& id : header[part]["token_ids"]) {
+                    if (id.is_number_integer() && position < run.n_tokens())
+                        learn(id.get<std::int64_t>(), run.tokens().at(static_cast<std::size_t>(position)));
+                    ++position;
+                }
+        if (!agrees_)
+            vocabulary_.clear();
+    }
+
+    std::string text(std::int64_t id) const
+    {
+        const auto found = known_.find(id);
+        if (found != known_.end())
+            return visible_text(found->second, 60);
+        const auto index = static_cast<std::size_t>(id);
+        const bool named = index < vocabulary_.size() && !vocabulary_[index].empty();
+        return named ? visible_text(vocabulary_[index], 60) : fmt::format("#{}", id);
+    }
+
+private:
+    void learn(std::int64_t id, const std::string& text)
+    {
+        known_[id] = text;
+        const auto index = static_cast<std::size_t>(id);
+        if (id >= 0 && index < vocabulary_.size() && vocabulary_[index] != text)
+            agrees_ = false;
+    }
+
+    std::vector<std::string> vocabulary_;
+    std::map<std::int64_t, std::string> known_;
+    bool agrees_ = true;
+};
+
+}  // namespace
+
 // The five likeliest next words after each step's last row.
 Json steps_json(const Run& run, const ReportOptions& options, LeftOut& left_out)
 {
     Json result = Json::array();
-    std::vector<std::string> vocabulary = read_vocabulary(options.tokenizer);
-    const nlohmann::json& header = run.trace().header();
-    bool agrees = true;  // the tokenizer may belong to another model
-    std::map<std::int64_t, std::string> known;
-    std::int64_t position = 0;
-    for (const char* part : {"prompt", "generated"})
-        if (header.contains(part) && header[part].is_object() && header[part].contains("token_ids") &&
-            header[part]["token_ids"].is_array())
-            for (const auto& id : header[part]["token_ids"]) {
-                if (id.is_number_integer() && position < run.n_tokens()) {
-                    const std::int64_t number = id.get<std::int64_t>();
-                    const std::string& text = run.tokens()[static_cast<std::size_t>(position)];
-                    known[number] = text;
-                    if (number >= 0 && number < static_cast<std::int64_t>(vocabulary.size()) &&
-                        vocabulary[static_cast<std::size_t>(number)] != text)
-                        agrees = false;
-                }
-                ++position;
-            }
-    if (!agrees)
-        vocabulary.clear();
-    const auto word = [&](std::int64_t id) {
-        const auto found = known.find(id);
-        if (found != known.end())
-            return visible_text(found->second, 60);
-        const bool named = id < static_cast<std::int64_t>(vocabulary.size()) &&
-                           !vocabulary[static_cast<std::size_t>(id)].empty();
-        return named ? visible_text(vocabulary[static_cast<std::size_t>(id)], 60) : fmt::format("#{}", id);
-    };
+    const WordsById words_by_id(run, options);
     std::int64_t without = 0;
     for (const TraceStep& step : run.trace().steps()) {
         const TraceEntry* entry = run.trace().find("lm_head", step.index);
@@ -103,7 +123,8 @@ Json steps_json(const Run& run, const ReportOptions& options, LeftOut& left_out)
             sum += std::exp(logit - most);
         Json words = Json::array();
         for (auto i = order.begin(); i != top; ++i)
-            words.push_back({word(*i), std::exp(logits[static_cast<std::size_t>(*i)] - most) / sum});
+            words.push_back(
+                {words_by_id.text(*i), std::exp(logits[static_cast<std::size_t>(*i)] - most) / sum});
         result.push_back({{"step", step.index},
                           {"position", step.first_token + step.token_count - 1},
                           {"words", std::move(words)}});
