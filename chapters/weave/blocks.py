@@ -36,7 +36,7 @@ def make_tour(arguments):
         if not file.is_file():
             raise Problem(f"no such file: {file.relative_to(ROOT)}")
     return (
-        fenced("console", f"$ gdb -x {script}\n" + transcript.read_text().rstrip("\n"))
+        fenced("console", f"$ gdb -x debugger/pictor.gdb -x {script}\n" + transcript.read_text().rstrip("\n"))
         + "\n"
         + (f"<sub>[{script}](../{script})</sub>\n")
     )
