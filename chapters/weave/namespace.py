@@ -159,7 +159,8 @@ def make_namespace(runs):
         bool,
     )
     names |= {function.__name__: function for function in plain}
-    names["__builtins__"] = {}
+    # numpy imports inside its reductions, with the builtins of whoever calls it.
+    names["__builtins__"] = {"__import__": __import__}
     return names
 
 
