@@ -102,8 +102,10 @@ int print_linear_steps(std::int64_t n_rows, std::int64_t n_out, std::int64_t n_i
         }
         // Rounding of a sum of n_in products of numbers around 1, in any order.
         right = right && apart < 1e-6 * static_cast<double>(n_in);
-        const double work = 2e-9 * static_cast<double>(n_rows) * static_cast<double>(n_out) * static_cast<double>(n_in);
-        fmt::print("{:<28}{:>8}{:>12.2f}{:>10.1f}{:>12.1e}\n", step.name, step.threads, best * 1e3, work / best, apart);
+        const double work =
+            2e-9 * static_cast<double>(n_rows) * static_cast<double>(n_out) * static_cast<double>(n_in);
+        fmt::print("{:<28}{:>8}{:>12.2f}{:>10.1f}{:>12.1e}\n", step.name, step.threads, best * 1e3,
+                   work / best, apart);
     }
     return right ? 0 : 1;
 }
