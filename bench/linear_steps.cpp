@@ -19,6 +19,9 @@ namespace pictor {
 
 namespace {
 
+// Each step runs at least this long, so that on a busy machine some of its runs have the cores to themselves.
+constexpr double worth_seconds = 2;
+
 Tensor random_tensor(const Shape& shape, unsigned seed)
 {
     std::mt19937 random(seed);
@@ -87,17 +90,18 @@ int print_linear_steps(std::int64_t n_rows, std::int64_t n_out, std::int64_t n_i
         {"threads", n_threads, [&] { return linear_fast(x, matrix); }, wanted},
         {"weights in BF16", n_threads, [&] { return linear_fast(x, half_matrix); }, wanted_half},
     };
-    fmt::print("{} rows, {} inputs, {} outputs; best of {}\n", n_rows, n_in, n_out, repeat);
+    fmt::print("{} rows, {} inputs, {} outputs; best of {} or of two seconds\n", n_rows, n_in, n_out, repeat);
     fmt::print("{:<28}{:>8}{:>12}{:>10}{:>12}\n", "step", "threads", "ms", "GFLOP/s", "off by");
     bool right = true;
     for (const Step& step : steps) {
         omp_set_num_threads(step.threads);
-        double best = HUGE_VAL, apart = 0;
-        for (int i = 0; i < repeat; ++i) {
+        double best = HUGE_VAL, apart = 0, total = 0;
+        for (int i = 0; i < repeat || total < worth_seconds; ++i) {
             const auto start = std::chrono::steady_clock::now();
             const Tensor y = step.run();
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
             best = std::min(best, took.count());
+            total += took.count();
             apart = std::max(apart, largest_difference(y, step.wanted));
         }
         // Rounding of a sum of n_in products of numbers around 1, in any order.
