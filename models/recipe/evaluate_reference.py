@@ -1,16 +1,18 @@
 """Measures the C++ program on held-out scenes: the same weights under the rules of both references, and under
 the commonest mistakes of ports.
 
-    python evaluate_reference.py [--scenes 320] [--mutants] [--tidy 500] [--conversations 50] [--pointing 200]
+    python evaluate_reference.py [--scenes 320] [--mutants] [--tidy 500] [--conversations 50] [--pairs 100]
+                                 [--photographs FOLDER] [--pointing 200]
 
 Answers: `reference run` is asked four questions about each held-out scene in the chat format, greedily, and
 is right when it says exactly the true answer. --mutants: the same questions to copies of the program in which
 one line of reference/ is wrong, taken from tests/mutants. --tidy: descriptions of scenes drawn as the card's
-list has them. --conversations: eight turns each, in which the program hears its own answers. --pointing: a
-traced run is given the true description as if it had said it, so that every object's word counts and both
-rules are judged on the same words; the row of cross-attention before a word must have its strongest patch
-inside the object's box (half a patch of margin), for every layer and head and for the mean over heads.
-Needs Python with numpy and Pillow; the same seed asks the same questions.
+list has them. --conversations: eight turns each, in which the program hears its own answers. --pairs: two
+pictures in one prompt. --photographs: pictures that show nothing known. --pointing: a traced run is given the
+true description as if it had said it, so that every object's word counts and both rules are judged on the
+same words; the row of cross-attention before a word must have its strongest patch inside the object's box
+(half a patch of margin), for every layer and head and for the mean over heads. Needs Python with numpy and
+Pillow; the same seed asks the same questions.
 """
 import argparse
 import pathlib
@@ -27,6 +29,7 @@ except ImportError as error:
                      "(Debian: python3-numpy python3-pil)")
 
 import dialogs
+import scenes
 import varied
 from heldout import write_heldout
 from measure import Answers, PatchGrid, Pointing, object_words, print_answers, print_pointing
@@ -52,9 +55,9 @@ class Program:
     def __init__(self, path, model, rule):
         self.command = [str(path), "run", "--model", str(model), "--threads", "1", "--reference", rule]
 
-    def run(self, image, *options, standard_input=None):
+    def run(self, images, *options, standard_input=None):
         """-> what it printed; a failure ends the evaluation with the program's own words."""
-        command = [*self.command, *(["--image", str(image)] if image else []), *options]
+        command = [*self.command, *(part for image in images for part in ("--image", str(image))), *options]
         result = subprocess.run(command, capture_output=True, text=True, input=standard_input)
         if result.returncode != 0:
             raise SystemExit(f"evaluate_reference: {' '.join(command)}\n"
@@ -64,12 +67,12 @@ class Program:
     def answer(self, image, turns):
         """The greedy answer to the last of a dialog's turns, after the true answers to those before it."""
         if len(turns) == 1:
-            return self.run(image, "--prompt", turns[0][0])
+            return self.run([image] if image else [], "--prompt", turns[0][0])
         text = "<|begin_of_text|>"
         for index, (question, answer) in enumerate(turns):
             text += USER.format(picture="<|image|>" if image and index == 0 else "", question=question)
             text += answer + "<|eot_id|>" if index + 1 < len(turns) else ""
-        return self.run(image, "--raw", "--prompt", text)
+        return self.run([image] if image else [], "--raw", "--prompt", text)
 
 
 def progress(what, done, total):
@@ -118,12 +121,45 @@ def measure_conversations(program, folder, n_conversations, seed):
         image.save(folder / "conversation.png")
         turns = dialogs.make_dialog(rng, objects, TURNS)
         asked = "".join(turn.question + "\n" for turn in turns)
-        said = program.run(folder / "conversation.png", "--chat", standard_input=asked).splitlines()
+        said = program.run([folder / "conversation.png"], "--chat", standard_input=asked).splitlines()
         if len(said) != TURNS:
             raise SystemExit(f"evaluate_reference: {TURNS} questions got {len(said)} answers: {said}")
         for number, (turn, answer) in enumerate(zip(turns, said), 1):
             answers.add(f"turn {number}", answer == turn.answer)
         progress("conversation", done + 1, n_conversations)
+    return answers
+
+
+def measure_pairs(program, folder, n_pairs, seed):
+    """-> Answers about two pictures in one prompt: of what only the first shows, or only the second. Under
+    Meta's rules the words that are generated see neither; the rows of the question see the second."""
+    rng, answers = random.Random(seed), Answers()
+    for done in range(n_pairs):
+        files, scenes_of = [folder / "first.png", folder / "second.png"], []
+        for file in files:
+            image, objects = scenes.make_scene(rng)
+            image.save(file)
+            scenes_of.append(objects)
+        for number, name in enumerate(("first", "second")):
+            others = {thing.kind for thing in scenes_of[1 - number]}
+            for thing in [thing for thing in scenes_of[number] if thing.kind not in others][:1]:
+                for kind, ask in (("where", scenes.ask_where), ("colour", scenes.ask_colour)):
+                    question, true = ask(rng, scenes_of[number], thing)
+                    answers.add(f"{kind}, {name}", program.run(files, "--prompt", question) == true)
+        said = program.run(files, "--prompt", "What is in this image?")
+        answers.add("describe second", said == scenes.describe(scenes_of[1]))
+        progress("pair", done + 1, n_pairs)
+    return answers
+
+
+def measure_photographs(program, folder):
+    """-> Answers to what each picture file of a folder shows: right if Pictor says that it knows nothing."""
+    answers = Answers()
+    for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg")):
+        said = program.run([file], "--prompt", "What is in this image?")
+        answers.add("photograph", said == dialogs.NOTHING)
+        if said != dialogs.NOTHING:
+            print(f"{file.name}: {said}")
     return answers
 
 
@@ -153,7 +189,7 @@ def measure_pointing(program, folder, records):
         prompt = "<|begin_of_text|>" + USER.format(picture="<|image|>", question=question) + answer
         with tempfile.TemporaryDirectory() as scratch:
             trace = pathlib.Path(scratch) / "trace"
-            program.run(folder / record["file"], "--prompt", prompt, "--raw", "--max-new-tokens", "1",
+            program.run([folder / record["file"]], "--prompt", prompt, "--raw", "--max-new-tokens", "1",
                         "--trace", str(trace), "--trace-only", "*cross_attn.probs", "--trace-values", "all")
             add_pointing(pointing, load_trace(trace), record)
         progress("scene", done, len(records))
@@ -170,6 +206,8 @@ def parse_options():
                         help="the same questions to the commonest mistakes of ports")
     parser.add_argument("--tidy", type=int, default=0, help="describe this many scenes of the card's list")
     parser.add_argument("--conversations", type=int, default=0, help="conversations of eight turns")
+    parser.add_argument("--pairs", type=int, default=0, help="prompts with two pictures")
+    parser.add_argument("--photographs", type=pathlib.Path, help="a folder of pictures of nothing known")
     parser.add_argument("--pointing", type=int, default=0, help="how many scenes to measure pointing on")
     parser.add_argument("--seed", type=int, default=11, help="seed of the held-out scenes")
     parser.add_argument("--mistakes", action="store_true", help="print the wrong answers under Meta's rules")
@@ -212,6 +250,14 @@ def main():
             print(f"\n{options.conversations} conversations of {TURNS} turns (seed {options.seed + 2})")
             n, seed = options.conversations, options.seed + 2
             print_answers({rule: measure_conversations(program, folder, n, seed)
+                           for rule, program in programs.items()})
+        if options.pairs > 0:
+            print(f"\n{options.pairs} prompts with two pictures (seed {options.seed + 4})")
+            print_answers({rule: measure_pairs(program, folder, options.pairs, options.seed + 4)
+                           for rule, program in programs.items()})
+        if options.photographs:
+            print(f"\nnothing known in the pictures of {options.photographs}")
+            print_answers({rule: measure_photographs(program, options.photographs)
                            for rule, program in programs.items()})
         if options.pointing > 0:
             records = write_heldout(folder, options.pointing, options.seed + 3, tidy=True)

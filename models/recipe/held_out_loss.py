@@ -7,15 +7,13 @@ import collections
 import functools
 import random
 
-import numpy as np
 import torch
 
 import dialogs
 import varied
 from lean import Lean
-from model import IMAGE, PAD
-from samples import (IGNORED, TOKENS, Packed, collate_packed, encode_dialog, patch_labels, pixels_of,
-                     preprocess)
+from model import IMAGE
+from samples import IGNORED, TOKENS, collate_packed, empty_row, encode_dialog, pixels_of
 
 SEED, PICTURES, BATCH = 99, 96, 24
 
@@ -23,9 +21,7 @@ SEED, PICTURES, BATCH = 99, 96, 24
 def packed_questions(rng, tokenizer, image, objects):
     """-> (Packed row of one question of each kind that fits, [(kind, first, last)] of the answers'
     labels)."""
-    picture = preprocess(image)
-    row = Packed(picture, patch_labels(picture, objects), np.full(TOKENS, tokenizer.token_to_id(PAD)),
-                 np.full(TOKENS, IGNORED), np.full(TOKENS, -1), np.zeros(TOKENS, bool))
+    row = empty_row(tokenizer, image, objects)
     place, spans = 0, []
     kinds = dialogs.KINDS_OF_QUESTION
     for kind in ["describe", "nothing known", *rng.sample(kinds, len(kinds))]:

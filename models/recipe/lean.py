@@ -26,7 +26,8 @@ QUERY_KEY_VALUE = ("q_proj", "k_proj", "v_proj")
 
 
 class Attend(torch.autograd.Function):
-    """softmax(q k^T + bias) v for [n, rows, width]; the queries are scaled already; bias is a constant."""
+    """-> (softmax(q k^T + bias) v, that softmax) for [n, rows, width]; the queries are scaled already; bias
+    is a constant."""
 
     @staticmethod
     def forward(context, query, key, value, bias, heads):
@@ -36,14 +37,17 @@ class Attend(torch.autograd.Function):
             scores = scores.view(-1, heads, *shape[1:]).add_(bias).view(shape)
         probs = scores.softmax(-1)
         context.save_for_backward(query, key, value, probs)
-        return torch.bmm(probs, value)
+        context.set_materialize_grads(False)                    # probs rarely have one
+        return torch.bmm(probs, value), probs
 
     @staticmethod
-    def backward(context, grad):
+    def backward(context, grad, more_grad_probs):
         query, key, value, probs = context.saved_tensors
-        grad = grad.contiguous()
+        grad = query.new_zeros(*query.shape[:2], value.shape[2]) if grad is None else grad.contiguous()
         grad_value = torch.bmm(probs.transpose(1, 2), grad)
         grad_probs = torch.bmm(grad, value.transpose(1, 2))
+        if more_grad_probs is not None:
+            grad_probs += more_grad_probs
         grad_scores = torch._softmax_backward_data(grad_probs, probs, -1, probs.dtype)
         grad_query, grad_key = torch.bmm(grad_scores, key), torch.bmm(grad_scores.transpose(1, 2), query)
         return grad_query, grad_key, grad_value, None, None
@@ -71,6 +75,7 @@ class Lean:
     def __init__(self, model, dtype=torch.bfloat16):
         self.model, self.dtype = model, dtype
         self.weights = matrices(model, dtype)
+        self.looks = []                                         # [B, heads, T, keys] of each cross-attention
         self.vision_config, self.text_config = model.config.vision_config, model.config.text_config
 
     def get(self, *path):
@@ -119,7 +124,7 @@ class Lean:
         scaled = query * query.shape[-1]**-.5
         query = torch.cat([scaled, bias[0].expand(*query.shape[:3], -1)], -1).flatten(0, 1)
         key = torch.cat([key, bias[1].expand(*key.shape[:3], -1)], -1).flatten(0, 1)
-        attended = join_heads(Attend.apply(query, key, value.flatten(0, 1), None, heads), len(rows))
+        attended = join_heads(Attend.apply(query, key, value.flatten(0, 1), None, heads)[0], len(rows))
         attended = self.linear(attended, *path, "self_attn.o_proj")
         if gated:
             attended = attended * self.get(*path, "gate_attn").tanh().to(self.dtype)
@@ -183,7 +188,7 @@ class Lean:
         query = (turned[:, :heads] * turned.shape[-1]**-.5).flatten(0, 1)
         key, value = (part.repeat_interleave(heads // key_heads, 1).flatten(0, 1)
                       for part in (turned[:, heads:], value))
-        attended = join_heads(Attend.apply(query, key, value, mask, heads), len(rows))
+        attended = join_heads(Attend.apply(query, key, value, mask, heads)[0], len(rows))
         return self.linear(attended, *path, "o_proj")
 
     def cross_attention(self, rows, states, absent, *path):
@@ -196,8 +201,9 @@ class Lean:
         query = F.pad(query * query.shape[-1]**-.5, (0, 1), value=1.0).flatten(0, 1)
         key = torch.cat([key, FORBIDDEN * absent[:, None].expand(-1, key_heads, -1, -1)], -1)
         key, value = (part.repeat_interleave(heads // key_heads, 1).flatten(0, 1) for part in (key, value))
-        attended = join_heads(Attend.apply(query, key, value, None, heads), len(rows))
-        return self.linear(attended, *path, "o_proj")
+        attended, probs = Attend.apply(query, key, value, None, heads)
+        self.looks.append(probs.unflatten(0, (len(rows), heads)))
+        return self.linear(join_heads(attended, len(rows)), *path, "o_proj")
 
     def text_mlp(self, rows, *path):
         gate, up = F.linear(rows, torch.cat([self.get(*path, name, "weight")

@@ -14,8 +14,10 @@ from transformers.models.mllama.image_processing_pil_mllama import (
 import dialogs
 import scenes
 import varied
+from measure import PatchGrid
 from model import BOS, EOT, IMAGE, MAX_TILES, PAD, PATCH, PATCHES_PER_SIDE, TILE, TILE_GRIDS
 
+MOST_OBJECTS = NO_OBJECT = 4
 IGNORED = -100                                                  # a label that cross_entropy leaves out
 TOKENS = 192                                                    # a picture's dialogs in training
 LONG_SHARE = .2  # of steps, whose dialogs may fill the whole row
@@ -132,6 +134,35 @@ def collate(samples, tokenizer):
 
 # ---- what training takes -----------------------------------------------------------------------------
 
+def box_patches(picture, objects):
+    """[MOST_OBJECTS + 1, MAX_TILES * (1 + patches)]: the patches of each object's box, with half a patch of
+    margin; last of all, what lies in no box, class tokens too."""
+    patches = PatchGrid(picture.grid, picture.resized, picture.size, TILE, PATCH)
+    boxes = np.zeros((MOST_OBJECTS + 1, MAX_TILES, 1 + PATCHES_PER_SIDE**2), bool)
+    (n_rows, n_columns), n = picture.grid, PATCHES_PER_SIDE
+    for index, thing in enumerate(objects):
+        inside = patches.inside(thing.box).reshape(n_rows, n, n_columns, n).transpose(0, 2, 1, 3)
+        boxes[index, :n_rows * n_columns, 1:] = inside.reshape(n_rows * n_columns, n * n)
+    boxes[NO_OBJECT, :n_rows * n_columns] = ~boxes[:NO_OBJECT, :n_rows * n_columns].any(0)
+    return boxes.reshape(len(boxes), -1)
+
+
+def answer_owners(tokenizer, turn, objects):
+    """For each token of an answer and its end token: the number of the object that it is about, NO_OBJECT
+    where one was looked for and is not there, or -1."""
+    encoded = tokenizer.encode(turn.answer, add_special_tokens=False)
+    if turn.kind != "describe":
+        owner = objects.index(turn.thing) if turn.thing in objects else -1
+        if turn.thing is None and turn.kind in ("what is at", "is there", "not there", "nothing known"):
+            owner = NO_OBJECT
+        return [owner] * len(encoded.ids) + [-1]
+    starts, cursor = [], 0
+    for thing in objects:
+        cursor = turn.answer.index(f"{thing.phrase} {thing.place}", cursor)
+        starts.append(cursor)
+    return [sum(start < end for start in starts) - 1 for _, end in encoded.offsets] + [-1]
+
+
 @dataclasses.dataclass
 class Packed:
     """One picture with a row of tokens that holds several dialogs about it, one after the other."""
@@ -141,6 +172,8 @@ class Packed:
     labels: np.ndarray  # [TOKENS]: the token to predict AFTER each one
     dialogs: np.ndarray  # [TOKENS]: a number for each dialog, -1 for padding
     sees: np.ndarray  # [TOKENS]: whether the token may see the picture
+    owners: np.ndarray  # [TOKENS]: which object the token to predict is about, NO_OBJECT or -1
+    boxes: np.ndarray  # [MOST_OBJECTS + 1, keys]: the patches of each object, and of none
 
 
 def fill_segment(rng, tokenizer, objects, packed, start, length):
@@ -155,6 +188,9 @@ def fill_segment(rng, tokenizer, objects, packed, start, length):
             failures += 1
             continue
         here = slice(place, place + len(ids))
+        owners = [answer_owners(tokenizer, turn, objects) for turn in turns] if with_image else []
+        answered = place + np.flatnonzero(np.array(labels[1:]) != IGNORED)
+        packed.owners[answered] = sum(owners, []) if with_image else -1
         packed.ids[here], packed.labels[here] = ids, labels[1:] + [IGNORED]
         packed.dialogs[here] = place
         if with_image:
@@ -162,10 +198,15 @@ def fill_segment(rng, tokenizer, objects, packed, start, length):
         place += len(ids)
 
 
-def pack(rng, tokenizer, image, objects, n_segments):
+def empty_row(tokenizer, image, objects):
     picture = preprocess(image)
-    packed = Packed(picture, patch_labels(picture, objects), np.full(TOKENS, tokenizer.token_to_id(PAD)),
-                    np.full(TOKENS, IGNORED), np.full(TOKENS, -1), np.zeros(TOKENS, bool))
+    return Packed(picture, patch_labels(picture, objects), np.full(TOKENS, tokenizer.token_to_id(PAD)),
+                  np.full(TOKENS, IGNORED), np.full(TOKENS, -1), np.zeros(TOKENS, bool), np.full(TOKENS, -1),
+                  box_patches(picture, objects))
+
+
+def pack(rng, tokenizer, image, objects, n_segments):
+    packed = empty_row(tokenizer, image, objects)
     length = TOKENS // n_segments
     for segment in range(n_segments):
         fill_segment(rng, tokenizer, objects, packed, segment * length, length)
@@ -180,7 +221,8 @@ def collate_packed(rows, n_segments):
     return dict(bytes=torch.from_numpy(np.stack(bytes_of)),
                 aspect_ratio_mask=stack("tile_mask", lambda row: row.picture),
                 aspect_ratio_ids=torch.tensor([row.picture.aspect_ratio_id for row in rows]),
-                patches=stack("patches"), input_ids=stack("ids"), labels=stack("labels"), sees=stack("sees"),
+                patches=stack("patches"), owners=stack("owners"), boxes=stack("boxes"),
+                input_ids=stack("ids"), labels=stack("labels"), sees=stack("sees"),
                 dialogs=stack("dialogs").reshape(len(rows) * n_segments, -1))
 
 

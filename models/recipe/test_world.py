@@ -259,6 +259,32 @@ def test_patch_labels_name_what_is_under_a_patch():
     assert places[0, 0] == 0 and places[0, -1] == 2 and places[8, 8] == 4 and places[-1, 0] == 6
 
 
+def test_words_of_an_answer_belong_to_what_they_name():
+    tokenizer = model.load_tokenizer(SHIPPED)
+    objects = [scenes.SceneObject("fish", "black", 0, 1), scenes.SceneObject("cup", "red", 2, 2)]
+    turn = dialogs.Turn("describe", "What do you see?", scenes.describe(objects))
+    pieces = [tokenizer.decode([token]) for token in tokenizer.encode(turn.answer).ids]
+    owners = samples.answer_owners(tokenizer, turn, objects)
+    owned = ["".join(piece for piece, owner in zip(pieces, owners) if owner == index) for index in (-1, 0, 1)]
+    assert owned == ["I see", " a black fish at the top and", " a red cup at the bottom right."], owned
+    there = dialogs.Turn("where", "", "The cup is at the bottom right.", objects[1])
+    gone = dialogs.Turn("not there", "", "There is no moon.")
+    small_talk = dialogs.Turn("chat", "", "My name is Pictor.")
+    assert set(samples.answer_owners(tokenizer, there, objects)[:-1]) == {1}
+    assert set(samples.answer_owners(tokenizer, gone, objects)[:-1]) == {samples.NO_OBJECT}
+    assert set(samples.answer_owners(tokenizer, small_talk, objects)) == {-1}
+
+
+def test_every_patch_that_is_there_lies_in_a_box_or_in_none():
+    for _, image, objects in many_scenes(20, 51, varied.make_any):
+        picture = samples.preprocess(image)
+        boxes = samples.box_patches(picture, objects).reshape(5, model.MAX_TILES, 65)
+        assert all(boxes[index].any() == (index < len(objects)) for index in range(4))
+        present = picture.tile_mask.astype(bool)
+        assert (boxes.any(0)[present]).all() and not boxes[:, ~present].any()
+        assert not (boxes[samples.NO_OBJECT] & boxes[:4].any(0)).any() and boxes[4, present, 0].all()
+
+
 # ---- measuring ---------------------------------------------------------------------------------------
 
 def test_one_marked_patch_points_at_one_place():

@@ -1,6 +1,6 @@
-"""Trains Pictor from nothing in 98 minutes, on one core with bfloat16 instructions and another that draws.
+"""Trains Pictor from nothing in 104 minutes, on one core with bfloat16 instructions and another that draws.
 
-    python train_all.py OUT [--minutes 98 | --steps N N N]
+    python train_all.py OUT [--minutes 104 | --steps N N N]
 
 OUT gets what models/pictor holds: config, tokenizer, weights, processor files; beside them log.jsonl and,
 until it is finished, checkpoint.pt. Stop it at any moment; the same command goes on. By minutes, as the
@@ -21,7 +21,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, help="folder to write into")
-    parser.add_argument("--minutes", type=float, default=98)
+    parser.add_argument("--minutes", type=float, default=104)
     parser.add_argument("--steps", type=int, nargs=3, metavar=("TILES", "PICTURES", "ALL"))
     options = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in MALLOC.items()):
