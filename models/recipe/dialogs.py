@@ -163,3 +163,28 @@ def turn_of_kind(rng, objects, kind):
         return None
     first = rng.choice([where_turn, colour_turn, whether_turn, what_turn])(rng, objects)
     return [first, follow_up(rng, first.thing)] if first.thing else turn_of_kind(rng, objects, kind)
+
+
+def every_turn(objects):
+    """Yields every question about a picture that is not a follow-up, with its true answer."""
+    for question in scenes.DESCRIBE:
+        yield Turn("describe", question, describe(objects))
+    for question in ("How many objects are there?", "How many things do you see?"):
+        yield Turn("count", question, scenes.count_answer(objects))
+    by_kind = {thing.kind: thing for thing in objects}
+    for kind in scenes.KINDS:
+        thing = by_kind.get(kind)
+        gone = f"There is no {kind}."
+        yield Turn("where" if thing else "not there", f"Where is the {kind}?",
+                   f"The {kind} is {thing.place}." if thing else gone)
+        for spelling in ("color", "colour"):
+            for question in (f"What {spelling} is the {kind}?", f"What is the {spelling} of the {kind}?"):
+                yield Turn("colour" if thing else "not there", question,
+                           f"The {kind} is {thing.colour}." if thing else gone)
+        yield Turn("is there", f"Is there {article(kind)} {kind}?",
+                   f"Yes, {thing.phrase} is {thing.place}." if thing else f"No, there is no {kind}.")
+    by_place = {thing.place: thing for thing in objects}
+    for place in [place for row in scenes.PLACES for place in row]:
+        thing = by_place.get(place)
+        yield Turn("what is at", f"What is {place}?",
+                   f"{scenes.capitalised(thing.phrase)} is {place}." if thing else f"Nothing is {place}.")

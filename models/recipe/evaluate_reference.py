@@ -2,7 +2,7 @@
 the commonest mistakes of ports.
 
     python evaluate_reference.py [--scenes 320] [--mutants] [--tidy 500] [--conversations 50] [--pairs 100]
-                                 [--photographs FOLDER] [--pointing 200]
+                                 [--photographs FOLDER] [--examples ../pictor/pictures] [--pointing 200]
 
 Answers: `reference run` is asked four questions about each held-out scene in the chat format, greedily, and
 is right when it says exactly the true answer. --mutants: the same questions to copies of the program in which
@@ -15,6 +15,7 @@ same words; the row of cross-attention before a word must have its strongest pat
 Pillow; the same seed asks the same questions.
 """
 import argparse
+import json
 import pathlib
 import random
 import subprocess
@@ -92,6 +93,20 @@ def measure_answers(program, folder, records, mistakes=None):
                 asked = question["turns"][-1][0]
                 mistakes.append(f"{record['file']} {asked}\n  true: {true}\n  said: {said}")
         progress("scene", done, len(records))
+    return answers
+
+
+def measure_examples(program, folder):
+    """-> Answers to every question about the pictures that ship with the model."""
+    answers = Answers()
+    for record in json.loads((folder / "scenes.json").read_text()):
+        objects = [scenes.SceneObject(thing["kind"], thing["colour"], thing["row"], thing["column"])
+                   for thing in record["objects"]]
+        for turn in dialogs.every_turn(objects):
+            said = program.answer(folder / record["file"], [(turn.question, turn.answer)])
+            answers.add(turn.kind, said == turn.answer)
+            if said != turn.answer:
+                print(f"{record['file']} {turn.question}\n  true: {turn.answer}\n  said: {said}")
     return answers
 
 
@@ -204,6 +219,7 @@ def parse_options():
     parser.add_argument("--scenes", type=int, default=320, help="how many scenes, four questions to each")
     parser.add_argument("--mutants", action="store_true",
                         help="the same questions to the commonest mistakes of ports")
+    parser.add_argument("--examples", type=pathlib.Path, help="every question about pictor/pictures")
     parser.add_argument("--tidy", type=int, default=0, help="describe this many scenes of the card's list")
     parser.add_argument("--conversations", type=int, default=0, help="conversations of eight turns")
     parser.add_argument("--pairs", type=int, default=0, help="prompts with two pictures")
@@ -239,6 +255,9 @@ def main():
         folder = pathlib.Path(scratch)
         if options.scenes > 0:
             print_all_answers(options, programs, folder, write_heldout(folder, options.scenes, options.seed))
+        if options.examples:
+            print("\nevery question about the shipped pictures, under Meta's rules")
+            print_answers(dict(meta=measure_examples(programs["meta"], options.examples)))
         if options.tidy > 0:
             records = write_heldout(folder, options.tidy, options.seed + 1, tidy=True)
             for record in records:

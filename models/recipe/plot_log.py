@@ -87,7 +87,7 @@ def draw(entries):
         if entry["stage"] not in seen:
             seen.add(entry["stage"])
             stages.append((entry["seconds"] / 60, entry["stage"]))
-    names = " then ".join(f"{name} from minute {minute:.0f}" for minute, name in stages)
+    names = ", ".join(f"{name} from minute {minute:.0f}" for minute, name in stages)
     panels = [
         ("Loss (logarithmic)", [.001, .01, .1, 1, 10], True,
          [("answers", series(entries, "loss")), ("patches", series(entries, "patches"))]),

@@ -20,6 +20,7 @@ from model import BOS, EOT, IMAGE, MAX_TILES, PAD, PATCH, PATCHES_PER_SIDE, TILE
 MOST_OBJECTS = NO_OBJECT = 4
 IGNORED = -100                                                  # a label that cross_entropy leaves out
 TOKENS = 192                                                    # a picture's dialogs in training
+HARD_FROM = 2640  # step of its stage from which on pictures are harder
 LONG_SHARE = .2  # of steps, whose dialogs may fill the whole row
 CHAT_SHARE = .05                                                # of dialogs, which are without a picture
 
@@ -230,7 +231,8 @@ def draw_batch(tokenizer, seed, step, batch):
     """The batch of one step: the same for the same seed and step, whatever came before."""
     rng = random.Random(seed * 1_000_003 + step)
     n_segments = 1 if rng.random() < LONG_SHARE else 2
-    rows = [pack(rng, tokenizer, *varied.make_any(rng), n_segments) for _ in range(batch)]
+    draw = varied.make_hard if step >= HARD_FROM else varied.make_any
+    rows = [pack(rng, tokenizer, *draw(rng), n_segments) for _ in range(batch)]
     return collate_packed(rows, n_segments)
 
 

@@ -136,6 +136,17 @@ def test_answers_are_true():
     assert seen == set(dialogs.KINDS_OF_QUESTION) - {"no picture"}, seen
 
 
+def test_every_turn_is_true_and_none_is_missing():
+    for rng, _, objects in many_scenes(20, 26):
+        turns = list(dialogs.every_turn(objects))
+        assert len({turn.question for turn in turns}) == len(turns)
+        assert all(is_true(turn.question, turn.answer, objects) for turn in turns)
+        asked = [turn for turn in dialogs.make_dialog(rng, objects, 40)
+                 if turn.kind not in ("chat", "follow-up")]
+        answers = {turn.question: turn.answer for turn in turns}
+        assert all(answers[turn.question] == turn.answer for turn in asked)
+
+
 def test_without_a_picture_no_question_about_one_is_answered():
     turns = dialogs.make_dialog(random.Random(3), [], 300, with_image=False)
     assert {turn.kind for turn in turns} == {"chat", "no picture"}

@@ -12,8 +12,8 @@ import os
 import pathlib
 import sys
 
-# Freed memory goes back to the system after every large tensor unless glibc is told otherwise: a third of the
-# time.
+# Freed memory goes back to the system after every large tensor unless glibc is told otherwise: half the
+# time of attention.
 MALLOC = dict(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="100000000000", MALLOC_TOP_PAD_="268435456")
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 import scenes
 
 TIDY, UNKNOWN = .45, .06                                        # shares of pictures; the rest is varied
+SMALLEST_SIZES = [(112, 112), (112, 336), (336, 112), (112, 448), (448, 112)]
 SMALLEST_SIDE = 22                                              # of a small object on the canvas, in pixels
 
 
@@ -93,12 +94,12 @@ def neighbouring_cells(rng, n_cells):
     return sorted(cells)
 
 
-def make_varied(rng, size=None):
+def make_varied(rng, size=None, n_objects=None):
     """-> (picture, objects in reading order) with anything this file adds but unknown pictures."""
     height, width = size or scenes.choose_size(rng)
     image, backgrounds = make_background(rng, width, height)
     colours = colours_on(backgrounds)
-    n_objects = rng.choice([1, 1, 2, 2, 2, 3, 3, 4])
+    n_objects = n_objects or rng.choice([1, 1, 2, 2, 2, 3, 3, 4])
     crowded = n_objects > 1 and rng.random() < .35
     cells = neighbouring_cells(rng, n_objects) if crowded else sorted(rng.sample(range(9), n_objects))
     kinds = rng.sample(scenes.KINDS, n_objects)
@@ -179,6 +180,16 @@ def make_any(rng):
     if draw < TIDY:
         return scenes.make_scene(rng)
     return make_unknown(rng) if draw < TIDY + UNKNOWN else make_varied(rng)
+
+
+def make_hard(rng):
+    """As make_any, but with more objects, and more pictures of one tile or of three or four in a row, where
+    objects are smallest: what was still wrong when two thirds of the training were over."""
+    if rng.random() < .3:
+        return make_any(rng)
+    size = rng.choice(SMALLEST_SIZES) if rng.random() < .5 else scenes.choose_size(rng)
+    make = scenes.make_scene if rng.random() < .5 else make_varied
+    return make(rng, size, rng.choice([1, 2, 2, 3, 3, 4, 4, 4]))
 
 
 def contact_sheet(path):
