@@ -2,10 +2,16 @@
 
 from draw import Drawing
 
-d = Drawing("Panels and register tiles",
-            "Left the weight matrix, outputs downwards and inputs across; 32 of its rows are one panel. In the middle the packed panel: for each "
-            "input the 32 outputs side by side. Right a tile of 12 rows by 32 outputs of sums, which stays in registers while the loop runs over "
-            "the inputs.", 720, 310)
+d = Drawing(
+    "Panels and register tiles",
+    "Left the weight matrix, outputs downwards and inputs across; 32 of its rows are one panel. In the "
+    "middle the packed panel: for each "
+    "input the 32 outputs side by side. Right a tile of 12 rows by 32 outputs of sums, which stays in "
+    "registers while the loop runs over "
+    "the inputs.",
+    720,
+    310,
+)
 d.text(90, 30, "weight[out][in]", 14, "middle", code=True)
 for index in range(5):
     d.rect(30, 46 + index * 40, 120, 36, "violet" if index == 1 else "plain")

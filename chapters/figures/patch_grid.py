@@ -5,9 +5,14 @@ from pictures import window
 
 CELL, LEFT, TOP, ROW, COLUMN = 30, 24, 40, 7, 2
 SIDE = 8 * CELL
-d = Drawing("A tile is cut into patches, and a patch becomes a vector",
-            "Tile 0 of the demo picture under a grid of 8 by 8 patches. The patch in row 7, column 2 lies on the fish. It is 14 by 14 "
-            "pixels in three colours, 588 numbers; a matrix of 96 by 588 turns them into a vector of 96.", 680, 320)
+d = Drawing(
+    "A tile is cut into patches, and a patch becomes a vector",
+    "Tile 0 of the demo picture under a grid of 8 by 8 patches. The patch in row 7, column 2 lies on the "
+    "fish. It is 14 by 14 "
+    "pixels in three colours, 588 numbers; a matrix of 96 by 588 turns them into a vector of 96.",
+    680,
+    320,
+)
 window(d, "demo.png", LEFT, TOP, SIDE, SIDE, 0, 0, 112, 112)
 for line in range(9):
     d.line(LEFT + line * CELL, TOP, LEFT + line * CELL, TOP + SIDE, None, 0.7)

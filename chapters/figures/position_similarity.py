@@ -7,9 +7,15 @@ from draw import Drawing, shade, weights
 PLACE, CELL, LEFT, TOP = 59, 34, 30, 30
 table = weights()["vision_model.gated_positional_embedding.embedding"].astype(np.float64)
 cosine = table @ table[PLACE] / np.linalg.norm(table, axis=1) / np.linalg.norm(table[PLACE])
-d = Drawing("Position vectors of neighbours are alike",
-            "The cosine between the position vector of row 7, column 2 and that of each of the 64 places of a tile. It is 1 at the place "
-            f"itself, {np.sort(cosine[1:])[-2]:.2f} at the most similar other place and {cosine[1:].min():.2f} at the least similar.", 640, 330)
+d = Drawing(
+    "Position vectors of neighbours are alike",
+    "The cosine between the position vector of row 7, column 2 and that of each of the 64 places of a "
+    "tile. It is 1 at the place "
+    f"itself, {np.sort(cosine[1:])[-2]:.2f} at the most similar other place and {cosine[1:].min():.2f} "
+    "at the least similar.",
+    640,
+    330,
+)
 for patch in range(64):
     x, y, value = LEFT + patch % 8 * CELL, TOP + patch // 8 * CELL, cosine[patch + 1]
     d.rect(x, y, CELL, CELL, shade(value * 0.62))

@@ -11,13 +11,31 @@ share = math.tanh(float(w["vision_model.gated_positional_embedding.gate"][0]))
 pre = math.tanh(float(w["vision_model.pre_tile_positional_embedding.gate"][0]))
 parts = [
     ("patch embedding", float(demo["vision_model.patch_embedding"][0, TILE, PATCH, CHANNEL]), "orange"),
-    ("+ tanh(gate) x pre-tile embedding",
-     pre * float(w["vision_model.pre_tile_positional_embedding.embedding.weight"].reshape(9, 4, -1)[aspect, TILE, CHANNEL]), "violet"),
-    ("+ (1 - tanh(gate)) x position",
-     (1 - share) * float(w["vision_model.gated_positional_embedding.embedding"][PATCH + 1, CHANNEL]), "violet"),
-    ("+ tanh(gate) x tile position",
-     share * float(w["vision_model.gated_positional_embedding.tile_embedding.weight"].reshape(9, 4, -1, 96)[aspect, TILE, PATCH + 1, CHANNEL]),
-     "violet"),
+    (
+        "+ tanh(gate) x pre-tile embedding",
+        pre
+        * float(
+            w["vision_model.pre_tile_positional_embedding.embedding.weight"].reshape(9, 4, -1)[
+                aspect, TILE, CHANNEL
+            ]
+        ),
+        "violet",
+    ),
+    (
+        "+ (1 - tanh(gate)) x position",
+        (1 - share) * float(w["vision_model.gated_positional_embedding.embedding"][PATCH + 1, CHANNEL]),
+        "violet",
+    ),
+    (
+        "+ tanh(gate) x tile position",
+        share
+        * float(
+            w["vision_model.gated_positional_embedding.tile_embedding.weight"].reshape(9, 4, -1, 96)[
+                aspect, TILE, PATCH + 1, CHANNEL
+            ]
+        ),
+        "violet",
+    ),
 ]
 sums = [0.0]
 for _, value, _ in parts:
@@ -26,9 +44,14 @@ low, high = min(sums), max(sums)
 margin = 0.12 * (high - low)
 low, high = low - margin, high + margin
 LEFT, WIDE, TOP, STEP = 300, 300, 40, 46
-d = Drawing("Where one number of the encoder's input comes from",
-            "Channel 7 of the fish's patch. " + ", ".join(f"{name}: {value:+.3f}" for name, value, _ in parts) + f"; together {sums[-1]:.3f}.",
-            680, TOP + 5 * STEP + 40)
+d = Drawing(
+    "Where one number of the encoder's input comes from",
+    "Channel 7 of the fish's patch. "
+    + ", ".join(f"{name}: {value:+.3f}" for name, value, _ in parts)
+    + f"; together {sums[-1]:.3f}.",
+    680,
+    TOP + 5 * STEP + 40,
+)
 
 
 def at(value):
@@ -45,5 +68,12 @@ for index, (name, value, kind) in enumerate(parts + [("= what the encoder gets",
     d.text(660, y + 20, f"{end - start:+.4f}", 13, "end", code=True)
     if value is not None:
         d.line(at(end), y + 30, at(end), y + STEP, None, 1)
-d.text(LEFT + WIDE / 2, TOP + 5 * STEP + 24, "tile 0, patch 58, channel 7 of the demo picture", 13, "middle", "quiet")
+d.text(
+    LEFT + WIDE / 2,
+    TOP + 5 * STEP + 24,
+    "tile 0, patch 58, channel 7 of the demo picture",
+    13,
+    "middle",
+    "quiet",
+)
 d.save("positions_sum")

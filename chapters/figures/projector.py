@@ -2,9 +2,14 @@
 
 from draw import Drawing
 
-d = Drawing("The projector is one matrix and a bias",
-            "A patch's row of 384 numbers, 96 of the final state and 288 of three kept states that alternate, is multiplied by a matrix of 128 by "
-            "384; a bias is added; the result has 128 numbers.", 700, 240)
+d = Drawing(
+    "The projector is one matrix and a bias",
+    "A patch's row of 384 numbers, 96 of the final state and 288 of three kept states that alternate, is "
+    "multiplied by a matrix of 128 by "
+    "384; a bias is added; the result has 128 numbers.",
+    700,
+    240,
+)
 KINDS = ("green", "blue", "violet")
 for cell in range(12):
     d.rect(30, 24 + cell * 14, 26, 14, "orange" if cell < 3 else KINDS[(cell - 3) % 3])

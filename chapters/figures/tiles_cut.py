@@ -4,9 +4,14 @@ from draw import Drawing
 from pictures import window
 
 TILE = 112
-d = Drawing("A picture cut into tiles",
-            "Left the demo picture of 224 by 224 pixels with the two seams drawn through it; one of them runs through the fish. "
-            "Right the four tiles apart: 0 top left, 1 top right, 2 bottom left, 3 bottom right.", 660, 340)
+d = Drawing(
+    "A picture cut into tiles",
+    "Left the demo picture of 224 by 224 pixels with the two seams drawn through it; one of them runs "
+    "through the fish. "
+    "Right the four tiles apart: 0 top left, 1 top right, 2 bottom left, 3 bottom right.",
+    660,
+    340,
+)
 window(d, "demo.png", 24, 44, 2 * TILE, 2 * TILE)
 d.rect(24, 44, 2 * TILE, 2 * TILE, "none", outline="plain")
 d.line(24, 44 + TILE, 24 + 2 * TILE, 44 + TILE, "red", 2, dashed=True)

@@ -6,14 +6,23 @@ import math
 from draw import ROOT, Drawing
 
 policy = json.loads((ROOT / "golden/tolerances.json").read_text())
-KINDS = (("vision attention probabilities", "vision_model.transformer.layers.*.self_attn.probs"),
-         ("GELU's output", "vision_model.transformer.layers.*.mlp.activation_fn"), ("projector", "multi_modal_projector"),
-         ("logits", "lm_head"))
+KINDS = (
+    ("vision attention probabilities", "vision_model.transformer.layers.*.self_attn.probs"),
+    ("GELU's output", "vision_model.transformer.layers.*.mlp.activation_fn"),
+    ("projector", "multi_modal_projector"),
+    ("logits", "lm_head"),
+)
 MISTAKES = (("GELU with tanh", 4.7e-4), ("a guess: 1e-3", 1e-3), ("kept states one layer late", 5.4))
 LEFT, WIDE, LOW, HIGH = 260, 400, -6.3, 1.0
-d = Drawing("Measured tolerances and real mistakes",
-            "; ".join(f"{name}: tolerance {policy[key]['atol']:.1e}" for name, key in KINDS) + ". "
-            + "; ".join(f"{name}: {size:.1e}" for name, size in MISTAKES) + ".", 700, 330)
+d = Drawing(
+    "Measured tolerances and real mistakes",
+    "; ".join(f"{name}: tolerance {policy[key]['atol']:.1e}" for name, key in KINDS)
+    + ". "
+    + "; ".join(f"{name}: {size:.1e}" for name, size in MISTAKES)
+    + ".",
+    700,
+    330,
+)
 
 
 def at(value):
@@ -21,8 +30,8 @@ def at(value):
 
 
 for power in range(-6, 2):
-    d.line(at(10.0 ** power), 30, at(10.0 ** power), 290, None, 0.6, dashed=True)
-    d.text(at(10.0 ** power), 308, f"1e{power}" if power else "1", 12, "middle", "quiet")
+    d.line(at(10.0**power), 30, at(10.0**power), 290, None, 0.6, dashed=True)
+    d.text(at(10.0**power), 308, f"1e{power}" if power else "1", 12, "middle", "quiet")
 for index, (name, key) in enumerate(KINDS):
     y, limit = 44 + index * 34, policy[key]["atol"]
     d.text(LEFT - 14, y + 14, name, 13, "end")
