@@ -14,6 +14,7 @@
 #include "trace/converting/convert.h"
 #include "trace/explaining/explain.h"
 #include "trace/reading/show.h"
+#include "trace/why/why.h"
 
 namespace fs = std::filesystem;
 using namespace pictor;
@@ -27,7 +28,7 @@ struct Arguments {
     double rtol = 1e-4, atol = 1e-4;
     bool json = false, no_explanation = false;
     ExplainOptions explain;
-    std::int64_t step = 0;
+    std::int64_t step = 0, depth = 1;
     CompareOptions compare;
     ConvertOptions convert;
 };
@@ -89,6 +90,40 @@ int check(Arguments arguments)
     return compare(arguments);
 }
 
+// The weights that a question may need: --model, else the shipped model where the trace was made with it.
+std::unique_ptr<const ModelWeights> weights_for(const Trace& trace, const fs::path& model)
+{
+    constexpr std::int64_t largest = 1 << 27;
+    const fs::path folder = model.empty() ? shipped_model_of(trace) : model;
+    if (folder.empty())
+        return nullptr;
+    auto weights = std::make_unique<const ModelWeights>(folder, largest);
+    check_model_of(trace, *weights);
+    return weights;
+}
+
+int why(const Arguments& arguments)
+{
+    const Trace trace(arguments.a);
+    const std::unique_ptr<const ModelWeights> weights = weights_for(trace, arguments.explain.model);
+    const WhyRun run(trace, weights.get());
+    const Answer answer = answer_why(run, parse_ask(run, arguments.name, arguments.step), arguments.depth);
+    if (!answer.untold.empty())
+        throw std::runtime_error(
+            fmt::format("{}: {}: {}", trace.folder().string(), ask_text(answer.ask), answer.untold));
+    if (!arguments.html.empty()) {
+        OutputFile file{fs::path(arguments.html)};
+        file.write(answer_page(answer, trace.folder().string()));
+        file.close();
+    }
+    if (arguments.json)
+        std::cout << answer_json(answer).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
+                  << "\n";
+    else
+        print_answer(std::cout, answer);
+    return same;
+}
+
 int convert(const Arguments& arguments)
 {
     for (const std::string& note : pictor::convert(arguments.a, arguments.b, arguments.convert))
@@ -109,6 +144,27 @@ int run(int argc, char** argv)
     show_command->add_option("NAME", arguments.name, "tensor, perhaps with a slice: lm_head[-1,:8]");
     show_command->add_option("--step", arguments.step, "0 is the prefill");
     show_command->footer("Example: trace show run/ 'language_model.layers.3.cross_attn.probs[0,3,:8]'");
+
+    CLI::App* const why_command =
+        app.add_subcommand("why", "what made one number: its inputs and weights, largest terms first");
+    why_command->add_option("TRACE", arguments.a, "trace folder")->required();
+    why_command
+        ->add_option("NAME[INDEX]", arguments.name,
+                     "one number; axes left out or ':' stand for the largest there, -1 is the last; "
+                     "or a word of the answer: the logit that chose it")
+        ->required();
+    why_command->add_option("--step", arguments.step, "0 is the prefill");
+    why_command->add_option("--depth", arguments.depth, "follow the largest term back so many times")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    why_command->add_option(
+        "--model", arguments.explain.model,
+        "checkpoint folder, for what takes weights (default: the shipped model, if it is the trace's)");
+    why_command->add_flag("--json", arguments.json, "the answer as JSON");
+    why_command->add_option("--html", arguments.html, "the answer as one page, into this file");
+    why_command->footer(
+        "Example: trace why run/ fish --depth 3   (why this word of the answer?)\n"
+        "         trace why run/ 'language_model.layers.3.cross_attn.probs[0,-1]'   (why this patch?)");
 
     CLI::App* const diff_command =
         app.add_subcommand("diff", "the first tensor that differs, in the order of computation");
@@ -191,6 +247,8 @@ int run(int argc, char** argv)
         return show(arguments);
     if (diff_command->parsed())
         return diff(arguments, rtol->count() + atol->count() > 0);
+    if (why_command->parsed())
+        return why(arguments);
     if (check_command->parsed())
         return check(arguments);
     return convert(arguments);

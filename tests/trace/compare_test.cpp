@@ -7,7 +7,7 @@
 
 #include "tests/trace/trace_fixture.h"
 #include "trace/comparing/compare.h"
-#include "trace/comparing/places.h"
+#include "trace/reading/places.h"
 
 using namespace pictor;
 using namespace pictor_test;

@@ -7,7 +7,7 @@
 
 #include "base/shown_text.h"
 #include "trace/comparing/narrative.h"
-#include "trace/comparing/places.h"
+#include "trace/reading/places.h"
 #include "trace/explaining/explain.h"
 
 using nlohmann::json;

@@ -7,7 +7,7 @@
 
 #include "trace/comparing/compare.h"
 #include "trace/comparing/narrative.h"
-#include "trace/comparing/places.h"
+#include "trace/reading/places.h"
 #include "trace/explaining/explain.h"
 
 using nlohmann::json;

@@ -99,21 +99,6 @@ const std::vector<GateMistake>& gate_mistakes()
     return mistakes;
 }
 
-// tanh of the checkpoint's gate in front of this tensor; nothing where there is no checkpoint, or no such
-// gate in it.
-std::optional<double> factor_by_checkpoint(const Side& side, const NameParts& parts)
-{
-    if (!side.weights())
-        return std::nullopt;
-    const bool attention = parts.leaf.find("attn") != std::string::npos;
-    const char* const name = parts.vision ? attention ? "gate_attn" : "gate_ffn"
-                             : attention  ? "cross_attn_attn_gate"
-                                          : "cross_attn_mlp_gate";
-    const auto gate = side.weights()->find(parts.module, name);
-    return gate && gate->size() == 1 ? std::optional(std::tanh(static_cast<double>(gate->front())))
-                                     : std::nullopt;
-}
-
 // Two factors, unequal: which mistake turns the other one's into the odd one's? The checkpoint says which is
 // right.
 Judgement name_gate(const Pair& pair, const Gate& a, const Gate& b, double scale)
@@ -123,7 +108,7 @@ Judgement name_gate(const Pair& pair, const Gate& a, const Gate& b, double scale
     judgement.text =
         fmt::format("the branch is multiplied by {:.6g} in a, by {:.6g} in b", a.factor, b.factor);
     const double before = std::fabs(a.factor - b.factor) * scale;
-    const std::optional<double> known = factor_by_checkpoint(pair.a, split_name(pair.name));
+    const std::optional<double> known = checkpoint_gate(pair.a, split_name(pair.name));
     for (const bool odd_is_a : {true, false}) {
         const double odd = odd_is_a ? a.factor : b.factor, right = odd_is_a ? b.factor : a.factor;
         if (known && std::fabs(*known - odd) < std::fabs(*known - right))
@@ -244,6 +229,19 @@ Numbers with_padding_rows(const Side& side, const std::string& x, const std::str
 }
 
 }  // namespace
+
+std::optional<double> checkpoint_gate(const Side& side, const NameParts& parts)
+{
+    if (!side.weights())
+        return std::nullopt;
+    const bool attention = parts.leaf.find("attn") != std::string::npos;
+    const char* const name = parts.vision ? attention ? "gate_attn" : "gate_ffn"
+                             : attention  ? "cross_attn_attn_gate"
+                                          : "cross_attn_mlp_gate";
+    const auto gate = side.weights()->find(parts.module, name);
+    return gate && gate->size() == 1 ? std::optional(std::tanh(static_cast<double>(gate->front())))
+                                     : std::nullopt;
+}
 
 std::vector<char> rows_that_see(const Side& side)
 {

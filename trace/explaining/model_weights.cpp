@@ -1,9 +1,12 @@
 #include "trace/explaining/model_weights.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include <fmt/format.h>
+
+#include "base/small_floats.h"
 
 namespace fs = std::filesystem;
 
@@ -35,9 +38,30 @@ std::string checkpoint_name(const std::string& module, const std::string& what)
     return module + "." + what;
 }
 
+// Numbers of a tensor as float32, wherever its bytes lie.
+std::vector<float> widened(const TensorInfo& tensor, std::int64_t first, std::int64_t count)
+{
+    DType dtype = DType::f32;
+    parse_dtype(tensor.dtype, dtype);
+    std::vector<float> values(static_cast<std::size_t>(count));
+    if (dtype == DType::f32) {
+        if (count > 0)
+            std::memcpy(values.data(), tensor.data + first * 4, values.size() * 4);
+        return values;
+    }
+    const std::byte* at = tensor.data + first * 2;
+    for (float& value : values) {
+        std::uint16_t bits = 0;
+        std::memcpy(&bits, at, 2);
+        at += 2;
+        value = dtype == DType::bf16 ? float_from_bf16(bits) : float_from_f16(bits);
+    }
+    return values;
+}
+
 }  // namespace
 
-ModelWeights::ModelWeights(const fs::path& folder)
+ModelWeights::ModelWeights(const fs::path& folder, std::int64_t largest) : folder_(folder), largest_(largest)
 {
     std::error_code ignored;
     if (!fs::is_directory(folder, ignored))
@@ -52,36 +76,47 @@ ModelWeights::ModelWeights(const fs::path& folder)
             "{}: holds no .safetensors file; --model wants the folder of a checkpoint", folder.string()));
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) {
-        files_.push_back(open_safetensors(file));
-        const std::vector<SourceTensor>& tensors = files_.back()->tensors();
-        for (std::size_t i = 0; i < tensors.size(); ++i) {
-            std::string name = common_name(tensors[i].name);
+        files_.push_back(std::make_shared<const SafetensorsFile>(file));
+        for (const TensorInfo& tensor : files_.back()->tensors()) {
+            std::string name = common_name(tensor.name);
             if (name == "language_model.lm_head.weight")
                 name = "lm_head.weight";
-            places_[name] = {files_.size() - 1, i};
+            tensors_[name] = &tensor;
         }
     }
+}
+
+const TensorInfo* ModelWeights::info(const std::string& module, const std::string& what) const
+{
+    const auto found = tensors_.find(checkpoint_name(module, what));
+    DType dtype;
+    return found != tensors_.end() && parse_dtype(found->second->dtype, dtype) ? found->second : nullptr;
 }
 
 std::shared_ptr<const std::vector<float>> ModelWeights::find(const std::string& module,
                                                              const std::string& what) const
 {
-    const auto place = places_.find(checkpoint_name(module, what));
-    if (place == places_.end())
+    const TensorInfo* const tensor = info(module, what);
+    if (!tensor || tensor->count > largest_)
         return nullptr;
-    const std::lock_guard lock(mutex_);  // files have one position
-    TensorSource& file = *files_[place->second.file];
-    const SourceTensor& tensor = file.tensors()[place->second.tensor];
-    if (checked_size(tensor.name, tensor.shape) > most_numbers)
-        return nullptr;
-    auto values = std::make_shared<std::vector<float>>();
-    file.read(
-        tensor,
-        [&](const float* numbers, std::int64_t count) {
-            values->insert(values->end(), numbers, numbers + count);
-        },
-        [](const std::int64_t*, std::int64_t) {});
-    return values;
+    return std::make_shared<std::vector<float>>(widened(*tensor, 0, tensor->count));
+}
+
+std::vector<float> ModelWeights::row(const std::string& module, const std::string& what,
+                                     std::int64_t row) const
+{
+    const TensorInfo* const tensor = info(module, what);
+    if (!tensor || tensor->shape.empty() || row < 0 || row >= tensor->shape[0])
+        return {};
+    const std::int64_t width = tensor->count / tensor->shape[0];
+    return width > largest_ ? std::vector<float>{} : widened(*tensor, row * width, width);
+}
+
+std::vector<std::int64_t> ModelWeights::shape(const std::string& module, const std::string& what) const
+{
+    const TensorInfo* const tensor = info(module, what);
+    return tensor ? std::vector<std::int64_t>(tensor->shape.begin(), tensor->shape.end())
+                  : std::vector<std::int64_t>{};
 }
 
 }  // namespace pictor

@@ -88,21 +88,6 @@ Predicted apply_norm(const NormInput& input, const TraceTensor& like, const Fit&
     return result;
 }
 
-// The states of a layer's rows with each tile filled up with zero rows to `rows` per tile.
-Numbers filled_up(const Numbers& x, const std::vector<std::int64_t>& shape)
-{
-    if (!x || x->shape == shape || x->shape.size() != 4 || shape.size() != 4 || x->shape[0] != shape[0] ||
-        x->shape[1] != shape[1] || x->shape[2] > shape[2] || x->shape[3] != shape[3])
-        return x;
-    auto result = std::make_shared<TraceTensor>();
-    result->shape = shape;
-    result->values.resize(static_cast<std::size_t>(checked_size("states", shape)));
-    const std::int64_t from = x->shape[2] * x->shape[3], to = shape[2] * shape[3];
-    for (std::int64_t tile = 0; tile < shape[0] * shape[1]; ++tile)
-        std::copy_n(x->values.begin() + tile * from, from, result->values.begin() + tile * to);
-    return result;
-}
-
 std::optional<NormInput> norm_input(const Side& side, const std::string& name, std::int64_t step)
 {
     const std::vector<std::string> inputs = side.inputs_of(name);
@@ -224,6 +209,20 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
 }
 
 }  // namespace
+
+Numbers filled_up(const Numbers& x, const std::vector<std::int64_t>& shape)
+{
+    if (!x || x->shape == shape || x->shape.size() != 4 || shape.size() != 4 || x->shape[0] != shape[0] ||
+        x->shape[1] != shape[1] || x->shape[2] > shape[2] || x->shape[3] != shape[3])
+        return x;
+    auto result = std::make_shared<TraceTensor>();
+    result->shape = shape;
+    result->values.resize(static_cast<std::size_t>(checked_size("states", shape)));
+    const std::int64_t from = x->shape[2] * x->shape[3], to = shape[2] * shape[3];
+    for (std::int64_t tile = 0; tile < shape[0] * shape[1]; ++tile)
+        std::copy_n(x->values.begin() + tile * from, from, result->values.begin() + tile * to);
+    return result;
+}
 
 Judgement judge_norm(const Pair& pair, const NameParts& parts)
 {

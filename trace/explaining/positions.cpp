@@ -109,9 +109,10 @@ Judgement name_added(const Pair& pair, const Patches& a, const Patches& b, doubl
             if (judgement.causes.empty() && after <= 2 * floor && after < 0.02 * before)
                 judgement.causes.push_back(
                     {mistake.cause,
-                     fmt::format("{} adds {}: {} apart from what {} adds, {} once that is changed the same way",
-                                 odd_is_a ? "a" : "b", mistake.text, amount(before), odd_is_a ? "b" : "a",
-                                 amount(after)),
+                     fmt::format(
+                         "{} adds {}: {} apart from what {} adds, {} once that is changed the same way",
+                         odd_is_a ? "a" : "b", mistake.text, amount(before), odd_is_a ? "b" : "a",
+                         amount(after)),
                      pair.name,
                      pair.a.step(),
                      before,
@@ -146,11 +147,11 @@ std::vector<AddedMistake> tile_mistakes()
     return mistakes;
 }
 
-const AddedMistake larger_gate{
-    "gate_without_tanh", "a constant multiple, larger than 1, of the embeddings (another gate)",
-    [](const Patches& right, const Patches& odd, const Side&) {
-        return times(right, std::max(1.0, best_factor(right, odd)));
-    }};
+const AddedMistake larger_gate{"gate_without_tanh",
+                               "a constant multiple, larger than 1, of the embeddings (another gate)",
+                               [](const Patches& right, const Patches& odd, const Side&) {
+                                   return times(right, std::max(1.0, best_factor(right, odd)));
+                               }};
 
 // Other ids pick other rows of the table: that is the ids' fault, not this step's.
 bool other_ids(const Pair& pair)

@@ -98,6 +98,12 @@ Predicted rotate(const Numbers& x, const Numbers& cos, const Numbers& sin, const
 
 }  // namespace
 
+double rope_frequency(const ModelFacts& facts, std::int64_t pair, std::int64_t d_head)
+{
+    return frequency_of(facts, {facts.rope_theta, facts.rope_scaled, 0, false, facts.rope_factor}, pair,
+                        d_head);
+}
+
 Predicted rotate_halves(const Numbers& x, const Numbers& cos, const Numbers& sin)
 {
     return rotate(x, cos, sin, {});

@@ -15,8 +15,9 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts);
 Judgement judge_context(const Pair& pair, const NameParts& parts);
 
 // rope.cpp
-Judgement judge_angles(const Pair& pair, const NameParts& parts);                           // rotary_emb.cos and .sin
+Judgement judge_angles(const Pair& pair, const NameParts& parts);   // rotary_emb.cos and .sin
 Judgement judge_rotated(const Pair& pair, const NameParts& parts);  // rotated_q, rotated_k
+double rope_frequency(const ModelFacts& facts, std::int64_t pair, std::int64_t d_head);  // radians a position
 Predicted rotate_halves(const Numbers& x, const Numbers& cos, const Numbers& sin);
 
 // norms.cpp
@@ -48,6 +49,13 @@ Judgement judge_embeddings(const Pair& pair, const NameParts& parts);
 
 // linear.cpp
 Judgement judge_linear(const Pair& pair, const NameParts& parts);
+
+// The states of a layer's rows with each tile filled up with zero rows to the shape's rows per tile.
+Numbers filled_up(const Numbers& x, const std::vector<std::int64_t>& shape);
+
+// tanh of the checkpoint's gate in front of this tensor; nothing where there is no checkpoint, or no such
+// gate in it.
+std::optional<double> checkpoint_gate(const Side& side, const NameParts& parts);
 
 // 1 where the row of a text step may see some tile; empty: not recorded.
 std::vector<char> rows_that_see(const Side& side);

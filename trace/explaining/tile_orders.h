@@ -7,7 +7,8 @@
 
 namespace pictor {
 
-// The tiles of one image: `n` places, of which the first high x wide are laid out as a grid ({0, 0}: unknown).
+// The tiles of one image: `n` places, of which the first high x wide are laid out as a grid ({0, 0}:
+// unknown).
 struct TileGrid {
     std::int64_t n = 0, high = 0, wide = 0;
 };

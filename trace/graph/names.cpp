@@ -127,7 +127,8 @@ std::string state_before_text_layer(std::int64_t layer, const GraphSizes& sizes,
 
 std::string local_vision_state(std::int64_t layers_done)
 {
-    return layers_done == 0 ? "vision_model.layernorm_pre" : fmt::format("{}{}", local_layers, layers_done - 1);
+    return layers_done == 0 ? "vision_model.layernorm_pre"
+                            : fmt::format("{}{}", local_layers, layers_done - 1);
 }
 
 }  // namespace pictor

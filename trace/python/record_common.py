@@ -113,11 +113,12 @@ def generated_mask_row(mask, rules):
     return mask[-1:]
 
 
-def record_step_inputs(writer, step_ids, mask_rows, inputs=None):
-    """input_ids and masks of one step; with `inputs` (the first step) also the pictures."""
+def record_step_inputs(writer, step_ids, mask_rows, inputs=None, pixel_dtype="F32"):
+    """input_ids and masks of one step; with `inputs` (the first step) also the images."""
     writer.tensor("input_ids", "token", numpy.asarray(step_ids, dtype=numpy.int64), dtype="I64", source=None)
     if inputs is not None and "pixel_values" in inputs:
-        writer.tensor("pixel_values", "image tile colour row column", inputs["pixel_values"], dtype="F32", source=None)
+        writer.tensor("pixel_values", "image tile colour row column", inputs["pixel_values"],
+                      dtype=pixel_dtype, source=None)
         writer.tensor("aspect_ratio_ids", "image", inputs["aspect_ratio_ids"], dtype="I64", source=None)
     if mask_rows is not None:
         writer.tensor("cross_attention_mask", "token image tile", mask_rows, dtype="I64", source=None)

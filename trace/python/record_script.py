@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from record_common import describe_images, describe_model, describe_prompt, record_step_inputs, token_texts
-from record_transformers import Hooks, Sink, producer
+from record_transformers import DTYPE_NAMES, Hooks, Sink, producer
 from write_trace import TraceWriter
 
 
@@ -79,7 +79,8 @@ class ScriptRecorder:
         self.writer.begin_step("prefill" if len(self.fed) == 1 else "decode", start, len(ids))
         # Some releases are given the whole mask and cut it themselves: its last rows are this step's.
         rows = None if mask is None else mask[0, -len(ids):].cpu().numpy().astype(numpy.int64)
-        record_step_inputs(self.writer, ids, rows, inputs)
+        pixels = kwargs.get("pixel_values")
+        record_step_inputs(self.writer, ids, rows, inputs, "F32" if pixels is None else DTYPE_NAMES[pixels.dtype])
 
     def describe(self, inputs):
         settings, self.folder = self.model.config.to_dict(), self.model.config._name_or_path

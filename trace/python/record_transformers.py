@@ -60,6 +60,28 @@ class SoftmaxWatch(TorchFunctionMode):
         return out
 
 
+class GateWatch(TorchFunctionMode):
+    """Inside a layer: what the layer multiplies with a gate, or with a number made of the gate alone, such as its tanh.
+
+    `gates` says for each gate's parameter who takes the product. Nothing is computed here again: a layer that forgets
+    the tanh, or the gate, is recorded with what it does.
+    """
+
+    def __init__(self, gates):
+        super().__init__()
+        self.made_of_gate = {id(gate): (gate, found) for gate, found in gates}
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        gate = next((self.made_of_gate[id(arg)] for arg in args if id(arg) in self.made_of_gate), None)
+        if gate is not None and isinstance(out, torch.Tensor):
+            if out.numel() == 1:
+                self.made_of_gate[id(out)] = (out, gate[1])  # holding it keeps its id
+            elif getattr(function, "__name__", "") in ("mul", "__mul__", "__rmul__", "multiply"):
+                gate[1](out)
+        return out
+
+
 def first(value):
     """The tensor of an output, which may be a tensor, a tuple or a ModelOutput."""
     return value if isinstance(value, torch.Tensor) else value[0]
@@ -88,15 +110,22 @@ class Hooks:
 
         self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def watch_softmax(self, attention, found):
-        forward = attention.forward
+    def watch(self, module, make_mode):
+        """Runs the module inside a function mode, a new one for each call."""
+        forward = module.forward
 
         def watched(*args, **kwargs):
-            with SoftmaxWatch(found):
+            with make_mode():
                 return forward(*args, **kwargs)
 
-        attention.forward = watched
-        self.undo.append(lambda: attention.__dict__.pop("forward"))
+        module.forward = watched
+        self.undo.append(lambda: module.__dict__.pop("forward"))
+
+    def watch_softmax(self, attention, found):
+        self.watch(attention, lambda: SoftmaxWatch(found))
+
+    def watch_gates(self, layer, **gates):
+        self.watch(layer, lambda: GateWatch([(getattr(layer, gate), found) for gate, found in gates.items()]))
 
     def attach(self):
         self.attach_vision()
@@ -182,16 +211,13 @@ class Hooks:
         self.before(attention.o_proj, lambda hidden: self.record(
             f"{name}.self_attn.context", by_head, self.tiles(hidden, heads)))
         self.after(attention.o_proj, rows(".self_attn.o_proj"))
-        # What only a local name holds is computed again by the layer's own expression: the same bits.
         if layer.is_gated:
-            self.after(attention, lambda out: rows(".self_attn.gated")(layer.gate_attn.tanh() * out))
+            self.watch_gates(layer, gate_attn=rows(".self_attn.gated"), gate_ffn=rows(".mlp.gated"))
         self.before(layer.post_attention_layernorm, rows(".residual"))
         self.after(layer.post_attention_layernorm, rows(".post_attention_layernorm"))
         self.after(mlp.fc1, rows(".mlp.fc1"))
         self.after(mlp.activation_fn, rows(".mlp.activation_fn"))
         self.after(mlp, rows(".mlp"))
-        if layer.is_gated:
-            self.after(mlp, lambda out: rows(".mlp.gated")(layer.gate_ffn.tanh() * out))
         self.after(layer, rows(""))
 
     # -- text --------------------------------------------------------------------------------------------------------
@@ -284,13 +310,8 @@ class Hooks:
             self.handles.append(attention.o_proj.register_forward_pre_hook(
                 lambda m, args: None if self.row_mask is None else (args[0] * self.row_mask,)))
         rows = self.attach_text_layer(name, layer)
-        self.after(attention, lambda out: rows(".cross_attn.gated")(layer.cross_attn_attn_gate.tanh() * out))
-
-        def gated(out):
-            masked = out if self.row_mask is None else self.row_mask * out
-            rows(".mlp.gated_output")(layer.cross_attn_mlp_gate.tanh() * masked)
-
-        self.after(layer.mlp, gated)
+        self.watch_gates(layer, cross_attn_attn_gate=rows(".cross_attn.gated"),
+                         cross_attn_mlp_gate=rows(".mlp.gated_output"))
         self.after(layer, rows(""))
 
     def attach_cross_keys(self, name, attention):

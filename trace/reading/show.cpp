@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/npy.h"
-#include "trace/comparing/places.h"
+#include "trace/reading/places.h"
 
 using nlohmann::json;
 
@@ -98,20 +98,6 @@ void show_text(std::ostream& out, const Trace& trace, const char* label, const c
         text += "...";
     }
     out << fmt::format("{:<10} {}\n", label, text);
-}
-
-const TraceEntry& find_or_suggest(const Trace& trace, const std::string& name, std::int64_t step)
-{
-    if (const TraceEntry* entry = trace.find(name, step))
-        return *entry;
-    std::vector<std::string> close;
-    for (const TraceEntry& entry : trace.entries())
-        if (entry.step == step && close.size() < 5 && entry.name.find(name) != std::string::npos)
-            close.push_back(entry.name);
-    throw std::runtime_error(
-        fmt::format("{}: has no tensor {} in step {}{}", trace.folder().string(), name, step,
-                    close.empty() ? "; `trace show` lists them"
-                                  : fmt::format("; did you mean {}?", fmt::join(close, ", "))));
 }
 
 void show_histogram(std::ostream& out, const Trace& trace, const TraceEntry& entry)
@@ -226,6 +212,20 @@ std::int64_t parse_index(std::string_view text, std::int64_t extent, std::int64_
 }
 
 }  // namespace
+
+const TraceEntry& find_or_suggest(const Trace& trace, const std::string& name, std::int64_t step)
+{
+    if (const TraceEntry* entry = trace.find(name, step))
+        return *entry;
+    std::vector<std::string> close;
+    for (const TraceEntry& entry : trace.entries())
+        if (entry.step == step && close.size() < 5 && entry.name.find(name) != std::string::npos)
+            close.push_back(entry.name);
+    throw std::runtime_error(
+        fmt::format("{}: has no tensor {} in step {}{}", trace.folder().string(), name, step,
+                    close.empty() ? "; `trace show` lists them"
+                                  : fmt::format("; did you mean {}?", fmt::join(close, ", "))));
+}
 
 SliceRequest parse_slice_request(const std::string& text)
 {

@@ -34,4 +34,7 @@ std::vector<SliceAxis> parse_slice(const std::string& indices,
 // Statistics, a histogram, and the numbers of the slice (the first few without one).
 void show_tensor(std::ostream& out, const Trace& trace, const std::string& name, std::int64_t step);
 
+// The tensor of that name; throws with names that are close.
+const TraceEntry& find_or_suggest(const Trace& trace, const std::string& name, std::int64_t step);
+
 }  // namespace pictor

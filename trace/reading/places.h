@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "trace/reading/reader.h"
@@ -16,6 +17,14 @@ public:
     explicit Places(const Trace& trace);
 
     std::string describe(const TraceEntry& entry, std::int64_t position) const;
+    // "token 27 \" black\"", by its place in the sequence.
+    std::string token(std::int64_t token) const;
+    // A row of the vision encoder or a key of cross-attention, by where it lies in its image: "patch row 8
+    // column 3", "the class token of tile 2", "padding row 1 of tile 0", "patch row 1 column 2 of absent tile
+    // 3". `padded`: rows of a tile are filled up to a multiple of 8. The image is named when there are
+    // several.
+    std::string patch(std::int64_t row, bool padded) const;
+    std::int64_t first_token(std::int64_t step) const;
 
 private:
     std::string token_text(std::int64_t token) const;
@@ -26,6 +35,7 @@ private:
     std::vector<std::int64_t> first_token_;  // of each step
     std::int64_t max_tiles_ = 0;
     std::int64_t patches_per_side_ = 0;
+    std::vector<std::pair<std::int64_t, std::int64_t>> grids_;  // tiles [h][w] of each image
 };
 
 }  // namespace pictor

@@ -1,4 +1,4 @@
-#include "trace/comparing/places.h"
+#include "trace/reading/places.h"
 
 #include <fmt/format.h>
 
@@ -38,6 +38,44 @@ Places::Places(const Trace& trace)
     const std::int64_t tile = number_in(trace.header(), "/model/vision/tile_size");
     const std::int64_t patch = number_in(trace.header(), "/model/vision/patch_size");
     patches_per_side_ = patch > 0 ? tile / patch : 0;
+    const json images = trace.header().value("images", json::array());
+    for (std::size_t i = 0; images.is_array() && i < images.size() && i < 1000; ++i)
+        grids_.emplace_back(number_in(images[i], "/tiles/0"), number_in(images[i], "/tiles/1"));
+}
+
+std::int64_t Places::first_token(std::int64_t step) const
+{
+    const auto at = static_cast<std::size_t>(step);
+    return at < first_token_.size() ? first_token_[at] : 0;
+}
+
+std::string Places::token(std::int64_t token) const
+{
+    return fmt::format("token {}{}", token, token_text(token));
+}
+
+std::string Places::patch(std::int64_t row, bool padded) const
+{
+    const std::int64_t real = patches_per_side_ * patches_per_side_ + 1,
+                       rows = padded ? (real + 7) / 8 * 8 : real;
+    if (patches_per_side_ == 0 || max_tiles_ == 0)
+        return fmt::format("patch {}", row);
+    const std::int64_t tile = row / rows % max_tiles_, image = row / rows / max_tiles_, patch = row % rows;
+    const auto [high, wide] = image < static_cast<std::int64_t>(grids_.size())
+                                  ? grids_[static_cast<std::size_t>(image)]
+                                  : std::pair<std::int64_t, std::int64_t>{0, 0};
+    const std::string of_image = grids_.size() > 1 ? fmt::format(" of image {}", image) : "",
+                      of_tile = fmt::format(" of {}tile {}",
+                                            high * wide == 0 || tile < high * wide ? "" : "absent ", tile);
+    if (patch == 0)
+        return "the class token" + of_tile + of_image;
+    if (patch >= real)
+        return fmt::format("padding row {}{}{}", patch - real, of_tile, of_image);
+    const std::int64_t down = (patch - 1) / patches_per_side_, across = (patch - 1) % patches_per_side_;
+    if (tile >= high * wide)
+        return fmt::format("patch row {} column {}{}{}", down, across, of_tile, of_image);
+    return fmt::format("patch row {} column {}{}", tile / wide * patches_per_side_ + down,
+                       tile % wide * patches_per_side_ + across, of_image);
 }
 
 std::string Places::token_text(std::int64_t token) const
