@@ -52,7 +52,7 @@ build/packages-present: install_packages.sh
 	@bash install_packages.sh && mkdir -p build && touch $@
 
 build/test-packages-present: install_packages.sh Makefile
-	@bash install_packages.sh chromium chromium-driver gdb lldb python3-html5lib libxml2-utils w3c-sgml-lib
+	@bash install_packages.sh chromium chromium-driver gdb lldb patch python3-html5lib libxml2-utils w3c-sgml-lib
 	@touch $@
 
 demo: all  ## ask the shipped model about a picture, and draw where it looked
@@ -64,7 +64,7 @@ check: all build/test-packages-present  ## the tests of the fast build alone
 	@$(MAKE) $(OUT)/tests
 	@PYTHON=$(PYTHON) bash tests/run.sh fast python weaver chapters list-of-mutants
 
-test: all debug build/test-packages-present  ## everything, in the fast build and in the debug build with sanitizers
+test: all debug build/test-packages-present build/book-python/ready  ## everything, in the fast build and in the debug build with sanitizers
 	@$(MAKE) $(OUT)/tests
 	@$(MAKE) MODE=debug build/debug/tests build/debug/reference build/debug/trace build/debug/viz
 	@PYTHON=$(PYTHON) bash tests/run.sh
@@ -92,7 +92,8 @@ build/python-oracle/ready: golden/requirements.txt | packages
 clean:  ## forget everything built
 	rm -rf build
 help:
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
+include chapters/book.mk
 -include $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
 .PHONY: all packages demo debug check test bench model evaluate golden engines mutants clean help

@@ -51,11 +51,14 @@ suite fast env PICTOR_BUILD=build build/tests
 suite conformance "$python" tests/conformance_test.py
 suite python "$python" tests/python_test.py
 suite weaver "$python" tests/book/weave_test.py
+suite exercises "$python" tests/book/exercises_test.py
 suite chapters "$python" chapters/weave --check 20
 suite list-of-mutants "$python" tests/mutants/list_test.py
 suite heatmaps-in-numpy "$python" tests/viz/heatmap_numpy_test.py
 suite markup "$python" tests/viz/markup_test.py
 suite engine-table "$python" tests/engine_table_test.py
+wait
+suite book-in-chromium "$python" tests/book/site_test.py
 wait
 suite page-in-chromium "$python" tests/viz/page_test.py  # alone: it measures how soon the page answers
 wait

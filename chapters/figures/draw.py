@@ -7,9 +7,10 @@
     d.text(20, 90, "channel")
     d.save("rope_pairs")                  # chapters/figures/rope_pairs.svg
 
-Kinds are colours with a meaning, the same in every figure: blue is text, orange is the image, green is what passes or is chosen,
-red is what is masked or wrong, violet is a weight, plain is everything else. `shade(share)` is the fill for a number of 0 to 1.
-`run("demo")` opens a trace of build/book as the weaver does. Standard library and numpy only.
+Kinds are colours with a meaning, the same in every figure: blue is text, orange is the image, green is what
+passes or is chosen, red is what is masked or wrong, violet is a weight, plain is everything else.
+`shade(share)` is the fill for a number of 0 to 1. `run("demo")` opens a trace of build/book as the weaver
+does. Standard library and numpy only.
 """
 
 import os
@@ -40,7 +41,8 @@ def style():
         for kind, themes in KINDS.items():
             fill, line, ink = themes[dark]
             lines.append(
-                f".{kind}{{fill:{fill};stroke:{line}}}.{kind}-ink{{fill:{ink}}}.{kind}-line{{stroke:{line};fill:none}}"
+                f".{kind}{{fill:{fill};stroke:{line}}}.{kind}-ink{{fill:{ink}}}"
+                f".{kind}-line{{stroke:{line};fill:none}}"
                 f".{kind}-solid{{fill:{line}}}"
             )
         for step in range(SHADES + 1):
@@ -50,7 +52,8 @@ def style():
         return "".join(lines)
 
     return (
-        f"text{{font-family:'DejaVu Sans',system-ui,sans-serif}}.code{{font-family:'DejaVu Sans Mono',monospace}}{rules(0)}"
+        f"text{{font-family:'DejaVu Sans',system-ui,sans-serif}}"
+        f".code{{font-family:'DejaVu Sans Mono',monospace}}{rules(0)}"
         f"@media(prefers-color-scheme:dark){{{rules(1)}}}"
     )
 
@@ -97,7 +100,8 @@ class Drawing:
         weight = ' font-weight="bold"' if bold else ""
         self.parts.append(
             f'<text x="{number(x)}" y="{number(y)}" font-size="{number(size)}" text-anchor="{anchor}" '
-            f'class="{kind}{" code" if code else ""}"{weight}{turned} xml:space="preserve">{escape(text)}</text>'
+            f'class="{kind}{" code" if code else ""}"{weight}{turned} '
+            f'xml:space="preserve">{escape(text)}</text>'
         )
 
     def box(self, x, y, width, height, lines, kind="plain", size=14, code=False):
@@ -144,7 +148,8 @@ class Drawing:
     def path(self, commands, kind=None, width=1.5):
         """An SVG path that is stroked, not filled."""
         self.parts.append(
-            f'<path d="{commands}" class="{kind + "-line" if kind else "line"}" stroke-width="{number(width)}"/>'
+            f'<path d="{commands}" class="{kind + "-line" if kind else "line"}" '
+            f'stroke-width="{number(width)}"/>'
         )
 
     def raw(self, svg):
@@ -153,9 +158,12 @@ class Drawing:
     def save(self, name):
         folder = Path(os.environ.get("PICTOR_FIGURES", FOLDER))
         text = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(self.width)} {number(self.height)}" '
-            f'width="{number(self.width)}" height="{number(self.height)}" role="img" aria-labelledby="title description">\n'
-            f'<title id="title">{escape(self.title)}</title>\n<desc id="description">{escape(self.description)}</desc>\n'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(self.width)} '
+            f'{number(self.height)}" '
+            f'width="{number(self.width)}" height="{number(self.height)}" role="img" '
+            f'aria-labelledby="title description">\n'
+            f'<title id="title">{escape(self.title)}</title>\n<desc '
+            f'id="description">{escape(self.description)}</desc>\n'
             f'<style>{style()}</style>\n<rect width="100%" height="100%" rx="8" class="paper"/>\n'
         )
         (folder / f"{name}.svg").write_text(text + "\n".join(self.parts) + "\n</svg>\n")

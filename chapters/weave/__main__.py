@@ -5,8 +5,8 @@
     python3 chapters/weave --check            change nothing; exit 1 when anything woven no longer matches
     python3 chapters/weave --traces           record the runs that the chapters follow, and stop
 
-The traces are in build/book; each is made again when the program, the model or the picture is newer. BOOK.md in this folder
-lists the directives. The last line is "N passed, N failed".
+The traces are in build/book; each is made again when the program, the model or the picture is newer.
+README.md in this folder lists the directives. The last line is "N passed, N failed".
 """
 
 import argparse
@@ -63,7 +63,8 @@ def weave(words, check):
             chapter.path.write_text(text)
         check_links(chapter, text, chapter.report)
         print(
-            f"{chapter.name}: {len(text.split())} words, {chapter.figures} figures, {len(chapter.exercises)} exercises"
+            f"{chapter.name}: {len(text.split())} words, {chapter.figures} figures, "
+            f"{len(chapter.exercises)} exercises"
         )
     if not words:
         try:

@@ -1,4 +1,5 @@
-"""Directives that stand on a line of their own and make what follows: quote, run, tour, exercise, figure, trap."""
+"""Directives that stand on a line of their own and make what follows: quote, run, tour, exercise, figure,
+trap."""
 
 import os
 import re
@@ -193,7 +194,8 @@ def make_figure(arguments, context, report):
         report(f"{made.relative_to(ROOT)} is missing; `make book` makes it")
     elif made.suffix == ".svg" and not close_enough(made.read_text(), fresh.read_text()):
         report(
-            f"{made.relative_to(ROOT)} is no longer what is drawn: {first_difference(made.read_text(), fresh.read_text())}"
+            f"{made.relative_to(ROOT)} is no longer what is drawn: "
+            + first_difference(made.read_text(), fresh.read_text())
         )
     return str(made.relative_to(ROOT))
 

@@ -175,7 +175,8 @@ class Chapter:
         return [self.lines[number], *new.rstrip("\n").split("\n"), END], last + 1
 
     def values_first(self, text):
-        """An exercise's text comes from its file with ? for values: they are made before anything is compared."""
+        """An exercise's text comes from its file with ? for values: they are made before anything is
+        compared."""
         return weave_inline(text, 1, self.context.names, lambda line, said: None, False).split("\n")
 
     def figure(self, figure, number):

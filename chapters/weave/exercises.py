@@ -1,4 +1,5 @@
-"""Exercises: what stands in a chapter, and how an answer is graded. `python3 chapters/exercises/grade.py` is the program."""
+"""Exercises: what stands in a chapter, and how an answer is graded. `python3 chapters/exercises/grade.py`
+is the program."""
 
 import json
 
@@ -46,7 +47,8 @@ def exercise_text(number, names):
     question = exercise["question"].strip()
     if exercise["kind"] == "predict":
         return (
-            f"**Exercise {number}.** {question}\n\n```text\nmake check-exercise N={number} ANSWER=...\n```\n\n"
+            f"**Exercise {number}.** {question}\n\n```text\nmake check-exercise N={number} "
+            f"ANSWER=...\n```\n\n"
             f"<details><summary>A hint</summary>\n\n{exercise['hint'].strip()}\n\n</details>\n"
         )
     return (

@@ -60,7 +60,8 @@ class Weights:
 
 
 def preset(name):
-    """The released model's sizes, as viz's preset has them: read from its source, so that there is one list."""
+    """The released model's sizes, as viz's preset has them: read from its source, so that there is one
+    list."""
     file = ROOT / "viz" / "graphs" / "model_sizes.cpp"
     body = re.search(r"^ModelSizes preset_sizes\(.*?^}", file.read_text(), re.M | re.S)
     if body is None:

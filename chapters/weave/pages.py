@@ -1,4 +1,5 @@
-"""Pages that are made whole: the glossary, from every chapter's terms, and the index of tensors, from a run."""
+"""Pages that are made whole: the glossary, from every chapter's terms, and the index of tensors, from a
+run."""
 
 import re
 
@@ -17,7 +18,8 @@ def glossary(chapters):
         "# Glossary",
         "<!-- made by chapters/weave from the terms at the end of each chapter -->",
         "",
-        "The words of this book, each with the chapter that explains it first. Names in `code` are names in the source.",
+        "The words of this book, each with the chapter that explains it first. Names in `code` are names in "
+        "the source.",
         "",
     ]
     for key in sorted(words, key=lambda word: re.sub(r"\W", "", word)):
@@ -71,8 +73,10 @@ def tensors(chapters, context):
         "# Index of tensors",
         "<!-- made by chapters/weave from a trace of the shipped model -->",
         "",
-        "Every tensor that a run records, in the order of computation: its axes, the chapter that explains it, and the line "
-        "of the source that writes it down. N stands for a layer's number. `build/trace show build/book/demo NAME` shows one.",
+        "Every tensor that a run records, in the order of computation: its axes, the chapter that explains "
+        "it, and the line "
+        "of the source that writes it down. N stands for a layer's number. `build/trace show build/book/demo "
+        "NAME` shows one.",
         "",
         "| tensor | axes | chapter | source |",
         "| --- | --- | --- | --- |",

@@ -7,7 +7,8 @@ from namespace import FACTS, evaluate, shown, split_format
 from problem import Problem
 
 INLINE = re.compile(r"<!--=(.*?)-->", re.S)
-# What stands directly before the comment, and is replaced: a code span, or characters up to a space or an opening sign.
+# What stands directly before the comment, and is replaced: a code span, or characters up to a space or an
+# opening sign.
 BEFORE = re.compile(r"(`[^`\n]*`|[^\s`(\[{\"“|>*]+)$")
 MASKS = (
     re.compile(r"<!--.*?-->", re.S),
@@ -25,7 +26,8 @@ MASKS = (
 
 
 def same_number(old, new):
-    """Machines add in other orders: a value may differ by one in the last digit that is printed, a whole number may not."""
+    """Machines add in other orders: a value may differ by one in the last digit that is printed, a whole
+    number may not."""
     if old == new:
         return True
     old, new = old.strip("`").replace(",", ""), new.strip("`").replace(",", "")
@@ -73,7 +75,8 @@ def with_value(part, old, directive, names, report, check):
             new = f"`{new}`"
         elif re.search(r"[\s`(\[{\"“|>*<]", new) or not new:
             raise Problem(
-                f"`{expression}` is {new!r}: a value with such signs belongs into a code span: `?`<!--= ... -->"
+                f"`{expression}` is {new!r}: a value with such signs belongs into a code span: `?`<!--= ... "
+                f"-->"
             )
     except Problem as problem:
         report(str(problem))
@@ -116,6 +119,7 @@ def numbers_without_source(text, first_line, chapter_numbers, report):
         line = first_line + text.count("\n", 0, found.start())
         report(
             line,
-            f"the number {found.group(0).rstrip('.,')} has no source; NUMBER<!--= EXPRESSION | FORMAT --> would be right "
+            f"the number {found.group(0).rstrip('.,')} has no source; NUMBER<!--= EXPRESSION | FORMAT --> "
+            f"would be right "
             "(a plain calculation is an expression, too), or a code span",
         )

@@ -1,4 +1,5 @@
-"""Finds in a source file what a chapter quotes: a whole definition by its name, or the lines from one piece to another."""
+"""Finds in a source file what a chapter quotes: a whole definition by its name, or the lines from one piece
+to another."""
 
 import re
 

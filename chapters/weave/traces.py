@@ -1,4 +1,5 @@
-"""The runs that the book follows: recorded once into build/book/NAME, and made again when program, model or picture is newer."""
+"""The runs that the book follows: recorded once into build/book/NAME, and made again when program, model or
+picture is newer."""
 
 import fcntl
 import subprocess

@@ -20,7 +20,8 @@ from namespace import make_namespace  # noqa: E402
 from problem import Problems  # noqa: E402
 from traces import make_traces  # noqa: E402
 
-HEAD = "# A chapter\n<!-- chapter covers: reference/text/rope.cpp reference/text/rope.h; trace: rotated_q -->\n\n"
+COVERS = "reference/text/rope.cpp reference/text/rope.h; trace: rotated_q"
+HEAD = f"# A chapter\n<!-- chapter covers: {COVERS} -->\n\n"
 QUOTE = "<!-- quote reference/text/rope.cpp rotate -->\n<!-- end -->\n"
 RUN = "<!-- run lines=1-2 build/trace show build/book/name -->\n<!-- end -->\n"
 RUNS = Runs()
