@@ -115,6 +115,10 @@ def write_listings(linked):
     quoted, covered, trap_of = quotes(), covers(), traps()
     for name in sorted(files | linked):
         place = ROOT / name
+        if place.suffix in (".png", ".svg"):
+            (SITE / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+            (SITE / "files" / name).write_bytes(place.read_bytes())
+            continue
         up = "../" * (name.count("/") + 1)
         told = chapter_links(
             covered.get(name, []) + [(stem, said) for _, _, stem, said in quoted.get(name, [])], up

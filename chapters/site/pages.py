@@ -40,6 +40,8 @@ def listing_target(path, target, listings):
         return target
     name = place.relative_to(ROOT).as_posix()
     listings.add(name)
+    if place.suffix in (".png", ".svg"):
+        return f"files/{name}"
     return f"files/{page_name(name)}" + (f"#{anchor.split('-')[0]}" if anchor else "")
 
 

@@ -4,6 +4,7 @@ trap."""
 import os
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from exercises import exercise_text
@@ -12,6 +13,7 @@ from source import quote
 from traces import BOOK, ROOT
 
 FIGURES = ROOT / "chapters" / "figures"
+PATH = os.path.dirname(sys.executable) + ":" + os.environ.get("PATH", "")  # python3 is the one that weaves
 
 
 def link_line(file, first, last):
@@ -61,7 +63,7 @@ class Runs:
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "COLUMNS": "100", **(environment or {})},
+            env={**os.environ, "COLUMNS": "100", "PATH": PATH, **(environment or {})},
         )
 
     def output(self, command):
@@ -166,19 +168,32 @@ def figure_command(arguments):
     if command is None:
         if not (ROOT / script).is_file():
             raise Problem(f"no such file: {script}")
-        command = (
-            f"/usr/bin/env python3 {script}"
-            if not os.environ.get("PYTHON")
-            else f"{os.environ['PYTHON']} {script}"
-        )
+        command = f"{sys.executable} {script}"
     fresh = BOOK / "figures" / made.rsplit("/", 1)[-1]
     return command.replace("--output " + made, f"--output {fresh}"), ROOT / made, fresh
 
 
-def make_figure(arguments, context, report):
+def drawn_already(fresh):
+    """Whether it is newer than all that figures are made from: programs, runs, scripts, the weaver."""
+    if not fresh.is_file():
+        return False
+    made_from = [ROOT / "build" / "viz", *BOOK.glob("*/trace.json"), *FIGURES.glob("*.py")]
+    made_from += [*(ROOT / "chapters" / "weave").glob("*.py"), *(ROOT / "chapters").glob("*.json")]
+    return all(fresh.stat().st_mtime > file.stat().st_mtime for file in made_from if file.is_file())
+
+
+def start_figure(arguments, runs):
+    """(a run to wait for, or None when nothing has changed; the committed file; the fresh one)."""
     command, made, fresh = figure_command(arguments)
-    done = context.runs.start(command, {"PICTOR_FIGURES": str(fresh.parent)}).result()
-    if done.returncode != 0 or not fresh.is_file():
+    if drawn_already(fresh) and command not in runs.waiting:
+        return None, command, made, fresh
+    return runs.start(command, {"PICTOR_FIGURES": str(fresh.parent)}), command, made, fresh
+
+
+def make_figure(arguments, context, report):
+    waiting, command, made, fresh = start_figure(arguments, context.runs)
+    done = waiting.result() if waiting else None
+    if (done and done.returncode != 0) or not fresh.is_file():
         raise Problem(
             f"`{command}` ends with {done.returncode} and made {'the' if fresh.is_file() else 'no'} figure: "
             f"{done.stderr.strip()[-400:]}"

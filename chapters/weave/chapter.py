@@ -48,7 +48,7 @@ class Chapter:
 
     def prefetch(self):
         """Starts commands and figures, so that two run at a time."""
-        from blocks import figure_command, run_parts
+        from blocks import run_parts, start_figure
 
         self.read_lets()
         for number, line in enumerate(self.lines):
@@ -57,8 +57,7 @@ class Chapter:
                 if made and made.group(1) == "run" and not run_parts(made.group(2))[1].startswith("oracle "):
                     self.context.runs.start(run_parts(self.commands.get(number, made.group(2)))[1])
                 elif figure:
-                    command, _, fresh = figure_command(figure.group(1))
-                    self.context.runs.start(command, {"PICTOR_FIGURES": str(fresh.parent)})
+                    start_figure(figure.group(1), self.context.runs)
             except Problem:
                 pass  # said when the directive itself is woven
 

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 
+import sizes
 from problem import Problem, near
 from traces import MODEL, ROOT, RUNS, BookTrace
 
@@ -129,6 +130,10 @@ def make_namespace(runs):
         "preprocessor": json.loads((MODEL / "preprocessor_config.json").read_text()),
     }
     names |= {
+        "own": sizes.own_sizes(json.loads((MODEL / "config.json").read_text())),
+        "parameters": sizes.parameters,
+        "cache": sizes.cache,
+        "operations": sizes.operations,
         "json_file": json_file,
         "case": lambda case: json_file(f"golden/cases/{case}/case.json"),
         "printed": lambda command, piece: printed(runs, command, piece),
