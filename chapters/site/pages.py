@@ -23,8 +23,8 @@ def mathml(latex, display):
 
 
 def block_formula(found):
-    return f'\n<div class="formula" tabindex="0" role="group" aria-label="formula">{mathml(found.group(1) or
-    found.group(2), True)}</div>\n'
+    made = mathml(found.group(1) or found.group(2), True)
+    return f'\n<div class="formula" tabindex="0" role="group" aria-label="formula">{made}</div>\n'
 
 
 def page_name(name):
@@ -36,7 +36,8 @@ def listing_target(path, target, listings):
     """The page of a file of the repository; the file is noted, so that its page is made."""
     file, _, anchor = target.partition("#")
     place = (path.parent / file).resolve()
-    if ROOT not in place.parents or place.is_relative_to(path.parent):
+    rendered = place.parent == path.parent and place.suffix == ".md" or place.parent.name == "figures"
+    if ROOT not in place.parents or rendered:
         return target
     name = place.relative_to(ROOT).as_posix()
     listings.add(name)
