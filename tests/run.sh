@@ -52,7 +52,7 @@ suite conformance "$python" tests/conformance_test.py
 suite python "$python" tests/python_test.py
 suite weaver "$python" tests/book/weave_test.py
 suite exercises "$python" tests/book/exercises_test.py
-suite chapters "$python" chapters/weave --check 20
+suite chapters "$python" chapters/weave --check
 suite list-of-mutants "$python" tests/mutants/list_test.py
 suite heatmaps-in-numpy "$python" tests/viz/heatmap_numpy_test.py
 suite markup "$python" tests/viz/markup_test.py
