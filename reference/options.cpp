@@ -65,10 +65,7 @@ void add_model(CLI::App& app, Options& options)
 void add_execution(CLI::App& app, Options& options)
 {
     app.add_option_function<std::string>(
-           "--reference",
-           [&options](const std::string& name) {
-               options.rule = name == "meta" ? Rule::meta : Rule::transformers;
-           },
+           "--reference", [&options](const std::string& name) { options.rule = parse_rule(name).value(); },
            "whose rules to follow where the two references disagree (default: meta)")
         ->check(CLI::IsMember({"meta", "transformers"}))
         ->type_name("meta|transformers");
@@ -257,7 +254,5 @@ Options read_options(int argc, char** argv)
         options.model = default_model();
     return options;
 }
-
-const char* rule_name(Rule rule) { return rule == Rule::meta ? "meta" : "transformers"; }
 
 }  // namespace pictor

@@ -46,6 +46,4 @@ struct Options {
 // said why.
 Options read_options(int argc, char** argv);
 
-const char* rule_name(Rule rule);  // "meta", "transformers"
-
 }  // namespace pictor

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json_file.h"
+#include "reference/checkpoint/config_fields.h"
 
 namespace pictor {
 
@@ -24,136 +25,9 @@ constexpr std::int64_t max_tile_size = 8192;
 constexpr std::int64_t max_patches = std::int64_t{1} << 20;
 constexpr std::int64_t max_tile_count = 64;
 
-// One object of a config file, with what an error message needs to point at it.
-struct Section {
-    std::string file;
-    std::string name;  // "text_config.", or empty for the top level
-    const json& fields;
-};
-
-[[noreturn]] void refuse(const Section& section, const std::string& field, const std::string& found,
-                         const std::string& wanted)
-{
-    throw std::runtime_error(
-        fmt::format("{}: {}{} is {}, wanted {}", section.file, section.name, field, found, wanted));
-}
-
-// The field's value; null when it is absent or null in the file.
-const json* find_field(const Section& section, const std::string& field)
-{
-    const auto found = section.fields.find(field);
-    return found == section.fields.end() || found->is_null() ? nullptr : &*found;
-}
-
-bool whole_number_between(const json& value, std::int64_t low, std::int64_t high)
-{
-    if (!value.is_number_integer())  // true for negative and for unsigned integers, false for 1.0, "1" and
-                                     // true
-        return false;
-    if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(high))
-        return false;
-    return value.get<std::int64_t>() >= low && value.get<std::int64_t>() <= high;
-}
-
-std::int64_t read_integer(const Section& section, const std::string& field, std::int64_t low,
-                          std::int64_t high)
-{
-    const std::string wanted = fmt::format("a whole number from {} to {}", low, high);
-    const json* value = find_field(section, field);
-    if (value == nullptr)
-        refuse(section, field, "missing", wanted);
-    if (!whole_number_between(*value, low, high))
-        refuse(section, field, brief_json(*value), wanted);
-    return value->get<std::int64_t>();
-}
-
-std::int64_t read_integer_or(const Section& section, const std::string& field, std::int64_t fallback,
-                             std::int64_t low, std::int64_t high)
-{
-    return find_field(section, field) == nullptr ? fallback : read_integer(section, field, low, high);
-}
-
-double read_number(const Section& section, const std::string& field, double low, double high)
-{
-    const std::string wanted = fmt::format("a number from {} to {}", low, high);
-    const json* value = find_field(section, field);
-    if (value == nullptr)
-        refuse(section, field, "missing", wanted);
-    if (!value->is_number() || !(value->get<double>() >= low && value->get<double>() <= high))
-        refuse(section, field, brief_json(*value), wanted);
-    return value->get<double>();
-}
-
-double read_number_or(const Section& section, const std::string& field, double fallback, double low,
-                      double high)
-{
-    return find_field(section, field) == nullptr ? fallback : read_number(section, field, low, high);
-}
-
-// Layer numbers in strictly ascending order, each below n_layers.
-std::vector<std::int64_t> read_layers(const Section& section, const std::string& field, std::int64_t n_layers)
-{
-    const std::string wanted =
-        fmt::format("layer numbers from 0 to {} in ascending order, none twice", n_layers - 1);
-    const json* value = find_field(section, field);
-    if (value == nullptr)
-        refuse(section, field, "missing", wanted);
-    if (!value->is_array())
-        refuse(section, field, brief_json(*value), wanted);
-    std::vector<std::int64_t> layers;
-    for (const json& item : *value) {
-        if (!whole_number_between(item, 0, n_layers - 1) ||
-            (!layers.empty() && item.get<std::int64_t>() <= layers.back()))
-            refuse(section, field, fmt::format("{} (at {})", brief_json(*value), brief_json(item)), wanted);
-        layers.push_back(item.get<std::int64_t>());
-    }
-    return layers;
-}
-
-std::array<double, 3> read_colours(const Section& section, const std::string& field, double low, double high)
-{
-    const std::string wanted = fmt::format("three numbers from {} to {}", low, high);
-    const json* value = find_field(section, field);
-    if (value == nullptr)
-        refuse(section, field, "missing", wanted);
-    std::array<double, 3> colours{};
-    if (!value->is_array() || value->size() != colours.size())
-        refuse(section, field, brief_json(*value), wanted);
-    for (std::size_t colour = 0; colour < colours.size(); ++colour) {
-        const json& item = (*value)[colour];
-        if (!item.is_number() || !(item.get<double>() >= low && item.get<double>() <= high))
-            refuse(section, field, brief_json(*value), wanted);
-        colours[colour] = item.get<double>();
-    }
-    return colours;
-}
-
-// Refuses any other value than the one the code was written for; an absent field means that value.
-void require_value(const Section& section, const std::string& field, const json& only)
-{
-    const json* value = find_field(section, field);
-    if (value != nullptr && *value != only)
-        refuse(section, field, brief_json(*value), only.dump());
-}
-
-Section read_section(const Section& parent, const std::string& field)
-{
-    const json* value = find_field(parent, field);
-    if (value == nullptr || !value->is_object())
-        refuse(parent, field, value == nullptr ? "missing" : brief_json(*value), "an object");
-    return {parent.file, parent.name + field + ".", *value};
-}
-
-void require_multiple(const Section& section, const std::string& field, std::int64_t value,
-                      const std::string& of, std::int64_t divisor)
-{
-    if (value % divisor != 0)
-        refuse(section, field, fmt::to_string(value), fmt::format("a multiple of {} ({})", of, divisor));
-}
-
 // Newer files keep everything in `rope_parameters`; older ones have `rope_theta` beside `rope_scaling`, whose
 // kind is called `rope_type` or, older still, `type`.
-RopeConfig read_rope(const Section& text)
+RopeConfig read_rope(const ConfigSection& text)
 {
     RopeConfig rope;
     const bool is_new = find_field(text, "rope_parameters") != nullptr;
@@ -162,12 +36,12 @@ RopeConfig read_rope(const Section& text)
     if (!is_new && !is_old)
         return rope;
 
-    const Section section = read_section(text, is_new ? "rope_parameters" : "rope_scaling");
+    const ConfigSection section = read_section(text, is_new ? "rope_parameters" : "rope_scaling");
     rope.theta = read_number_or(section, "rope_theta", rope.theta, 1.0, 1e12);
     const std::string kind_field = find_field(section, "rope_type") == nullptr ? "type" : "rope_type";
     const json* kind = find_field(section, kind_field);
     if (kind != nullptr && *kind != "llama3" && *kind != "default")
-        refuse(section, kind_field, brief_json(*kind), "\"llama3\" or \"default\"");
+        refuse_field(section, kind_field, brief_json(*kind), "\"llama3\" or \"default\"");
     require_value(section, "partial_rotary_factor", 1.0);
     rope.scaled = kind != nullptr && *kind == "llama3";
     if (rope.scaled) {
@@ -176,13 +50,13 @@ RopeConfig read_rope(const Section& text)
         rope.high_freq_factor = read_number(section, "high_freq_factor", 1e-6, 1e6);
         rope.original_length = read_integer(section, "original_max_position_embeddings", 1, max_size);
         if (rope.high_freq_factor <= rope.low_freq_factor)  // the rule divides by their difference
-            refuse(section, "high_freq_factor", fmt::to_string(rope.high_freq_factor),
-                   fmt::format("more than low_freq_factor ({})", rope.low_freq_factor));
+            refuse_field(section, "high_freq_factor", fmt::to_string(rope.high_freq_factor),
+                         fmt::format("more than low_freq_factor ({})", rope.low_freq_factor));
     }
     return rope;
 }
 
-TextConfig read_text(const Section& section)
+TextConfig read_text(const ConfigSection& section)
 {
     TextConfig text;
     text.n_vocabulary = read_integer(section, "vocab_size", 1, max_size);
@@ -200,8 +74,8 @@ TextConfig read_text(const Section& section)
     require_multiple(section, "num_attention_heads", text.n_heads, "num_key_value_heads", text.n_kv_heads);
     text.d_head = text.d_model / text.n_heads;
     if (text.d_head % 2 != 0)  // RoPE turns pairs of channels
-        refuse(section, "hidden_size", fmt::to_string(text.d_model),
-               fmt::format("an even number of channels for each of {} heads", text.n_heads));
+        refuse_field(section, "hidden_size", fmt::to_string(text.d_model),
+                     fmt::format("an even number of channels for each of {} heads", text.n_heads));
     require_value(section, "head_dim", text.d_head);
     require_value(section, "hidden_act", "silu");
     // The embedding table has 8 rows more than the LM head, so the two cannot be one matrix.
@@ -220,19 +94,19 @@ std::vector<std::array<std::int64_t, 2>> all_aspect_ratios(std::int64_t max_tile
 }
 
 // A side in pixels, written as one number or as [side, side].
-std::int64_t read_side(const Section& section, const std::string& field)
+std::int64_t read_side(const ConfigSection& section, const std::string& field)
 {
     const json* value = find_field(section, field);
     if (value == nullptr || !value->is_array())
         return read_integer(section, field, 1, max_tile_size);
     if (value->size() != 2 || (*value)[0] != (*value)[1] ||
         !whole_number_between((*value)[0], 1, max_tile_size))
-        refuse(section, field, brief_json(*value),
-               fmt::format("one side from 1 to {}, tiles are square", max_tile_size));
+        refuse_field(section, field, brief_json(*value),
+                     fmt::format("one side from 1 to {}, tiles are square", max_tile_size));
     return (*value)[0].get<std::int64_t>();
 }
 
-VisionConfig read_vision(const Section& section)
+VisionConfig read_vision(const ConfigSection& section)
 {
     VisionConfig vision;
     const std::string heads_field = find_field(section, "attention_heads") == nullptr &&
@@ -254,16 +128,16 @@ VisionConfig read_vision(const Section& section)
     require_multiple(section, "image_size", vision.tile_size, "patch_size", vision.patch_size);
     vision.d_head = vision.d_model / vision.n_heads;
     if (vision.n_patches() > max_patches)
-        refuse(section, "image_size",
-               fmt::format("{} with patches of {}", vision.tile_size, vision.patch_size),
-               fmt::format("at most {} patches", max_patches));
+        refuse_field(section, "image_size",
+                     fmt::format("{} with patches of {}", vision.tile_size, vision.patch_size),
+                     fmt::format("at most {} patches", max_patches));
     if (vision.kept_layers.empty())
-        refuse(section, "intermediate_layers_indices", "[]", "at least one layer");
+        refuse_field(section, "intermediate_layers_indices", "[]", "at least one layer");
     const std::int64_t d_output = read_integer(section, "vision_output_dim", 1, max_size);
     if (d_output != vision.d_output())
-        refuse(section, "vision_output_dim", fmt::to_string(d_output),
-               fmt::format("{}: hidden_size {} x (1 final + {} kept states)", vision.d_output(),
-                           vision.d_model, vision.kept_layers.size()));
+        refuse_field(section, "vision_output_dim", fmt::to_string(d_output),
+                     fmt::format("{}: hidden_size {} x (1 final + {} kept states)", vision.d_output(),
+                                 vision.d_model, vision.kept_layers.size()));
 
     vision.aspect_ratios = all_aspect_ratios(vision.max_tiles);
     const json* ratios = find_field(section, "supported_aspect_ratios");
@@ -271,8 +145,9 @@ VisionConfig read_vision(const Section& section)
         std::string list;
         for (const auto& [h, w] : vision.aspect_ratios)
             list += fmt::format("{}[{}, {}]", list.empty() ? "" : ", ", h, w);
-        refuse(section, "supported_aspect_ratios", ratios->is_array() ? "another list" : brief_json(*ratios),
-               fmt::format("the grids of at most {} tiles: [{}]", vision.max_tiles, list));
+        refuse_field(section, "supported_aspect_ratios",
+                     ratios->is_array() ? "another list" : brief_json(*ratios),
+                     fmt::format("the grids of at most {} tiles: [{}]", vision.max_tiles, list));
     }
     require_value(section, "num_channels", 3);
     require_value(section, "hidden_act", "gelu");  // exact, with erf
@@ -300,18 +175,18 @@ ImageConfig read_image_config(const std::filesystem::path& folder, const VisionC
         return image;
     }
 
-    const Section section{path.string(), "", file};
+    const ConfigSection section{path.string(), "", file};
     image.mean = read_colours(section, "image_mean", -1e3, 1e3);
     image.std = read_colours(section, "image_std", 1e-6, 1e6);
     image.rescale_factor = read_number_or(section, "rescale_factor", image.rescale_factor, 1e-9, 1e3);
-    const Section size = read_section(section, "size");
+    const ConfigSection size = read_section(section, "size");
     for (const char* side : {"height", "width"})
         if (read_integer(size, side, 1, max_tile_size) != vision.tile_size)
-            refuse(size, side, brief_json(*find_field(size, side)),
-                   fmt::format("{}, the image_size of config.json", vision.tile_size));
+            refuse_field(size, side, brief_json(*find_field(size, side)),
+                         fmt::format("{}, the image_size of config.json", vision.tile_size));
     if (read_integer_or(section, "max_image_tiles", vision.max_tiles, 1, max_tile_count) != vision.max_tiles)
-        refuse(section, "max_image_tiles", brief_json(*find_field(section, "max_image_tiles")),
-               fmt::format("{}, the max_num_tiles of config.json", vision.max_tiles));
+        refuse_field(section, "max_image_tiles", brief_json(*find_field(section, "max_image_tiles")),
+                     fmt::format("{}, the max_num_tiles of config.json", vision.max_tiles));
     for (const char* step : {"do_convert_rgb", "do_resize", "do_pad", "do_rescale", "do_normalize"})
         require_value(section, step, true);
     require_value(section, "resample", 2);  // PIL's BILINEAR
@@ -319,30 +194,28 @@ ImageConfig read_image_config(const std::filesystem::path& folder, const VisionC
 }
 
 // generation_config.json decides where answers end, when it says so; config.json otherwise.
-void read_tokens(const std::filesystem::path& folder, const Section& text, ModelConfig& config)
+void read_tokens(const std::filesystem::path& folder, const ConfigSection& text, ModelConfig& config)
 {
     const std::filesystem::path path = folder / "generation_config.json";
     const json generation_file = std::filesystem::exists(path) ? read_json_object(path) : json::object();
-    const Section generation{path.string(), "", generation_file};
+    const ConfigSection generation{path.string(), "", generation_file};
     const std::int64_t last = config.text.n_vocabulary - 1;
 
     const bool bos_only_there =
         find_field(text, "bos_token_id") == nullptr && find_field(generation, "bos_token_id") != nullptr;
     config.bos_token = read_integer(bos_only_there ? generation : text, "bos_token_id", 0, last);
 
-    const Section& eos = find_field(generation, "eos_token_id") == nullptr ? text : generation;
+    const ConfigSection& eos = find_field(generation, "eos_token_id") == nullptr ? text : generation;
     const std::string wanted = fmt::format("a token id from 0 to {}, or a list of them", last);
-    const json* value = find_field(eos, "eos_token_id");
-    if (value == nullptr)
-        refuse(eos, "eos_token_id", "missing", wanted);
-    const json list = value->is_array() ? *value : json::array({*value});
+    const json& value = require_field(eos, "eos_token_id", wanted);
+    const json list = value.is_array() ? value : json::array({value});
     for (const json& item : list) {
         if (!whole_number_between(item, 0, last))
-            refuse(eos, "eos_token_id", brief_json(*value), wanted);
+            refuse_field(eos, "eos_token_id", brief_json(value), wanted);
         config.end_tokens.push_back(item.get<std::int64_t>());
     }
     if (config.end_tokens.empty())
-        refuse(eos, "eos_token_id", "[]", wanted);
+        refuse_field(eos, "eos_token_id", "[]", wanted);
 }
 
 // The double that prints as the float does: 1e-05, not 9.999999747378752e-06.
@@ -360,13 +233,13 @@ ModelConfig read_config(const std::filesystem::path& folder)
 {
     const std::filesystem::path path = folder / "config.json";
     const json file = read_json_object(path);
-    const Section top{path.string(), "", file};
+    const ConfigSection top{path.string(), "", file};
     require_value(top, "model_type", "mllama");
     if (find_field(top, "quantization_config") != nullptr)
-        refuse(top, "quantization_config", "present", "none: weights in F32, BF16 or F16");
+        refuse_field(top, "quantization_config", "present", "none: weights in F32, BF16 or F16");
 
     ModelConfig config;
-    const Section text = read_section(top, "text_config");
+    const ConfigSection text = read_section(top, "text_config");
     config.text = read_text(text);
     config.vision = read_vision(read_section(top, "vision_config"));
     config.image = read_image_config(folder, config.vision);
@@ -377,8 +250,8 @@ ModelConfig read_config(const std::filesystem::path& folder)
     // Saved files leave the field out when it has the released models' value.
     config.image_token = read_integer_or(top, image_field, 128256, 0, config.text.n_vocabulary + 7);
     if (config.image_token >= config.text.n_vocabulary + 8)
-        refuse(top, image_field, "missing",
-               fmt::format("a row of the embedding table, at most {}", config.text.n_vocabulary + 7));
+        refuse_field(top, image_field, "missing",
+                     fmt::format("a row of the embedding table, at most {}", config.text.n_vocabulary + 7));
     read_tokens(folder, text, config);
     return config;
 }

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
+
 namespace pictor {
 namespace {
 
@@ -44,7 +46,7 @@ std::vector<Blend> blends(std::int64_t n_source, std::int64_t n_target)
             sum += triangle.back();
         }
 
-        Blend& blend = result[static_cast<std::size_t>(target)];
+        Blend& blend = at(result, target);
         blend.first = first;
         for (double height : triangle) {
             const double weight = sum != 0.0 ? height / sum : height;
@@ -66,7 +68,7 @@ Image resize_rows(const Image& image, std::int64_t first_row, std::int64_t n_row
     Image result{n_rows, width, std::vector<std::uint8_t>(static_cast<std::size_t>(n_rows * width * 3))};
     for (std::int64_t row = 0; row < n_rows; ++row) {
         for (std::int64_t column = 0; column < width; ++column) {
-            const Blend& blend = columns[static_cast<std::size_t>(column)];
+            const Blend& blend = at(columns, column);
             std::int32_t sum[3] = {1 << (weight_bits - 1), 1 << (weight_bits - 1), 1 << (weight_bits - 1)};
             const std::uint8_t* source = image.pixel(first_row + row, blend.first);
             for (std::int32_t weight : blend.weights)
@@ -88,7 +90,7 @@ Image resize_columns(const Image& image, std::int64_t first_row, const std::vect
     Image result{height, image.width, std::vector<std::uint8_t>(rows.size() * n_bytes)};
     std::vector<std::int32_t> sums(n_bytes);
     for (std::int64_t row = 0; row < height; ++row) {
-        const Blend& blend = rows[static_cast<std::size_t>(row)];
+        const Blend& blend = at(rows, row);
         std::fill(sums.begin(), sums.end(), 1 << (weight_bits - 1));
         std::int64_t source_row = blend.first - first_row;
         for (std::int32_t weight : blend.weights) {

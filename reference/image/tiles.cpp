@@ -147,7 +147,7 @@ TiledImage cut_into_tiles(const Image& image, const ImageConfig& config)
                     canvas.pixel(tile / grid.width * tile_size + row, tile % grid.width * tile_size) + colour;
                 float* values = &tiled.pixel_values(tile, colour, row, 0);
                 for (std::int64_t column = 0; column < tile_size; ++column)
-                    values[column] = table[static_cast<std::size_t>(colour)][source[column * 3]];
+                    values[column] = at(table, colour)[source[column * 3]];
             }
         }
     }

@@ -22,6 +22,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/utf8.h"
 #include "reference/prompt/split_pattern.h"
 #include "reference/prompt/tokenizer_file.h"
@@ -273,7 +274,7 @@ std::string Tokenizer::piece(std::int64_t id) const
     if (id < 0 || id >= size())
         throw std::runtime_error(
             fmt::format("token id {} is not of this tokenizer, whose ids are 0 to {}", id, size() - 1));
-    return state_->pieces[static_cast<std::size_t>(id)];
+    return at(state_->pieces, id);
 }
 
 std::string Tokenizer::decode(const std::vector<std::int64_t>& ids, bool skip_special) const
@@ -300,7 +301,7 @@ std::int64_t Tokenizer::special_id(std::string_view name) const
 
 bool Tokenizer::is_special(std::int64_t id) const
 {
-    return id >= 0 && id < size() && state_->kinds[static_cast<std::size_t>(id)] == TokenKind::special;
+    return id >= 0 && id < size() && at(state_->kinds, id) == TokenKind::special;
 }
 
 std::int64_t Tokenizer::size() const { return static_cast<std::int64_t>(state_->pieces.size()); }

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "reference/math/dot.h"
 #include "reference/math/linear.h"
+#include "reference/math/score_block.h"
 #include "reference/math/softmax.h"
-#include "reference/score_block.h"
 #include "reference/text/rms_norm.h"
 
 namespace pictor {
@@ -54,8 +53,7 @@ Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& c
 
     const Tensor q_proj = reshaped(linear(hidden, weights.q_proj), {n_tokens, n_heads, d_head});
     record("q_proj", "token head channel", q_proj.view());
-    // TRAP(no_rope_on_cross_attention): a patch has no position in the sequence; its place in the image is in
-    // its state.
+    // TRAP(no_rope_on_cross_attention): a patch has no position in the sequence; its state tells its place.
     const Tensor query = rms_norm(q_proj, weights.q_norm, config.rms_norm_eps);
     record("q_norm", "token head channel", query.view());
 
@@ -72,16 +70,13 @@ Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& c
                     block.scores(row, key) =
                         dot(query.row(token, head), image.keys.row(kv_head, key), d_head) * scale;
 
-                // TRAP(all_zero_bias_rows): a token that may see nothing is not masked at all: both
-                // references then take the softmax over EVERY key. The map looks real; it must not be drawn,
-                // and under Meta's rules it must not reach the residual.
+                // TRAP(all_zero_bias_rows): a token that may see nothing is not masked: both references take
+                // the softmax over EVERY key. The map looks real, but under Meta's rules it has no effect.
                 const bool sees_nothing = mask.sees_nothing(token);
                 for (std::int64_t key = 0; key < n_keys; ++key) {
                     const std::int64_t tile = key / n_patches;  // of all images: keys run image, tile, patch
-                    const bool visible =
-                        sees_nothing || mask(token, tile / mask.n_tiles, tile % mask.n_tiles);
-                    block.masked_scores(row, key) =
-                        visible ? block.scores(row, key) : std::numeric_limits<float>::lowest();
+                    const bool seen = sees_nothing || mask(token, tile / mask.n_tiles, tile % mask.n_tiles);
+                    block.masked_scores(row, key) = seen ? block.scores(row, key) : lowest_float;
                 }
 
                 softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "reference/math/dot.h"
 #include "reference/math/linear.h"
+#include "reference/math/score_block.h"
 #include "reference/math/softmax.h"
-#include "reference/score_block.h"
 
 namespace pictor {
 
@@ -57,8 +56,7 @@ Tensor self_attention(const SelfAttentionWeights& weights, const TextConfig& con
                         dot(query.row(token, head), cache.keys.row(kv_head, key), d_head) * scale;
 
                 for (std::int64_t key = 0; key < n_keys; ++key)
-                    block.masked_scores(row, key) =
-                        key <= position ? block.scores(row, key) : std::numeric_limits<float>::lowest();
+                    block.masked_scores(row, key) = key <= position ? block.scores(row, key) : lowest_float;
 
                 softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));
 

@@ -20,9 +20,9 @@ MUTANTS = [
     Mutant("aspect ratio ids count from 0", "reference/image/tiles.cpp", "tiled.aspect_ratio_id = 1 + (", "tiled.aspect_ratio_id = (",
            breaks="aspect_ratio_ids", run="2 x 2 tiles", test=PIXELS, traps=("aspect_id_0",)),
     Mutant("padding is 0 after normalising", "reference/image/tiles.cpp",
-           "values[column] = table[static_cast<std::size_t>(colour)][source[column * 3]];",
+           "values[column] = at(table, colour)[source[column * 3]];",
            "values[column] = tile / grid.width * tile_size + row < resized.height && tile % grid.width * tile_size + column < resized.width"
-           " ? table[static_cast<std::size_t>(colour)][source[column * 3]] : 0.0f;",
+           " ? at(table, colour)[source[column * 3]] : 0.0f;",
            breaks="pixel_values", run="padded picture", test=PIXELS, traps=("pad_after_normalise",)),
     Mutant("pixels not divided by std", "reference/image/tiles.cpp", "= (rescaled - mean) / std;", "= rescaled - mean;",
            breaks="pixel_values", run="larger picture", test=PIXELS),

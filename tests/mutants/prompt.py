@@ -12,7 +12,7 @@ MUTANTS = [
     Mutant("PCRE2's own idea of a space", "reference/prompt/split_pattern.cpp",
            'out += in_class ? spaces : "[" + spaces + "]";', 'out += "\\\\s";',
            breaks="input_ids", run="Mongolian vowel separator", test="TRAP mongolian_vowel_separator", traps=("mongolian_vowel_separator",)),
-    Mutant("contractions in ASCII only", "reference/prompt/tokenizer_file.cpp",
+    Mutant("contractions in ASCII only", "reference/prompt/ranked_tokens.cpp",
            "R\"((?i:'s|'t|'re|'ve|'m|'ll|'d)|", "R\"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|",
            breaks="input_ids", run="contraction with a long s", test="TRAP case_insensitive_contractions", traps=("case_insensitive_contractions",)),
     Mutant("long runs stay whole", "reference/prompt/split_pattern.cpp", "run == longest_run", "run == longest_run * most_characters",

@@ -1,4 +1,4 @@
-#include "reference/score_block.h"
+#include "reference/math/score_block.h"
 
 #include <algorithm>
 
