@@ -2,17 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <string_view>
 
 #include "reference/math/tensor.h"
 #include "trace/recording/recorder.h"
 
 namespace pictor {
-
-// The score of a key that a query may not see. Not minus infinity: where all keys have it, softmax gives each
-// the same share instead of NaN, as in both references.
-inline constexpr float lowest_float = std::numeric_limits<float>::lowest();
 
 // One row per query, one column per key. A long prompt's scores would not fit in memory for all heads at
 // once, so a block holds some queries of one head and is filled again and again.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "reference/math/dot.h"
 #include "reference/math/linear.h"
@@ -70,13 +71,16 @@ Tensor cross_attention(const CrossAttentionWeights& weights, const TextConfig& c
                     block.scores(row, key) =
                         dot(query.row(token, head), image.keys.row(kv_head, key), d_head) * scale;
 
-                // TRAP(all_zero_bias_rows): a token that may see nothing is not masked: both references take
-                // the softmax over EVERY key. The map looks real, but under Meta's rules it has no effect.
+                // TRAP(all_zero_bias_rows): a token that may see nothing is not masked at all: both
+                // references then take the softmax over EVERY key. The map looks real; it must not be drawn,
+                // and under Meta's rules it must not reach the residual.
                 const bool sees_nothing = mask.sees_nothing(token);
                 for (std::int64_t key = 0; key < n_keys; ++key) {
                     const std::int64_t tile = key / n_patches;  // of all images: keys run image, tile, patch
-                    const bool seen = sees_nothing || mask(token, tile / mask.n_tiles, tile % mask.n_tiles);
-                    block.masked_scores(row, key) = seen ? block.scores(row, key) : lowest_float;
+                    const bool visible =
+                        sees_nothing || mask(token, tile / mask.n_tiles, tile % mask.n_tiles);
+                    block.masked_scores(row, key) =
+                        visible ? block.scores(row, key) : std::numeric_limits<float>::lowest();
                 }
 
                 softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));

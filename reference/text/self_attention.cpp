@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "reference/math/dot.h"
 #include "reference/math/linear.h"
@@ -56,7 +57,8 @@ Tensor self_attention(const SelfAttentionWeights& weights, const TextConfig& con
                         dot(query.row(token, head), cache.keys.row(kv_head, key), d_head) * scale;
 
                 for (std::int64_t key = 0; key < n_keys; ++key)
-                    block.masked_scores(row, key) = key <= position ? block.scores(row, key) : lowest_float;
+                    block.masked_scores(row, key) =
+                        key <= position ? block.scores(row, key) : std::numeric_limits<float>::lowest();
 
                 softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <omp.h>
 
@@ -43,7 +44,8 @@ void attend_plain(const Tensor& query, const Tensor& keys, const Tensor& values,
                     const bool query_is_padding = at(padding, image * n_tokens + token) != 0;
                     for (std::int64_t key = 0; key < n_keys; ++key) {
                         const bool visible = !query_is_padding || at(padding, image * n_tokens + key) == 0;
-                        block.masked_scores(row, key) = visible ? block.scores(row, key) : lowest_float;
+                        block.masked_scores(row, key) =
+                            visible ? block.scores(row, key) : std::numeric_limits<float>::lowest();
                     }
 
                     softmax_row(block.masked_scores.row(row), n_keys, block.probs.row(row));
@@ -77,7 +79,7 @@ void attend_panels(const float* query, const Panels& keys, const Panels& values,
             for (std::int64_t key = 0; key < n_keys; ++key) {
                 scores[key] *= scale;
                 const bool masked = query_is_padding && padding[key] != 0;
-                masked_scores[key] = masked ? lowest_float : scores[key];
+                masked_scores[key] = masked ? std::numeric_limits<float>::lowest() : scores[key];
             }
             softmax_row(masked_scores, n_keys, block.probs.row(row + i));
         }
