@@ -127,6 +127,7 @@ int execute(const Options& options)
 
 int main(int argc, char** argv)
 {
+    pictor::let_waiting_threads_sleep(argv);
     pictor::refuse_too_large_files_with_an_error();
     const pictor::Options options = pictor::read_options(argc, argv);
     try {

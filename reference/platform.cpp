@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <cstdlib>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -24,6 +25,17 @@ std::filesystem::path program_folder()
     return std::filesystem::canonical(name, error).parent_path();
 #else
     return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+#endif
+}
+
+void let_waiting_threads_sleep([[maybe_unused]] char** argv)
+{
+#if defined(__linux__) && defined(_OPENMP) && defined(NDEBUG)
+    for (const char* name : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
+        if (std::getenv(name) != nullptr)
+            return;
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    execv("/proc/self/exe", argv);  // returns only when it fails; then the threads spin
 #endif
 }
 

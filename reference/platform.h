@@ -1,4 +1,4 @@
-// What belongs to one operating system: where the program stands, whether somebody watches.
+// What belongs to one operating system: where the program is, how its threads wait, whether somebody watches.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +13,11 @@ std::filesystem::path program_folder();
 // A file that grows past the limit of the shell ends a program by a signal, its half-written files still
 // there. After this the write fails like one on a full disk, and the program says so and cleans up.
 void refuse_too_large_files_with_an_error();
+
+// Lets a thread that waits for others sleep. GNU's OpenMP lets it spin: beside other busy programs a run then
+// takes thirty times as long. It reads the setting before main() begins, so the program starts itself once
+// more with OMP_WAIT_POLICY=passive. Does nothing when the environment says how to wait.
+void let_waiting_threads_sleep(char** argv);
 
 bool stdin_is_terminal();
 bool stderr_is_terminal();
