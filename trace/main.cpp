@@ -26,7 +26,7 @@ constexpr int same = 0, different = 1, bad_input = 2;
 struct Arguments {
     std::string a, b, name, policy, html;
     double rtol = 1e-4, atol = 1e-4;
-    bool json = false, no_explanation = false;
+    bool json = false, no_explanation = false, all = false;
     ExplainOptions explain;
     std::int64_t step = 0, depth = 1;
     CompareOptions compare;
@@ -38,7 +38,7 @@ int show(const Arguments& arguments)
     const Trace trace(arguments.a);
     std::ostringstream text;  // a tensor that cannot be read in full is not shown in part
     if (arguments.name.empty())
-        show_trace(text, trace, arguments.step);
+        show_trace(text, trace, arguments.step, arguments.all);
     else
         show_tensor(text, trace, arguments.name, arguments.step);
     std::cout << text.str();
@@ -143,6 +143,8 @@ int run(int argc, char** argv)
     show_command->add_option("DIR", arguments.a, "trace folder")->required();
     show_command->add_option("NAME", arguments.name, "tensor, perhaps with a slice: lm_head[-1,:8]");
     show_command->add_option("--step", arguments.step, "0 is the prefill");
+    show_command->add_flag("--all", arguments.all,
+                           "every tensor of every layer, not one line a stack of layers");
     show_command->footer("Example: trace show run/ 'language_model.layers.3.cross_attn.probs[0,3,:8]'");
 
     CLI::App* const why_command =
@@ -178,6 +180,13 @@ int run(int argc, char** argv)
         ->add_option("--policy", arguments.policy, "JSON file {\"GLOB\": {\"atol\": A, \"rtol\": R}, ...}")
         ->excludes(rtol)
         ->excludes(atol);
+    diff_command
+        ->add_option(
+            "--dtype", arguments.compare.dtype,
+            "what both are meant to compute in: f32, bf16 or f16 (default: the first numbers of each run)")
+        ->transform(CLI::CheckedTransformer(
+            std::map<std::string, std::string>{{"f32", "F32"}, {"bf16", "BF16"}, {"f16", "F16"}},
+            CLI::ignore_case));
     diff_command->add_flag("--common", arguments.compare.common,
                            "ignore tensors that one side lacks (they are named)");
     diff_command->add_flag("--flat", arguments.compare.flat,

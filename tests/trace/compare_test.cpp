@@ -191,7 +191,7 @@ TEST_CASE("compare: other shapes and missing tensors fail; --common only names t
     std::ostringstream out;
     print_comparison(out, named, plain, extra, common);
     CHECK_THAT(out.str(),
-               ContainsSubstring("1 tensors are only in") && ContainsSubstring("(ignored): extra"));
+               ContainsSubstring("1 tensor is only in") && ContainsSubstring("(ignored): extra"));
     CompareOptions check;  // golden must be in the run; what else the run has is fine
     check.extra_is_fine = true;
     CHECK(compare_traces(extra, plain, check).same);

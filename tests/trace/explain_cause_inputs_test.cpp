@@ -152,5 +152,5 @@ TEST_CASE("explain: another canvas is no mistake in its padding", "[explain]")
     const Compared found = compare_parts({{}}, "pixel_values", wrong);
     REQUIRE(found.explanation.faults.size() == 1);
     CHECK(found.explanation.causes.empty());
-    CHECK_THAT(found.explanation.faults[0].text, ContainsSubstring("not the same tiles hold a picture"));
+    CHECK_THAT(found.explanation.faults[0].text, ContainsSubstring("different tiles hold an image"));
 }

@@ -244,7 +244,7 @@ TEST_CASE("page: what comes from a trace is text", "[explain][hostile]")
     CHECK(escape_markup("<script>alert('x')</script>&\"") ==
           "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;");
     CHECK(escape_markup(std::string("a\0b\x01\x7f\n\t", 7)) == "a\xef\xbf\xbd"
-                                                           "b\xef\xbf\xbd\xef\xbf\xbd\n\t");
+                                                               "b\xef\xbf\xbd\xef\xbf\xbd\n\t");
     CHECK(
         escape_markup("\xc3\xa9 \xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xef\xbf\xbf") ==
         "\xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd");

@@ -1,5 +1,6 @@
 #include "tests/catch.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "tests/trace/trace_fixture.h"
@@ -100,4 +101,18 @@ TEST_CASE("show: a slice is no way to print a million numbers")
     writer.recorder()("x", "row column", {values.data(), {100, 100}});
     writer.finish();
     CHECK_THROWS_WITH(shown(folder / "run", "x[:]"), ContainsSubstring("more than 4096"));
+}
+
+TEST_CASE("show: a trace of many tensors fits one screen, and --all lists them")
+{
+    const Trace trace("golden/cases/2x2/meta");
+    std::ostringstream screen, all;
+    show_trace(screen, trace, 0);
+    show_trace(all, trace, 0, true);
+    const std::string text = screen.str(), whole = all.str();
+    CHECK(std::count(text.begin(), text.end(), '\n') <= 45);
+    CHECK_THAT(text,
+               ContainsSubstring("layers.0 to 4  (5 layers, ") && ContainsSubstring("--all lists them"));
+    CHECK_THAT(text, ContainsSubstring("lm_head"));
+    CHECK(std::count(whole.begin(), whole.end(), '\n') > 200);
 }

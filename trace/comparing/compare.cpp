@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "trace/comparing/align.h"
 #include "trace/recording/glob.h"
 
 using nlohmann::json;
@@ -170,9 +171,67 @@ double spread_of(const Trace& trace, const TraceEntry& entry)
     return scores && std::isfinite(scores->statistics.std) ? scores->statistics.std : 0;
 }
 
-void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison& result)
+// The dtype that a run computes in: that of the first numbers it makes. What goes in says nothing of it, and
+// the angles are F32 in every run.
+bool is_computed(const TraceEntry& entry)
+{
+    return entry.dtype != "I64" && entry.name != "pixel_values" &&
+           !entry.name.starts_with("language_model.rotary_emb.");
+}
+
+std::string dtype_of_run(const Trace& trace)
+{
+    for (const TraceEntry& entry : trace.entries())
+        if (is_computed(entry))
+            return entry.dtype;
+    return "F32";
+}
+
+// Where a run that began in 32 bits first keeps 16; nullptr: nowhere.
+const TraceEntry* falls_to_16_bits(const Trace& trace)
+{
+    if (dtype_of_run(trace) != "F32")
+        return nullptr;
+    for (const TraceEntry& entry : trace.entries())
+        if (is_computed(entry) && (entry.dtype == "BF16" || entry.dtype == "F16"))
+            return &entry;
+    return nullptr;
+}
+
+// Other shapes that go together: a prompt padded on the left, a cache with spare room.
+bool compare_aligned(const Trace& a, const Trace& b, const LeftPadding& padding, TensorComparison& result,
+                     std::string& note)
+{
+    const std::optional<Aligned> aligned = align(result, padding);
+    if (!aligned || !visit_aligned(a, b, result, *aligned, [&](std::int64_t position, float x, float y) {
+            compare_element(position, x, y, result);
+        }))
+        return false;
+    result.how = "all";
+    note = aligned->note;
+    return true;
+}
+
+void finish_tensor(const Trace& b, TensorComparison& result)
+{
+    const double deviation = spread_of(b, *result.b);
+    result.relative_error = result.max_error == 0 ? 0
+                            : deviation > 0       ? result.max_error / deviation
+                                                  : std::numeric_limits<double>::infinity();
+    result.rms_error =
+        result.compared > 0 ? std::sqrt(result.rms_error / static_cast<double>(result.compared)) : 0;
+    result.relative_rms = deviation > 0 ? result.rms_error / deviation : result.relative_error;
+    result.same = result.off == 0 && result.problem.empty();
+}
+
+void compare_tensor(const Trace& a, const Trace& b, bool flat, const LeftPadding& padding,
+                    TensorComparison& result, std::string& note)
 {
     if (result.a->shape != result.b->shape && !(flat && result.a->size() == result.b->size())) {
+        if (compare_aligned(a, b, padding, result, note)) {
+            finish_tensor(b, result);
+            return;
+        }
         result.problem =
             fmt::format("shape {} against {}", extents_text(result.a->shape), extents_text(result.b->shape));
         return;
@@ -189,14 +248,7 @@ void compare_tensor(const Trace& a, const Trace& b, bool flat, TensorComparison&
     if (no_values ||
         (result.compared == 0 && result.b->size() > 0))  // two samples may have no position in common
         compare_statistics(result);
-    const double deviation = spread_of(b, *result.b);
-    result.relative_error = result.max_error == 0 ? 0
-                            : deviation > 0       ? result.max_error / deviation
-                                                  : std::numeric_limits<double>::infinity();
-    result.rms_error =
-        result.compared > 0 ? std::sqrt(result.rms_error / static_cast<double>(result.compared)) : 0;
-    result.relative_rms = deviation > 0 ? result.rms_error / deviation : result.relative_error;
-    result.same = result.off == 0 && result.problem.empty();
+    finish_tensor(b, result);
 }
 
 bool is_wanted(const TraceEntry& entry, const std::vector<std::string>& only)
@@ -217,6 +269,28 @@ std::string compare_generated(const Trace& a, const Trace& b)
                            : fmt::format("generated token ids are {}; want {}", found.dump(), wanted.dump());
 }
 
+// What the rounding of 16-bit numbers may do is allowed where the runs are meant to be in 16 bits: from the
+// first number that either computes, or because the caller says so.
+void say_where_16_bits_begin(const Trace& a, const Trace& b, const CompareOptions& options,
+                             Comparison& comparison)
+{
+    comparison.rounding = options.dtype.empty() ? coarser(dtype_of_run(a), dtype_of_run(b)) : options.dtype;
+    if (!options.dtype.empty() || comparison.rounding != "F32")
+        return;
+    const TraceEntry *in_a = falls_to_16_bits(a), *in_b = falls_to_16_bits(b);
+    for (std::size_t i = 0; i < comparison.tensors.size() && comparison.narrowed < 0; ++i) {
+        TensorComparison& tensor = comparison.tensors[i];
+        const bool by_a = tensor.a == in_a, by_b = tensor.b == in_b;
+        if (!(by_a || by_b) || tensor.a->dtype == tensor.b->dtype)
+            continue;
+        comparison.narrowed = static_cast<std::int64_t>(i);
+        tensor.problem =
+            fmt::format("16-bit numbers begin here: {} keeps this in {}, and everything before it in F32 "
+                        "(--dtype {} if that is meant)",
+                        by_a ? "a" : "b", by_a ? in_a->dtype : in_b->dtype, by_a ? in_a->dtype : in_b->dtype);
+    }
+}
+
 void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comparison& comparison)
 {
     for (const TraceEntry& entry : a.entries()) {
@@ -233,10 +307,6 @@ void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comp
         tensor.a = &entry;
         tensor.b = other;
         tensor.named_by_b = !entry.axes.empty() && entry.axes[0] == "axis0";
-        if (entry.dtype != "I64" && other->dtype != "I64")
-            comparison.rounding = coarser(comparison.rounding, coarser(entry.dtype, other->dtype));
-        tensor.rounding = comparison.rounding;
-        tensor.tolerance = options.policy.for_tensor(entry, *other, {tensor.rounding, spread_of(b, *other)});
         comparison.tensors.push_back(tensor);
     }
     for (const TraceEntry& entry : b.entries())
@@ -245,6 +315,12 @@ void pair_up(const Trace& a, const Trace& b, const CompareOptions& options, Comp
     std::stable_sort(
         comparison.tensors.begin(), comparison.tensors.end(),
         [](const TensorComparison& left, const TensorComparison& right) { return left.step < right.step; });
+    say_where_16_bits_begin(a, b, options, comparison);
+    for (TensorComparison& tensor : comparison.tensors) {
+        tensor.rounding = comparison.rounding;
+        tensor.tolerance =
+            options.policy.for_tensor(*tensor.a, *tensor.b, {tensor.rounding, spread_of(b, *tensor.b)});
+    }
     if (comparison.tensors.empty() && (options.common || comparison.only_b.empty()) &&
         (options.common || options.extra_is_fine || comparison.only_a.empty()))
         throw std::runtime_error(fmt::format("{} and {} have no tensor in common{}", a.folder().string(),
@@ -260,12 +336,15 @@ Comparison compare_traces(const Trace& a, const Trace& b, const CompareOptions& 
     pair_up(a, b, options, comparison);
 
     const auto count = static_cast<std::int64_t>(comparison.tensors.size());
+    const LeftPadding padding = left_padding(a, b);
+    std::vector<std::string> notes(comparison.tensors.size());
     std::string broken;
     std::int64_t broken_at = count;  // the message does not depend on which thread came first
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t i = 0; i < count; ++i) {
         try {
-            compare_tensor(a, b, options.flat, comparison.tensors[static_cast<std::size_t>(i)]);
+            const auto at = static_cast<std::size_t>(i);
+            compare_tensor(a, b, options.flat, padding, comparison.tensors[at], notes[at]);
         } catch (const std::exception& error) {
 #pragma omp critical
             if (i < broken_at) {
@@ -280,6 +359,10 @@ Comparison compare_traces(const Trace& a, const Trace& b, const CompareOptions& 
     for (std::int64_t i = count; i-- > 0;)
         if (!comparison.tensors[static_cast<std::size_t>(i)].same)
             comparison.first_different = i;
+    for (const std::string& note : notes)
+        if (!note.empty() &&
+            std::find(comparison.notes.begin(), comparison.notes.end(), note) == comparison.notes.end())
+            comparison.notes.push_back(note);
     if (options.generated)
         comparison.generated_problem = compare_generated(a, b);
     const bool lacking = !options.common && (!comparison.only_b.empty() ||

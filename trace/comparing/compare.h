@@ -18,7 +18,8 @@ struct CompareOptions {
     bool common = false;            // a tensor that one side lacks is no difference
     bool extra_is_fine = false;     // neither is one that only A has
     bool flat = false;              // other shapes with as many numbers are compared in row-major order
-    bool generated = false;         // generated.token_ids of B must be A's too
+    std::string dtype;       // "F32", "BF16", "F16": what both mean to compute in; empty: as the runs say
+    bool generated = false;  // generated.token_ids of B must be A's too
 };
 
 // Two values of one element.
@@ -55,6 +56,9 @@ struct Comparison {
     std::vector<const TraceEntry*> only_a, only_b;  // in their own order
     std::string generated_problem;                  // empty: none
     std::int64_t first_different = -1;              // index into tensors
+    std::int64_t narrowed =
+        -1;  // where one of the two falls from 32 bits to 16, though nobody said it should
+    std::vector<std::string> notes;  // how tensors of other shapes were compared all the same
     bool same = false;
     std::string rounding = "F32";                    // the coarsest dtype of either trace
     std::shared_ptr<const Explanation> explanation;  // of the differences; empty: none was asked for

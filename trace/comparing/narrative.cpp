@@ -51,7 +51,8 @@ std::vector<GrowthPoint> growth_of(const Comparison& comparison)
 {
     std::vector<GrowthPoint> points;
     for (const TensorComparison& tensor : comparison.tensors) {
-        const Operation* const operation = find_operation(tensor.name, [](const std::string&) { return false; });
+        const Operation* const operation =
+            find_operation(tensor.name, [](const std::string&) { return false; });
         if (tensor.compared > 0 && operation && operation->state)
             points.push_back({&tensor});
     }
@@ -140,8 +141,7 @@ void print_explanation(std::ostream& out, const Explanation& explanation, const 
         explanation.of_tensor.size(), explanation.count(Verdict::explained));
     if (const std::int64_t likely = explanation.count(Verdict::likely); likely > 0)
         out << fmt::format(
-            ", {} pass an error on in ordinary measure (linear layers; --model DIR computes them again)",
-            likely);
+            ", {} only propagate an earlier error (linear layers; --model DIR computes them again)", likely);
     out << fmt::format(", {} are faults", explanation.count(Verdict::fault));
     if (const std::int64_t unknown = explanation.count(Verdict::unknown); unknown > 0)
         out << fmt::format(", of {} the trace does not tell", unknown);

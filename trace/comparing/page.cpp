@@ -7,8 +7,8 @@
 
 #include "base/shown_text.h"
 #include "trace/comparing/narrative.h"
-#include "trace/reading/places.h"
 #include "trace/explaining/explain.h"
+#include "trace/reading/places.h"
 
 using nlohmann::json;
 
@@ -48,7 +48,7 @@ std::string head(const Comparison& comparison, const Trace& a, const Trace& b)
         escape_markup(producer_of(b)), comparison.tensors.size(), different);
     if (const Explanation* explanation = comparison.explanation.get())
         text += fmt::format(
-            "<li><b>{}</b> follow from their inputs</li><li><b>{}</b> pass an error on</li><li><b>{}</b> steps at fault</li><li><b>{}</b> the trace does not tell</li>",
+            "<li><b>{}</b> follow from their inputs</li><li><b>{}</b> only propagate an earlier error</li><li><b>{}</b> steps at fault</li><li><b>{}</b> the trace does not tell</li>",
             explanation->count(Verdict::explained), explanation->count(Verdict::likely),
             explanation->faults.size(), explanation->count(Verdict::unknown));
     return text + "</ul>\n</header>\n";

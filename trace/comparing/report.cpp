@@ -7,8 +7,8 @@
 
 #include "trace/comparing/compare.h"
 #include "trace/comparing/narrative.h"
-#include "trace/reading/places.h"
 #include "trace/explaining/explain.h"
+#include "trace/reading/places.h"
 
 using nlohmann::json;
 
@@ -92,7 +92,8 @@ void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entr
 {
     if (entries.empty())
         return;
-    out << fmt::format("{} tensors are only in {}{}:", entries.size(), where, fine ? " (ignored)" : "");
+    out << fmt::format("{} {} only in {}{}:", entries.size(),
+                       entries.size() == 1 ? "tensor is" : "tensors are", where, fine ? " (ignored)" : "");
     for (std::size_t i = 0; i < std::min(entries.size(), names_shown); ++i)
         out << fmt::format("{} {}{}", i == 0 ? "" : ",", entries[i]->name,
                            entries[i]->step > 0 ? fmt::format(" (step {})", entries[i]->step) : "");
@@ -152,6 +153,11 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
         by_statistics += tensor.how == "statistics";
         by_sample += tensor.how == "sample";
     }
+    const bool a_may_have_more = options.common || options.extra_is_fine;
+    if (!a_may_have_more)
+        print_missing(out, comparison.only_a, a.folder().string(), false);
+    if (!options.common)
+        print_missing(out, comparison.only_b, b.folder().string(), false);
     if (comparison.first_different >= 0) {
         print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a, b);
         print_neighbours(out, comparison);
@@ -160,8 +166,12 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
             print_explanation(out, *comparison.explanation, comparison);
         out << "\n";
     }
-    print_missing(out, comparison.only_a, a.folder().string(), options.common || options.extra_is_fine);
-    print_missing(out, comparison.only_b, b.folder().string(), options.common);
+    if (a_may_have_more)
+        print_missing(out, comparison.only_a, a.folder().string(), true);
+    if (options.common)
+        print_missing(out, comparison.only_b, b.folder().string(), true);
+    for (const std::string& note : comparison.notes)
+        out << note << "\n";
     if (!comparison.generated_problem.empty())
         out << comparison.generated_problem << "\n";
     if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in());
@@ -197,6 +207,7 @@ json comparison_json(const Comparison& comparison, const Trace& a, const Trace& 
                 {"first_different", nullptr}};
     result["growth"] = std::move(growth);
     result["rounding"] = comparison.rounding;
+    result["notes"] = comparison.notes;
     result["allowed"] = allowance_text(comparison, true);
     if (comparison.explanation)
         add_explanation(*comparison.explanation, comparison, tensors, result);

@@ -294,7 +294,7 @@ Judgement judge_gated_output(const Pair& pair, const NameParts&)
         return compare_gates(pair, a, b, in_b);
     Judgement judgement;
     judgement.verdict = Verdict::fault;
-    judgement.text = fmt::format("rows that may see no picture are {} in a, {} in b", unseen_text(rows_a),
+    judgement.text = fmt::format("rows that may see no image are {} in a, {} in b", unseen_text(rows_a),
                                  unseen_text(rows_b));
     double before = 0;
     for (std::size_t i = 0; i < out_a->values.size() && i < out_b->values.size(); ++i)

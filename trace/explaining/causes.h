@@ -104,6 +104,8 @@ inline constexpr std::string_view known_causes[] = {
     // any tensor
     "factor",
     "layers_shifted",
+    "nan_made",
+    "rounded_to_16_bits",
     "step_skipped",
     "zero",
 };

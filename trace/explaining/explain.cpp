@@ -1,6 +1,7 @@
 #include "trace/explaining/explain.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -10,6 +11,26 @@
 namespace pictor {
 namespace {
 
+// A tensor that only one side has is no input that could be compared: what it is made of stands for it.
+std::vector<std::string> inputs_across_gaps(
+    const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places, const Pair& pair,
+    const std::vector<std::string>& inputs)
+{
+    std::vector<std::string> found;
+    for (const std::string& input : inputs) {
+        const bool compared = places.count({pair.b.step(), input}) > 0 || places.count({0, input}) > 0;
+        const bool one_sided = pair.a.has(input) != pair.b.has(input);
+        const std::vector<std::string> behind =
+            !compared && one_sided ? pair.b.inputs_of(input) : std::vector<std::string>{};
+        if (behind.empty())
+            found.push_back(input);
+        else
+            for (const std::string& each : inputs_across_gaps(places, pair, behind))
+                found.push_back(each);
+    }
+    return found;
+}
+
 // Every recorded input is there on both sides and agrees: 1; one differs: 0; one is not recorded: -1.
 int inputs_agree(const Comparison& comparison,
                  const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places, const Pair& pair)
@@ -18,7 +39,7 @@ int inputs_agree(const Comparison& comparison,
     if (inputs.empty())
         return -1;
     int agree = 1;
-    for (const std::string& input : inputs) {
+    for (const std::string& input : inputs_across_gaps(places, pair, inputs)) {
         const auto place = places.find({input == "multi_modal_projector" ? 0 : pair.b.step(), input});
         const bool cached = place == places.end() && pair.b.step() > 0 &&
                             places.count({0, input}) > 0;  // keys of the picture
@@ -32,9 +53,69 @@ int inputs_agree(const Comparison& comparison,
 
 using Places = std::map<std::pair<std::int64_t, std::string>, std::size_t>;
 
+// NaN, or infinity that no mask put there.
+bool has_nan(const Side& side, const std::string& name)
+{
+    const TraceEntry* const entry = side.entry(name);
+    if (!entry || entry->statistics.nonfinite == 0)
+        return false;
+    if (!name.ends_with("masked_scores"))
+        return true;
+    const Numbers numbers = side.find(name);
+    return numbers && std::any_of(numbers->values.begin(), numbers->values.end(),
+                                  [](float value) { return std::isnan(value); });
+}
+
+// A tensor with NaN in one trace: does this step make it, or is it passed on? Nothing: it has none, or both.
+std::optional<Judgement> judge_nan(const Pair& pair)
+{
+    const bool in_a = has_nan(pair.a, pair.name), in_b = has_nan(pair.b, pair.name);
+    if (in_a == in_b)
+        return std::nullopt;
+    const Side& odd = in_a ? pair.a : pair.b;
+    const char* const who = in_a ? "a" : "b";
+    Judgement judgement;
+    for (const std::string& input : odd.inputs_of(pair.name))
+        if (has_nan(odd, input) || (!odd.has(input) && odd.trace().find(input, 0) && odd.step() > 0 &&
+                                    odd.trace().find(input, 0)->statistics.nonfinite > 0)) {
+            judgement.verdict = Verdict::explained;
+            judgement.text = fmt::format("{} only passes on the NaN in {}", who, input);
+            return judgement;
+        }
+    judgement.verdict = Verdict::fault;
+    judgement.text =
+        fmt::format("{} makes the first NaN here: {} of {} numbers are not finite, though everything that "
+                    "goes in is",
+                    who, odd.entry(pair.name)->statistics.nonfinite, odd.entry(pair.name)->size());
+    judgement.causes.push_back({"nan_made",
+                                judgement.text,
+                                pair.name,
+                                pair.a.step(),
+                                static_cast<double>(odd.entry(pair.name)->statistics.nonfinite),
+                                0,
+                                {}});
+    return judgement;
+}
+
+// A run in 32 bits that keeps this one tensor in 16.
+Judgement judge_narrowed(const Pair& pair, const TensorComparison& tensor)
+{
+    Judgement judgement;
+    judgement.verdict = Verdict::fault;
+    judgement.text = tensor.problem;
+    judgement.causes.push_back(
+        {"rounded_to_16_bits", tensor.problem, pair.name, pair.a.step(), tensor.max_error, 0, {}});
+    return judgement;
+}
+
 Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair,
                     const TensorComparison& tensor, bool first)
 {
+    if (comparison.narrowed >= 0 &&
+        &tensor == &comparison.tensors[static_cast<std::size_t>(comparison.narrowed)])
+        return judge_narrowed(pair, tensor);
+    if (std::optional<Judgement> nan = judge_nan(pair))
+        return *nan;
     Judgement judgement = judge_step(pair);
     if (tensor.same)  // within what rounding may do: only a rule not followed is a fault
         return judgement;

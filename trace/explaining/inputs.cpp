@@ -106,7 +106,7 @@ Judgement judge_generated_mask(const Pair& pair, const TraceTensor& a, const Tra
     // the prompt.
     if (a.shape[1] > 1 && blind(a) != blind(b))
         return fault(pair, "generated_tokens_with_several_images",
-                     fmt::format("{} lets generated tokens see no picture, {} lets them",
+                     fmt::format("{} lets generated tokens see no image, {} lets them see one",
                                  blind(a) ? "a" : "b", blind(a) ? "b" : "a"),
                      1, 0);
     for (const bool odd_is_a : {true, false}) {
@@ -149,7 +149,7 @@ Judgement judge_input_ids(const Pair& pair, const NameParts&)
                      fmt::format("{} has the tokenizer's <|image|>, 128011, where the model's is 128256",
                                  a->values[same] == 128011 ? "a" : "b"),
                      1, 0);
-    return fault(pair, {}, fmt::format("the prompts are other ones: from token {} on", same), 1, 0);
+    return fault(pair, {}, fmt::format("the prompts differ from token {} on", same), 1, 0);
 }
 
 Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts&)
@@ -168,7 +168,7 @@ Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts&)
         }
         if (one_less || zero)
             return fault(pair, "aspect_id_0",
-                         fmt::format("ids of {} are {}: 0 stands for no picture, the first grid is 1",
+                         fmt::format("ids of {} are {}: 0 stands for no image, the first grid is 1",
                                      odd_is_a ? "a" : "b", one_less ? "one less" : "0"),
                          1, 0);
     }
@@ -187,7 +187,7 @@ Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts&)
     if (turned)
         return fault(pair, "tiles_high_before_wide",
                      "the grids are turned: (w, h) in one, (h, w) in the other", 1, 0);
-    return fault(pair, {}, "the pictures have other grids", 1, 0);
+    return fault(pair, {}, "the images have other tile grids", 1, 0);
 }
 
 Judgement judge_cross_mask(const Pair& pair, const NameParts&)

@@ -1,6 +1,6 @@
 // Linear layers: y = W x + b. With the checkpoint they are computed again. Without it, what can be said is
 // what any linear map obeys: equal rows stay equal, one map fits the rows of both traces, errors grow in
-// ordinary measure.
+// proportion.
 #include <algorithm>
 #include <cmath>
 
@@ -63,8 +63,8 @@ std::optional<Rows> rows_of_step(const Side& side, const std::string& name)
     if (!rows.x || rows.x->shape.empty())
         return std::nullopt;
     // Heads stand on an axis of their own on either side; the rows are what both have in front.
-    const bool heads_out =
-        name.ends_with("_proj") && !name.ends_with("o_proj") && name.find("attn.") != std::string::npos;
+    const Operation* const operation = side.operation_of(name);
+    const bool heads_out = operation && std::string_view(operation->axes).ends_with("head channel");
     rows.d_out = width_of(*rows.y, heads_out ? 2 : 1);
     rows.d_in = width_of(*rows.x, name.ends_with(".o_proj") ? 2 : 1);
     if (rows.d_in <= 0 || rows.d_out <= 0)
@@ -111,8 +111,11 @@ Predicted product(const Side& side, const std::string& name, const Product& how)
     std::vector<float> weights_of_out(static_cast<std::size_t>(d_in));
     for (std::int64_t out = 0; out < d_out; out += stride) {
         const std::int64_t from = how.row ? how.row(out) : out;
+        if (from < 0 || from >= d_out)
+            return std::nullopt;
         for (std::int64_t in = 0; in < d_in; ++in) {
-            const std::int64_t column = how.column ? how.column(in) : in;
+            const std::int64_t column =
+                how.column ? std::clamp<std::int64_t>(how.column(in), 0, d_in - 1) : in;
             weights_of_out[static_cast<std::size_t>(in)] = (*weight)[static_cast<std::size_t>(
                 how.transposed ? column * d_out + from : from * d_in + column)];
         }
@@ -143,6 +146,13 @@ void add_head_orders(const TraceEntry& entry, const Product& plain, std::vector<
     products.push_back({"heads_and_channels_swapped", "W x cut into channels first, then heads", swapped});
 }
 
+// Whether the output's last two axes are heads and their channels.
+bool has_heads(const Pair& pair, const TraceEntry* entry)
+{
+    const Operation* const operation = pair.b.operation_of(pair.name);
+    return entry && operation && std::string_view(operation->axes).ends_with("head channel");
+}
+
 std::vector<StepRule> weight_rules(const Pair& pair, const NameParts& parts)
 {
     const std::string name = pair.name;
@@ -156,7 +166,7 @@ std::vector<StepRule> weight_rules(const Pair& pair, const NameParts& parts)
     std::vector<NamedProduct> products{{"", "W x (+ b) by the checkpoint", plain}};
     if (parts.leaf == "cross_attn.o_proj")
         products.push_back({"row_mask", "W x with rows that see nothing set to zero first", silenced});
-    if (entry && parts.leaf.ends_with("_proj") && entry->shape.size() >= 3 && entry->shape.back() % 2 == 0)
+    if (has_heads(pair, entry) && entry->shape.size() >= 3 && entry->shape.back() % 2 == 0)
         add_head_orders(*entry, plain, products);
     for (const std::int64_t layer : {parts.layer + 1, parts.layer - 1})
         if (!parts.module.empty() && layer >= 0) {
@@ -219,7 +229,7 @@ Judgement judge_zero_rows(const Pair& pair, const Rows& a, const Rows& b)
     judgement.text = fmt::format(
         "{} rows are zero in {} alone{}", only_a + only_b, only_b > 0 ? "b" : "a",
         row_mask
-            ? ", exactly those that may see no picture: the row mask in front of this layer; in the other trace they pass"
+            ? ", exactly those that may see no image: the row mask in front of this layer, which the other trace does not apply"
             : "");
     if (row_mask)
         judgement.causes.push_back({"row_mask", judgement.text, pair.name, pair.a.step(), before, 0, {}});
@@ -326,7 +336,7 @@ Judgement judge_without_weights(const Pair& pair, const Rows& a, const Rows& b)
     if (gain.most <= ordinary_gain) {
         judgement.verdict = Verdict::likely;
         judgement.text = fmt::format(
-            "passes its input's error on by {:.2g} times (relative, over all rows), as linear layers do",
+            "only propagates an earlier error, {:.2g} times its input's (relative, over all rows)",
             gain.of_all);
     } else if (gain.most >= extraordinary_gain) {
         judgement.verdict = Verdict::fault;

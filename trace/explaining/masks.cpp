@@ -80,7 +80,7 @@ std::vector<StepRule> cross_mask_rules(const NameParts& parts)
         cross_mask_rule(parts, "cross_mask_missing", "scores without a mask",
                         [](const TileMask&, auto, auto, auto) { return true; }),
         cross_mask_rule(parts, "absent_tiles_as_keys",
-                        "scores with absent tiles of a visible picture left open",
+                        "scores with absent tiles of a visible image left open",
                         [image_of](const TileMask& m, auto token, auto tile, auto) {
                             return m.sees_nothing(token) || image_of(m, token, tile);
                         }),
@@ -197,24 +197,24 @@ std::vector<StepRule> vision_mask_rules(const NameParts& parts)
 {
     const auto both = [](bool query, bool key) { return query && key; };
     const auto keys_only = [](bool, bool key) { return key; };
-    return {
-        vision_mask_rule(parts, "", "scores hidden where both query and key are padding", both),
-        vision_mask_rule(parts, "padding_masks_padding_only", "scores with padding hidden from every query",
-                         keys_only),
-        vision_mask_rule(parts, "padding_masks_padding_only", "scores hidden where query or key is padding",
-                         [](bool query, bool key) { return query || key; }),
-        vision_mask_rule(parts, "vision_mask_missing", "scores without a mask",
-                         [](bool, bool) { return false; }),
-        vision_mask_rule(parts, "vision_mask_of_rows_only",
-                         "scores hidden between filled-up rows, absent tiles left open", both, true, false),
-        vision_mask_rule(parts, "vision_mask_of_tiles_only",
-                         "scores hidden between rows of absent tiles, filled-up rows left open", both, false,
-                         true),
-        vision_mask_rule(parts, "absent_tiles_hidden", "scores with absent tiles hidden from every query",
-                         keys_only, false, true),
-        vision_mask_rule(parts, "vision_mask_inverted",
-                         "scores hidden where neither query nor key is padding",
-                         [](bool query, bool key) { return !query && !key; })};
+    return {vision_mask_rule(parts, "", "scores hidden where both query and key are padding", both),
+            vision_mask_rule(parts, "padding_masks_padding_only",
+                             "scores with padding hidden from every query", keys_only),
+            vision_mask_rule(parts, "padding_masks_padding_only",
+                             "scores hidden where query or key is padding",
+                             [](bool query, bool key) { return query || key; }),
+            vision_mask_rule(parts, "vision_mask_missing", "scores without a mask",
+                             [](bool, bool) { return false; }),
+            vision_mask_rule(parts, "vision_mask_of_rows_only",
+                             "scores hidden between padding rows, absent tiles left open", both, true, false),
+            vision_mask_rule(parts, "vision_mask_of_tiles_only",
+                             "scores hidden between rows of absent tiles, padding rows left open", both,
+                             false, true),
+            vision_mask_rule(parts, "absent_tiles_hidden", "scores with absent tiles hidden from every query",
+                             keys_only, false, true),
+            vision_mask_rule(parts, "vision_mask_inverted",
+                             "scores hidden where neither query nor key is padding",
+                             [](bool query, bool key) { return !query && !key; })};
 }
 
 }  // namespace

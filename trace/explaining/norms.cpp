@@ -22,7 +22,7 @@ struct NormRule {
     bool sample_variance = false;
 };
 
-// What flows into a norm, in rows of the norm's width; filled-up rows of vision tiles are zeros.
+// What flows into a norm, in rows of the norm's width; padding rows of vision tiles are zeros.
 struct NormInput {
     Numbers x;
     std::int64_t width = 0;

@@ -165,14 +165,29 @@ void test_mistake(const Pair& pair, bool odd_is_a, CauseName cause, const std::s
     judgement.tested.push_back(
         {fmt::format("{}: {}", odd, text), cause, odd_is_a ? after : -1, odd_is_a ? -1 : after});
     if (judgement.causes.empty() && after < 0.01 * before)
-        judgement.causes.push_back(
-            {cause,
-             fmt::format("{} has {}: apart by {} before, {} after", odd, text, amount(before), amount(after)),
-             pair.name,
-             pair.a.step(),
-             before,
-             after,
-             {}});
+        judgement.causes.push_back({cause,
+                                    fmt::format("{} has {}: {} apart as they are, {} with that undone", odd,
+                                                text, amount(before), amount(after)),
+                                    pair.name,
+                                    pair.a.step(),
+                                    before,
+                                    after,
+                                    {}});
+}
+
+// The 16-bit dtype that one was rounded to; empty: neither, or not the other's.
+std::string rounded_alike(const TraceTensor& a, const TraceTensor& b)
+{
+    for (const char* dtype : {"F16", "BF16"}) {
+        bool alike = true;
+        for (std::size_t i = 0; i < a.values.size() && alike; ++i) {
+            const double x = a.values[i], y = b.values[i];
+            alike = std::fabs(x - y) <= unit_roundoff(dtype) * std::max(std::fabs(x), std::fabs(y));
+        }
+        if (alike)
+            return dtype;
+    }
+    return "";
 }
 
 }  // namespace
@@ -185,10 +200,15 @@ Judgement judge_pixels(const Pair& pair, const NameParts&)
         judgement.text = "not held whole and in the same shape in both traces";
         return judgement;
     }
+    if (const std::string dtype = rounded_alike(*a, *b); !dtype.empty()) {
+        judgement.verdict = Verdict::explained;
+        judgement.text = fmt::format("the same image, in one of the two rounded to {}", dtype);
+        return judgement;
+    }
     judgement.verdict = Verdict::fault;
-    judgement.text = "the pictures that go in are other ones";
+    judgement.text = "the images that go in differ";
     if (tiles_present(*a) != tiles_present(*b)) {
-        judgement.text = "the pictures that go in are other ones: not the same tiles hold a picture";
+        judgement.text = "the images that go in differ: different tiles hold an image";
         return judgement;
     }
     for (const bool odd_is_a : {true, false}) {

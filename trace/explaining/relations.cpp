@@ -225,14 +225,15 @@ std::vector<Cause> test_relations(const Pair& pair, std::vector<Tested>& tested)
             tested.push_back({fmt::format("{} is {}", direction.odd_name, relation.text), relation.cause,
                               odd_is_a ? after.max : -1, odd_is_a ? -1 : after.max});
             if (after.max <= 4 * floor && after.max < 0.02 * before.max)
-                causes.push_back({relation.cause,
-                                  fmt::format("{} is {}: apart by {} before, {} after", direction.odd_name,
-                                              relation.text, amount(before.max), amount(after.max)),
-                                  pair.name,
-                                  pair.a.step(),
-                                  before.max,
-                                  after.max,
-                                  {}});
+                causes.push_back(
+                    {relation.cause,
+                     fmt::format("{} is {}: {} apart as they are, {} with that undone", direction.odd_name,
+                                 relation.text, amount(before.max), amount(after.max)),
+                     pair.name,
+                     pair.a.step(),
+                     before.max,
+                     after.max,
+                     {}});
         }
     }
     return causes;

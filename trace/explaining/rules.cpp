@@ -93,10 +93,13 @@ Cause name_the_odd_one(const Pair& pair, const std::vector<StepRule>& rules, con
     cause.step = pair.a.step();
     cause.before = misfit_or_inf(misfits[other]);
     cause.after = misfits[odd].max;
-    cause.text = fmt::format(
-        "{} is {}, {} is {}; computed from {}'s own inputs by the other rule its numbers are {} off, by its own {}",
-        odd_is_a ? "a" : "b", rules[odd].text, odd_is_a ? "b" : "a", rules[other].text, odd_is_a ? "a" : "b",
-        std::isfinite(cause.before) ? amount(cause.before) : "masked elsewhere,", amount(cause.after));
+    const char *const odd_name = odd_is_a ? "a" : "b", *const other_name = odd_is_a ? "b" : "a";
+    const std::string misses =
+        std::isfinite(cause.before)
+            ? fmt::format("misses by {}, {}'s by {}", amount(cause.before), odd_name, amount(cause.after))
+            : fmt::format("hides other keys, {}'s misses by {}", odd_name, amount(cause.after));
+    cause.text = fmt::format("{} is {}, {} is {}; recomputed from {}'s inputs: {}'s rule {}", odd_name,
+                             rules[odd].text, other_name, rules[other].text, odd_name, other_name, misses);
     return cause;
 }
 

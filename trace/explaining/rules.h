@@ -18,7 +18,7 @@ namespace pictor {
 enum class Verdict {
     fault,      // the two traces do this step differently
     explained,  // both do the same with their inputs: shown by computing it again
-    likely,     // no weights at hand: the error is passed on in ordinary measure
+    likely,     // no weights at hand: the step only propagates an earlier error
     unknown     // cannot be told from what is recorded
 };
 

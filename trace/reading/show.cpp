@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <ostream>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "base/npy.h"
+#include "trace/graph/operations.h"
 #include "trace/reading/places.h"
 
 using nlohmann::json;
@@ -60,12 +62,49 @@ std::vector<std::string> path_of(const std::string& name)
     return parts;
 }
 
-void show_tree(std::ostream& out, const Trace& trace, std::int64_t step)
+// The layers of a stack, as far as the trace has them.
+struct Stack {
+    std::int64_t layers = 0, tensors = 0, last = -1;
+};
+
+// "vision_model.transformer.layers." of a tensor inside a layer; empty: it stands around the layers.
+std::string stack_of(const NameParts& parts) { return parts.module.substr(0, parts.module.rfind('.') + 1); }
+
+void show_stack(std::ostream& out, const std::string& stack, const Stack& has, std::size_t depth)
 {
+    out << fmt::format("{:{}}{}0 to {}  ({} layers, {} tensors; --all lists them)\n", "", 2 + 2 * depth,
+                       stack.substr(stack.rfind('.', stack.size() - 2) + 1), has.last, has.layers,
+                       has.tensors);
+}
+
+void show_tree(std::ostream& out, const Trace& trace, std::int64_t step, bool all)
+{
+    constexpr std::int64_t one_screen = 30;
+    std::map<std::string, Stack> stacks;
+    std::int64_t count = 0;
+    for (const TraceEntry& entry : trace.entries())
+        if (entry.step == step) {
+            const NameParts parts = split_name(entry.name);
+            Stack& stack = stacks[stack_of(parts)];
+            ++count;
+            ++stack.tensors;
+            stack.layers += parts.layer != stack.last;
+            stack.last = parts.layer;
+        }
     std::vector<std::string> before;
     for (const TraceEntry& entry : trace.entries()) {
         if (entry.step != step)
             continue;
+        if (const std::string stack = stack_of(split_name(entry.name));
+            !all && count > one_screen && !stack.empty()) {
+            const auto found = stacks.find(stack);
+            if (found != stacks.end())
+                show_stack(out, stack, found->second,
+                           path_of(entry.name).size() > 1 && stack.starts_with("vision") ? 2 : 1);
+            if (found != stacks.end())
+                stacks.erase(found);
+            continue;
+        }
         const std::vector<std::string> path = path_of(entry.name);
         std::size_t shared = 0;
         while (shared + 1 < path.size() && shared < before.size() && path[shared] == before[shared])
@@ -269,7 +308,7 @@ std::vector<SliceAxis> parse_slice(const std::string& indices, const std::vector
     return slice;
 }
 
-void show_trace(std::ostream& out, const Trace& trace, std::int64_t step)
+void show_trace(std::ostream& out, const Trace& trace, std::int64_t step, bool all)
 {
     if (step < 0 || (step > 0 && step >= static_cast<std::int64_t>(trace.steps().size())))
         throw std::runtime_error(fmt::format("{}: has no step {}; it has {} steps", trace.folder().string(),
@@ -291,7 +330,7 @@ void show_trace(std::ostream& out, const Trace& trace, std::int64_t step)
         else if (each.index == 4)
             out << "...\n";
     out << fmt::format("\nTensors of step {}\n", step);
-    show_tree(out, trace, step);
+    show_tree(out, trace, step, all);
 }
 
 void show_tensor(std::ostream& out, const Trace& trace, const std::string& name, std::int64_t step)

@@ -10,8 +10,9 @@
 
 namespace pictor {
 
-// Producer, prompt, steps, and the tree of a step's tensors.
-void show_trace(std::ostream& out, const Trace& trace, std::int64_t step);
+// Producer, prompt, steps, and the tree of a step's tensors; unless `all`, on one screen: of many layers a
+// line each stack.
+void show_trace(std::ostream& out, const Trace& trace, std::int64_t step, bool all = false);
 
 // The numbers a slice names: per axis the first index, one past the last, and whether the axis stands for one
 // index.
