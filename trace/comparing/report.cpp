@@ -100,6 +100,17 @@ void print_missing(std::ostream& out, const std::vector<const TraceEntry*>& entr
     out << (entries.size() > names_shown ? ", ...\n" : "\n");
 }
 
+// Of one side's tensors those whose step the other trace has too, or those whose step it lacks.
+std::vector<const TraceEntry*> within_steps(const std::vector<const TraceEntry*>& entries, const Trace& other,
+                                            bool wanted)
+{
+    std::vector<const TraceEntry*> found;
+    for (const TraceEntry* entry : entries)
+        if ((entry->step < static_cast<std::int64_t>(other.steps().size())) == wanted)
+            found.push_back(entry);
+    return found;
+}
+
 json element_json(const ElementPair& element, const TensorComparison& tensor, const Places& places)
 {
     const auto number = [](double value) {
@@ -154,10 +165,11 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
         by_sample += tensor.how == "sample";
     }
     const bool a_may_have_more = options.common || options.extra_is_fine;
+    // What one side lacks of a step that both have comes first; whole steps more are said at the end.
     if (!a_may_have_more)
-        print_missing(out, comparison.only_a, a.folder().string(), false);
+        print_missing(out, within_steps(comparison.only_a, b, true), a.folder().string(), false);
     if (!options.common)
-        print_missing(out, comparison.only_b, b.folder().string(), false);
+        print_missing(out, within_steps(comparison.only_b, a, true), b.folder().string(), false);
     if (comparison.first_different >= 0) {
         print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a, b);
         print_neighbours(out, comparison);
@@ -166,10 +178,10 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
             print_explanation(out, *comparison.explanation, comparison);
         out << "\n";
     }
-    if (a_may_have_more)
-        print_missing(out, comparison.only_a, a.folder().string(), true);
-    if (options.common)
-        print_missing(out, comparison.only_b, b.folder().string(), true);
+    print_missing(out, a_may_have_more ? comparison.only_a : within_steps(comparison.only_a, b, false),
+                  a.folder().string(), a_may_have_more);
+    print_missing(out, options.common ? comparison.only_b : within_steps(comparison.only_b, a, false),
+                  b.folder().string(), options.common);
     for (const std::string& note : comparison.notes)
         out << note << "\n";
     if (!comparison.generated_problem.empty())
