@@ -10,19 +10,26 @@ from debugger.common.text import number
 from debugger.gdb.node import GdbNode, plain_name, read
 from debugger.gdb.place import ROOT, GdbFrame, place
 from debugger.gdb.show import PictorCommand, say
-from debugger.gdb.stop import Run, require_symbols
+from debugger.gdb.stop import Run, first_statements, require_symbols
 
 OWN_TRACE = "build/debugger/trace"
+
+
+class Seen:
+    """What was compared so far, of all recorded blocks."""
+
+    def __init__(self, golden):
+        self.golden = golden
+        self.compared, self.without_numbers, self.unknown = set(), set(), set()
 
 
 class Recording(gdb.Breakpoint):
     """Every block of numbers that the model records, compared as it comes."""
 
-    def __init__(self, golden):
-        super().__init__("pictor::RecordedRows::append", internal=True)
+    def __init__(self, place, seen):
+        super().__init__(place, internal=True)
         self.silent = True
-        self.golden = golden
-        self.compared, self.without_numbers, self.unknown = set(), set(), set()
+        self.golden, self.seen = seen.golden, seen
         self.found = self.failure = None
 
     def stop(self):
@@ -34,18 +41,17 @@ class Recording(gdb.Breakpoint):
             return True
 
     def compare(self, frame):
-        state = GdbNode(frame.read_var("this").dereference()).value["state_"]["_M_t"]["_M_t"][
-            "_M_head_impl"
-        ]
-        if int(state) == 0:
+        holder = int(frame.read_var("this").dereference()["state_"].address)  # a unique_ptr: one pointer
+        pointer = int.from_bytes(read(holder, 8), "little")
+        if pointer == 0:
             return None
-        state = state.dereference()
+        state = gdb.Value(pointer).cast(gdb.lookup_type("pictor::RecordedRows::State").pointer()).dereference()
         name = layout.string(read, int(state["name"].address)).decode()
         _, n_steps = layout.vector(read, int(state["writer"].dereference()["steps"].address), 32)
         step, first, count = n_steps - 1, int(state["position"]), int(frame.read_var("count"))
         entry = self.golden.entries.get((name, step))
         if entry is None:
-            self.unknown.add(name)
+            self.seen.unknown.add(name)
             return None
         if int(state["size"]) != layout.product(entry["shape"]):
             return {"entry": entry, "here": int(state["size"]), "list": None}
@@ -55,9 +61,9 @@ class Recording(gdb.Breakpoint):
         block = layout.decode(read(int(pointer), count * size), "f32" if is_float else "i64")
         result = self.golden.differences(name, step, first, block)
         if result is None:
-            self.without_numbers.add((name, step))
+            self.seen.without_numbers.add((name, step))
             return None
-        self.compared.add((name, step))
+        self.seen.compared.add((name, step))
         return {"entry": entry, "list": result[0], "allowed": result[1]} if result[0] else None
 
 
@@ -92,30 +98,34 @@ class DifferenceCommand(PictorCommand):
         arguments = str(gdb.parameter("args") or "")
         recording = "" if "--trace" in arguments else f" --trace {OWN_TRACE} --trace-values none --force"
         head, redirect, rest = arguments.partition(" > ")
-        watch, run = Recording(golden), Run()
+        seen, run = Seen(golden), Run()
+        watches = [Recording(spec, seen) for spec in first_statements("pictor::RecordedRows::append")]
         try:
             gdb.execute(f"set args {head}{recording}{redirect}{rest}")
             run()
-            self.report(watch, run, folder)
+            self.report(seen, watches, run, folder)
         finally:
-            watch.delete()
+            for watch in watches:
+                watch.delete()
             gdb.execute(f"set args {arguments}")
 
     @staticmethod
-    def report(watch, run, folder):
-        if watch.failure:
-            raise ValueError(f"stop-at-difference: {watch.failure}")
+    def report(seen, watches, run, folder):
+        failure = next((watch.failure for watch in watches if watch.failure), None)
+        if failure:
+            raise ValueError(f"stop-at-difference: {failure}")
         if run.ended is not None:
-            text = f"no difference: {len(watch.compared)} tensors compared with {folder}"
-            if watch.without_numbers:
-                text += f"; {len(watch.without_numbers)} have no numbers there"
-            if watch.unknown:
-                text += f"; {len(watch.unknown)} names are not in it ({sorted(watch.unknown)[0]} ...)"
-            if not watch.compared:
+            text = f"no difference: {len(seen.compared)} tensors compared with {folder}"
+            if seen.without_numbers:
+                text += f"; {len(seen.without_numbers)} have no numbers there"
+            if seen.unknown:
+                text += f"; {len(seen.unknown)} names are not in it ({sorted(seen.unknown)[0]} ...)"
+            if not seen.compared:
                 raise ValueError(text + ". Nothing was compared: does the trace belong to this question?")
             say(["", text])
             return
-        if not run.hit(watch):
+        watch = next((watch for watch in watches if run.hit(watch)), None)
+        if watch is None:
             say(["stopped before any difference, by something else:"])
             gdb.execute("frame")
             return

@@ -133,6 +133,20 @@ def at_brace(text, line):
     return 0 < line <= len(text) and text[line - 1].strip() == "{"
 
 
+def first_statements(function):
+    """"FILE:LINE" of the first statement of each function of this name, arguments in place."""
+    specs = []
+    for where in decode(function):
+        block = gdb.block_for_pc(where.pc)
+        lines = sorted(
+            {item.line for item in where.symtab.linetable() if block.start <= item.pc < block.end and item.line}
+        )
+        after = [line for line in lines if line > where.line]
+        brace = at_brace(common.source_text(where.symtab.fullname()), where.line)
+        specs.append(f"{where.symtab.filename}:{after[0] if brace and after else where.line}")
+    return specs
+
+
 class Inside(gdb.Breakpoint):
     """A line inside a step's function, in one call of it."""
 

@@ -8,6 +8,7 @@ thread and without randomised addresses the same things lie at the same places.
 import gdb
 
 from debugger.common.layout import DType, Unreadable, decode
+from debugger.common.place import source_text
 from debugger.common.text import Slice, number
 from debugger.gdb.node import read
 from debugger.gdb.place import frames, place
@@ -27,10 +28,18 @@ def writer_lines(frame):
     lines = []
     for each in frames(frame):
         if each.name and each.file.startswith("reference/"):
-            lines.append(f"  {each.file}, {each.name}:  {each.line}")
+            text = line_before(frame) if not lines and each.frame == frame else each.line
+            lines.append(f"  {each.file}, {each.name}:  {text}")
         if len(lines) == 3:
             break
     return lines
+
+
+def line_before(frame):
+    """The line of the instruction that was just executed: a watchpoint stops behind the write."""
+    sal = gdb.find_pc_line(frame.pc() - 1)
+    text = source_text(sal.symtab.fullname()) if sal.symtab else []
+    return text[sal.line - 1].strip() if 0 < sal.line <= len(text) else ""
 
 
 class Watch(gdb.Breakpoint):
