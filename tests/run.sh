@@ -56,6 +56,8 @@ suite chapters "$python" chapters/weave --check
 suite list-of-mutants "$python" tests/mutants/list_test.py
 suite heatmaps-in-numpy "$python" tests/viz/heatmap_numpy_test.py
 suite markup "$python" tests/viz/markup_test.py
+suite tours "$python" debugger/tours/run.py
+suite debugger "$python" tests/debugger/debugger_test.py
 suite engine-table "$python" tests/engine_table_test.py
 wait
 suite book-in-chromium "$python" tests/book/site_test.py

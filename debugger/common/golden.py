@@ -6,7 +6,7 @@ import json
 import math
 import os
 
-from debugger.common.layout import shape_text
+from pictor_debugger.common.layout import shape_text
 
 # Two orders of adding differ by about sqrt(n) 2^-24 of the terms; through all layers by this share of the
 # tensor's largest number.

@@ -2,8 +2,8 @@
 
 import math
 
-from debugger.common.layout import Unreadable, product
-from debugger.common.text import number
+from pictor_debugger.common.layout import Unreadable, product
+from pictor_debugger.common.text import number
 
 RAMP = " .:-=+*#%@"
 # Dark to light as perceived: anchors of a map from black over purple and orange to pale yellow.

@@ -6,8 +6,8 @@ A node is what a debugger knows of an object: `type_name` ("Tensor", "std::vecto
 
 import re
 
-from debugger.common import layout, text
-from debugger.common.layout import Numbers, Unreadable, shape_text
+from pictor_debugger.common import layout, text
+from pictor_debugger.common.layout import Numbers, Unreadable, shape_text
 
 # Axes by the name that a loop gives the tensor; taken when the rank fits. One name may have several.
 AXES = {

@@ -10,8 +10,8 @@ A frame is what a debugger makes of it: `name` (the function, without namespaces
 import os
 import re
 
-from debugger.common import heat, layout, steps, vocabulary
-from debugger.common.layout import Unreadable
+from pictor_debugger.common import heat, layout, steps, vocabulary
+from pictor_debugger.common.layout import Unreadable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LOOPS = ("head", "kv_head", "token", "row", "key", "channel", "pair")
@@ -307,11 +307,11 @@ class Search:
         local = place.local_token(wish.token, wish.step.part)
         return None if local is None else {"token": local}
 
-    def condition(self, place, found):
-        """What has to hold at the place inside, in the program's own variable names."""
+    def condition(self, place, found, names):
+        """What has to hold at the place inside, of these of the program's own variables."""
         wish = self.wish
-        parts = [f"{name} == {value}" for name, value in wish.numbers.items() if name in wish.step.rows]
-        if "token" in found and "token" in wish.step.rows:
+        parts = [f"{name} == {value}" for name, value in wish.numbers.items() if name in names]
+        if "token" in found and "token" in names:
             parts.append(f"token == {found['token']}")
         n_rows = whole(place.variable("vision_attention", "n_rows"), place.read)
         if "tile" in wish.numbers and n_rows:

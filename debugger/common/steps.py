@@ -4,14 +4,15 @@ lines, never by line numbers.
 part      text, vision or neither: which loop's index is meant by "layer"
 places    [(name, pattern)]: `at NAME` stops before the first line of the function that the pattern matches.
           The first place is where a stop without `at` stands.
+gate      a line that runs once for each head and token, where they are compared before the loops inside begin
 rows      variables that "head", "token", ... are compared with there
 """
 
 
 class Step:
-    def __init__(self, chapter, function, part, places, rows=()):
+    def __init__(self, chapter, function, part, places, rows=(), gate=None):
         self.chapter, self.function, self.part = chapter, function, part
-        self.places, self.rows = places, rows
+        self.places, self.rows, self.gate = places, rows, gate
 
 
 ATTENTION = [
@@ -20,6 +21,8 @@ ATTENTION = [
     ("softmax", r"softmax_row\("),
     ("context", r"add_scaled\(block\.probs"),
 ]
+ROW = r"\brow = token - first"
+
 STEPS = {
     "encode_chat": Step(
         "02-tokenizer", "encode_chat", "", [("start", None), ("answer", r'append_header\(.*"assistant"')]
@@ -46,7 +49,7 @@ STEPS = {
         rows=("token", "head", "pair"),
     ),
     "self_attention": Step(
-        "06-self-attention", "self_attention", "text", ATTENTION, rows=("token", "head", "key")
+        "06-self-attention", "self_attention", "text", ATTENTION, ("token", "head", "key"), ROW
     ),
     "mlp": Step(
         "07-text-mlp",
@@ -74,7 +77,7 @@ STEPS = {
     "tile_embedding": Step("10-positions", "add_tile_embedding", "", [("start", None)]),
     "layer_norm": Step("11-vision-attention", "layer_norm", "vision", [("start", None)]),
     "vision_attention": Step(
-        "11-vision-attention", "attend_plain", "vision", ATTENTION, rows=("token", "head", "key")
+        "11-vision-attention", "attend_plain", "vision", ATTENTION, ("token", "head", "key"), ROW
     ),
     "vision_mlp": Step(
         "11-vision-attention", "vision_mlp", "vision", [("start", None), ("output", r"weights\.fc2\b")]
@@ -91,7 +94,7 @@ STEPS = {
         [("start", None), ("append", r"keys\.append")],
     ),
     "cross_attention": Step(
-        "14-cross-attention", "cross_attention", "text", ATTENTION, rows=("token", "head", "key")
+        "14-cross-attention", "cross_attention", "text", ATTENTION, ("token", "head", "key"), ROW
     ),
     "decoder": Step(
         "15-decoder",

@@ -2,7 +2,7 @@
 
 import math
 
-from debugger.common.layout import DType, Unreadable, shape_text
+from pictor_debugger.common.layout import DType, Unreadable, shape_text
 
 MOST_LINES = 40
 READ_AT_MOST = 1 << 20  # numbers that statistics look at

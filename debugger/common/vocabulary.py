@@ -3,7 +3,7 @@
 import json
 import os
 
-from debugger.common import layout
+from pictor_debugger.common import layout
 
 
 def byte_of_letter():

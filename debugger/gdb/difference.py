@@ -4,13 +4,13 @@ import os
 
 import gdb
 
-from debugger.common import layout
-from debugger.common.golden import Golden, place_text
-from debugger.common.text import number
-from debugger.gdb.node import GdbNode, plain_name, read
-from debugger.gdb.place import ROOT, GdbFrame, place
-from debugger.gdb.show import PictorCommand, say
-from debugger.gdb.stop import Run, first_statements, require_symbols
+from pictor_debugger.common import layout
+from pictor_debugger.common.golden import Golden, place_text
+from pictor_debugger.common.text import number
+from pictor_debugger.gdb.node import GdbNode, plain_name, read
+from pictor_debugger.gdb.place import ROOT, GdbFrame, place
+from pictor_debugger.gdb.show import PictorCommand, say
+from pictor_debugger.gdb.stop import Run, first_statements, require_symbols
 
 OWN_TRACE = "build/debugger/trace"
 

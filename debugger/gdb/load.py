@@ -6,12 +6,12 @@ import sys
 import gdb
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-if ROOT not in sys.path:
-    sys.path.insert(0, ROOT)
+if os.path.join(ROOT, "debugger") not in sys.path:
+    sys.path.insert(0, os.path.join(ROOT, "debugger"))
 sys.dont_write_bytecode = True
 
-from debugger.gdb import help as help_of_pictor  # noqa: E402
-from debugger.gdb import difference, show, stop, writer  # noqa: E402
+from pictor_debugger.gdb import help as help_of_pictor  # noqa: E402
+from pictor_debugger.gdb import difference, show, stop, writer  # noqa: E402
 
 DEMO = 'run --image models/pictor/pictures/demo.png --prompt "What is in this image?"'
 

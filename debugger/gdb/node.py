@@ -2,8 +2,8 @@
 
 import gdb
 
-from debugger.common.layout import Unreadable
-from debugger.common.objects import is_known
+from pictor_debugger.common.layout import Unreadable
+from pictor_debugger.common.objects import is_known
 
 
 def read(address, count):

@@ -4,8 +4,8 @@ import shlex
 
 import gdb
 
-from debugger.common import place as common
-from debugger.gdb.node import GdbNode, read
+from pictor_debugger.common import place as common
+from pictor_debugger.gdb.node import GdbNode, read
 
 ROOT = common.ROOT
 

@@ -6,11 +6,11 @@ import sys
 
 import gdb
 
-from debugger.common import heat, objects, text
-from debugger.common.layout import Numbers, Unreadable
-from debugger.common.place import over_image
-from debugger.gdb.node import GdbNode, entry_size, read
-from debugger.gdb.place import GdbFrame, place
+from pictor_debugger.common import heat, objects, text
+from pictor_debugger.common.layout import Numbers, Unreadable
+from pictor_debugger.common.place import over_image
+from pictor_debugger.gdb.node import GdbNode, entry_size, read
+from pictor_debugger.gdb.place import GdbFrame, place
 
 INDEXED = re.compile(r"^(.*?)\[([^\[\]]*)\]$", re.S)
 
@@ -27,6 +27,8 @@ def evaluate(expression):
 
 def advice(error):
     """gdb's message and what to do about it."""
+    if not has_frames():
+        return error + " The program is not running: `stop-at cross_attention` starts it and goes there."
     if "No symbol table" in error or "no debug" in error.lower():
         return error + " Build it with `make debug` and load build/step/reference."
     if "No symbol" in error:

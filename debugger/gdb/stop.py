@@ -4,10 +4,10 @@ import shlex
 
 import gdb
 
-from debugger.common import place as common
-from debugger.common import steps
-from debugger.gdb.place import GdbFrame, place
-from debugger.gdb.show import PictorCommand, say
+from pictor_debugger.common import place as common
+from pictor_debugger.common import steps
+from pictor_debugger.gdb.place import GdbFrame, place
+from pictor_debugger.gdb.show import PictorCommand, say
 
 
 def decode(name):
@@ -159,10 +159,28 @@ class Inside(gdb.Breakpoint):
 
 def go_inside(search, frame, found):
     """From the entry of the function to the place in it. False when this call never comes there."""
-    symtab, line = place_in_function(frame, search.wish.pattern())
+    step, here = search.wish.step, place(frame)
+    if step.gate:
+        row = search.condition(here, found, [name for name in step.rows if name != "key"])
+        if not holds(row) and not run_to(frame, step.gate, row):
+            return False
+    return run_to(frame, search.wish.pattern(), search.condition(here, found, step.rows))
+
+
+def holds(condition):
+    """Whether the program stands in the wished row already."""
+    try:
+        return bool(condition) and bool(gdb.parse_and_eval(condition))
+    except gdb.error:
+        return False
+
+
+def run_to(frame, pattern, condition):
+    """Runs to a line of the frame's function, in this call of it; False when it returns before."""
+    symtab, line = place_in_function(frame, pattern)
     if line is None:
         return True
-    inside = Inside(symtab, line, search.condition(place(frame), found))
+    inside = Inside(symtab, line, condition)
     finish = gdb.FinishBreakpoint(frame, internal=True)
     finish.silent = True
     run = Run()
@@ -209,6 +227,8 @@ class StopCommand(PictorCommand):
         if frame is None:
             return False
         found = search.matches(place(frame))
+        if found is not None:
+            search.check_extents(place(frame))
         return found is not None and go_inside(search, frame, found)
 
     @staticmethod

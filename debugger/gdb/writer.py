@@ -7,13 +7,13 @@ thread and without randomised addresses the same things lie at the same places.
 
 import gdb
 
-from debugger.common.layout import DType, Unreadable, decode
-from debugger.common.place import source_text
-from debugger.common.text import Slice, number
-from debugger.gdb.node import read
-from debugger.gdb.place import frames, place
-from debugger.gdb.show import PictorCommand, find, integer, say
-from debugger.gdb.stop import Run, require_symbols
+from pictor_debugger.common.layout import DType, Unreadable, decode
+from pictor_debugger.common.place import source_text
+from pictor_debugger.common.text import Slice, number
+from pictor_debugger.gdb.node import read
+from pictor_debugger.gdb.place import frames, place
+from pictor_debugger.gdb.show import PictorCommand, find, integer, say
+from pictor_debugger.gdb.stop import Run, require_symbols
 
 
 def can_go_back():
@@ -23,12 +23,12 @@ def can_go_back():
         return False
 
 
-def writer_lines(frame):
+def writer_lines(frame, behind=True):
     """Who stands here, the model's own frame first."""
     lines = []
     for each in frames(frame):
         if each.name and each.file.startswith("reference/"):
-            text = line_before(frame) if not lines and each.frame == frame else each.line
+            text = line_before(frame) if behind and not lines and each.frame == frame else each.line
             lines.append(f"  {each.file}, {each.name}:  {text}")
         if len(lines) == 3:
             break
@@ -109,16 +109,23 @@ class WhoCommand(PictorCommand):
     @staticmethod
     def go_back(what, address, dtype, value):
         kind = {"f32": "float", "i64": "long"}.get(dtype, "short")
-        watch = gdb.Breakpoint(f"*({kind} *) {address:#x}", gdb.BP_WATCHPOINT, gdb.WP_WRITE, internal=True)
-        watch.silent = True
+        # gdb's own recording does not notice a hardware watchpoint on the way back.
+        in_hardware = "record-full" not in gdb.execute("info record", to_string=True)
+        gdb.execute(f"set can-use-hw-watchpoints {int(in_hardware)}")
+        before = set(gdb.breakpoints())
+        gdb.execute(f"watch *({kind} *) {address:#x}", to_string=True)
         try:
             gdb.execute("reverse-continue", to_string=True)
         finally:
-            watch.delete()
+            for watch in set(gdb.breakpoints()) - before:
+                watch.delete()
+            gdb.execute("set can-use-hw-watchpoints 1")
         frame = gdb.newest_frame()
+        if decode(read(address, DType.SIZES[dtype]), dtype)[0] == value:
+            raise ValueError(f"who-wrote: {what} was written before the recording began, where the program is now")
         say(
             ["", f"{what} = {number(value)} was written here (the program stands before it now):"]
-            + writer_lines(frame)
+            + writer_lines(frame, False)
             + ["  " + line for line in place(frame).describe()]
         )
 
