@@ -1,6 +1,6 @@
 """The folder debugger/ as a package. Its own name would not do: CodeLLDB has a module `debugger`.
 
-Whoever imports this has put the folder on Python's path; then `from pictor_debugger.common import text` works.
+Whoever imports this has put the folder on Python's path first.
 """
 
 import os

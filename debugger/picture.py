@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A terminal's picture, debugger/terminal.svg, of a real session: `python3 debugger/picture.py` runs it in gdb and
-draws what it printed, colours included. Needs build/step/reference (make debug).
+"""A terminal's picture, debugger/terminal.svg, of a session that `python3 debugger/picture.py` runs in gdb
+and draws as it printed, colours included. Needs build/step/reference (make debug).
 """
 
 import html
@@ -58,10 +58,12 @@ def draw(lines):
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img">',
         "<title>gdb in cross-attention at the word fish</title>",
-        "<desc>A terminal: stop-at goes into the loop, tensor prints the row, heat draws it over the image.</desc>",
+        "<desc>stop-at goes into the loop, tensor prints the row, heat draws it over the image.</desc>",
         f'<rect width="{width:.0f}" height="{height}" rx="8" fill="#16161d"/>',
-        '<circle cx="16" cy="14" r="5" fill="#ff5f57"/><circle cx="34" cy="14" r="5" fill="#febc2e"/>'
-        '<circle cx="52" cy="14" r="5" fill="#28c840"/>',
+        (
+            '<circle cx="16" cy="14" r="5" fill="#ff5f57"/><circle cx="34" cy="14" r="5" fill="#febc2e"/>'
+            '<circle cx="52" cy="14" r="5" fill="#28c840"/>'
+        ),
         '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14" fill="#dcdce4">',
     ]
     for number, line in enumerate(lines):
@@ -72,14 +74,15 @@ def draw(lines):
             length = WIDE * len(text)
             if background:
                 parts.append(
-                    f'<rect x="{x:.1f}" y="{top}" width="{length + 0.3:.1f}" height="{HIGH + 0.3}" fill="{background}"/>'
+                    f'<rect x="{x:.1f}" y="{top}" width="{length + 0.3:.1f}" height="{HIGH + 0.3}"'
+                    f' fill="{background}"/>'
                 )
             elif text.strip():
                 colour = ' fill="#8ab4ff"' if line.startswith("(gdb)") else ""
                 colour = ' fill="#f5c211"' if line.startswith("  =>") else colour
                 parts.append(
-                    f'<text x="{x:.1f}" y="{top + 13}" xml:space="preserve" textLength="{length:.1f}"{colour}>'
-                    f"{html.escape(text)}</text>"
+                    f'<text x="{x:.1f}" y="{top + 13}" xml:space="preserve"'
+                    f' textLength="{length:.1f}"{colour}>{html.escape(text)}</text>'
                 )
             x, left = x + length, left - len(text)
     return "\n".join(parts + ["</g>", "</svg>", ""])

@@ -51,7 +51,9 @@ class Golden:
                 with open(os.path.join(self.folder, entry["file"]), encoding="utf-8") as file:
                     content = json.load(file)
                 values = [float(v) for v in content["values"]]
-                if entry["dtype"] == "F32":  # written as the shortest decimal that reads back to the same float
+                if (
+                    entry["dtype"] == "F32"
+                ):  # written as the shortest decimal that reads back to the same float
                     values = array.array("f", values).tolist()
                 if entry["values"] == "sample":
                     values = dict(zip(sampled_positions(content, entry), values))

@@ -45,7 +45,9 @@ class Recording(gdb.Breakpoint):
         pointer = int.from_bytes(read(holder, 8), "little")
         if pointer == 0:
             return None
-        state = gdb.Value(pointer).cast(gdb.lookup_type("pictor::RecordedRows::State").pointer()).dereference()
+        state = (
+            gdb.Value(pointer).cast(gdb.lookup_type("pictor::RecordedRows::State").pointer()).dereference()
+        )
         name = layout.string(read, int(state["name"].address)).decode()
         _, n_steps = layout.vector(read, int(state["writer"].dereference()["steps"].address), 32)
         step, first, count = n_steps - 1, int(state["position"]), int(frame.read_var("count"))

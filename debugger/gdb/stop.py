@@ -134,12 +134,16 @@ def at_brace(text, line):
 
 
 def first_statements(function):
-    """"FILE:LINE" of the first statement of each function of this name, arguments in place."""
+    """ "FILE:LINE" of the first statement of each function of this name, arguments in place."""
     specs = []
     for where in decode(function):
         block = gdb.block_for_pc(where.pc)
         lines = sorted(
-            {item.line for item in where.symtab.linetable() if block.start <= item.pc < block.end and item.line}
+            {
+                item.line
+                for item in where.symtab.linetable()
+                if block.start <= item.pc < block.end and item.line
+            }
         )
         after = [line for line in lines if line > where.line]
         brace = at_brace(common.source_text(where.symtab.fullname()), where.line)

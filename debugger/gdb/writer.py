@@ -122,7 +122,9 @@ class WhoCommand(PictorCommand):
             gdb.execute("set can-use-hw-watchpoints 1")
         frame = gdb.newest_frame()
         if decode(read(address, DType.SIZES[dtype]), dtype)[0] == value:
-            raise ValueError(f"who-wrote: {what} was written before the recording began, where the program is now")
+            raise ValueError(
+                f"who-wrote: {what} was written before the recording began, where the program is now"
+            )
         say(
             ["", f"{what} = {number(value)} was written here (the program stands before it now):"]
             + writer_lines(frame, False)

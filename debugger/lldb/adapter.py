@@ -73,8 +73,10 @@ class LldbFrame:
 
     @property
     def file(self):
-        return common.in_repository("/" + self.path) if self.path.startswith("reference/") else (
-            common.in_repository(self.path)
+        return (
+            common.in_repository("/" + self.path)
+            if self.path.startswith("reference/")
+            else (common.in_repository(self.path))
         )
 
     @property
@@ -100,7 +102,9 @@ class LldbFrame:
 def place(frame):
     """common.Place of a frame and its callers."""
     thread = frame.GetThread()
-    frames = (LldbFrame(thread.GetFrameAtIndex(i)) for i in range(frame.GetFrameID(), thread.GetNumFrames()))
+    frames = (
+        LldbFrame(thread.GetFrameAtIndex(i)) for i in range(frame.GetFrameID(), thread.GetNumFrames())
+    )
     target = thread.GetProcess().GetTarget()
     info = target.GetLaunchInfo()
     arguments = [info.GetArgumentAtIndex(i) for i in range(info.GetNumArguments())]

@@ -1,7 +1,7 @@
 """CodeLLDB: the block of attention that is being filled, as a heatmap beside the code, row by row.
 
-CodeLLDB has a `debugger` module with display_html(); whenever the program stops where a ScoreBlock is in scope,
-the page is drawn again, so it grows as you step. page() makes it and needs no CodeLLDB: tests call it.
+CodeLLDB has a `debugger` module with display_html(); whenever the program stops where a ScoreBlock is in
+scope, the page is drawn again, so it grows as you step. page() makes it and needs no CodeLLDB: tests call it.
 """
 
 import html
@@ -38,7 +38,8 @@ def svg(rows, row_now):
                 )
     if row_now is not None and row_now < len(rows):
         parts.append(
-            f'<rect x="0" y="{row_now * CELL}" width="{width}" height="{CELL}" fill="none" stroke="#2b8cff"/>'
+            f'<rect x="0" y="{row_now * CELL}" width="{width}" height="{CELL}" fill="none"'
+            ' stroke="#2b8cff"/>'
         )
     return "".join(parts) + "</svg>"
 

@@ -22,7 +22,9 @@ from pictor_debugger.common.layout import Unreadable  # noqa: E402
 from pictor_debugger.lldb.adapter import LldbFrame, LldbNode, place, read_from  # noqa: E402
 
 DEMO = 'run --image models/pictor/pictures/demo.png --prompt "What is in this image?"'
-TYPES = r"^(const )?pictor::(.*::)?(Tensor|TensorView|Matrix|HeadRows|KeysAndValues|KvCache|CrossAttentionMask|"
+TYPES = (
+    r"^(const )?pictor::(.*::)?(Tensor|TensorView|Matrix|HeadRows|KeysAndValues|KvCache|CrossAttentionMask|"
+)
 TYPES += r"ScoreBlock|RopeAngles|VisionInputs|Sequence|[A-Za-z]*Weights)( &)?$"
 
 
@@ -65,7 +67,9 @@ class TensorRows:
         width = self.numbers.strides()[0]
         number = self.value.GetTarget().GetBasicType(lldb.eBasicTypeFloat)
         type_ = number if len(self.numbers.shape) == 1 else number.GetArrayType(width)
-        return self.value.CreateValueFromAddress(f"[{index}]", self.numbers.address_of(index * width), type_)
+        return self.value.CreateValueFromAddress(
+            f"[{index}]", self.numbers.address_of(index * width), type_
+        )
 
 
 def selected_frame(debugger):
@@ -170,7 +174,9 @@ class Stopper:
         self.debugger, self.search = debugger, common.Search(wish)
         self.target = debugger.GetSelectedTarget()
         if not self.target.IsValid():
-            raise ValueError("no program is loaded; `make debug` builds one, `target create build/step/reference`")
+            raise ValueError(
+                "no program is loaded; `make debug` builds one, `target create build/step/reference`"
+            )
 
     def frame(self):
         return self.target.GetProcess().GetSelectedThread().GetFrameAtIndex(0)
@@ -234,7 +240,9 @@ class Stopper:
         wish = self.search.wish
         entry = self.target.BreakpointCreateByName(wish.step.function)
         if entry.GetNumLocations() == 0:
-            raise ValueError("this program has no symbols that tell its steps apart; `make debug` builds one")
+            raise ValueError(
+                "this program has no symbols that tell its steps apart; `make debug` builds one"
+            )
         asynchronous = self.debugger.GetAsync()
         self.debugger.SetAsync(False)
         try:
@@ -242,7 +250,9 @@ class Stopper:
                 if not self.stopped_at(entry):
                     return ["stopped before it, by something else"]
                 frame = LldbFrame(self.frame())
-                found = self.search.matches(place(self.frame())) if frame.name == wish.step.function else None
+                found = (
+                    self.search.matches(place(self.frame())) if frame.name == wish.step.function else None
+                )
                 if found is None:
                     continue
                 self.search.check_extents(place(self.frame()))

@@ -146,7 +146,9 @@ class WithoutDebugger(unittest.TestCase):
             tasks = [task["label"] for task in json.load(file)["tasks"]]
         for configuration in launch["configurations"]:
             self.assertIn(configuration["preLaunchTask"], tasks)
-            named = re.findall(r"\$\{workspaceFolder\}/((?:debugger|\.vscode)[\w./]+)", json.dumps(configuration))
+            named = re.findall(
+                r"\$\{workspaceFolder\}/((?:debugger|\.vscode)[\w./]+)", json.dumps(configuration)
+            )
             self.assertTrue(named)
             for path in named:
                 self.assertTrue(os.path.exists(os.path.join(sessions.ROOT, path)), path)
@@ -156,7 +158,15 @@ class InGdb(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.core = os.path.join(tempfile.mkdtemp(), "core")
-        commands = ["tensor x", "where-am-i", "who-wrote x[0]", ROW, NUMBERS, "heat probs row", "print mask"]
+        commands = [
+            "tensor x",
+            "where-am-i",
+            "who-wrote x[0]",
+            ROW,
+            NUMBERS,
+            "heat probs row",
+            "print mask",
+        ]
         commands += ["heat probs 99", "tensor context[0, 0, 99]", "print $at(block.probs, row, 1) * 0"]
         commands += ["info locals", f"generate-core-file {cls.core}", "who-wrote query[token, head, 0]"]
         commands += ["stop-at cross_attention head 99"]
@@ -188,7 +198,9 @@ class InGdb(unittest.TestCase):
     def test_mistakes_get_a_sentence(self):
         self.assertIn("row 99 is outside 0 ... 16", self.said["heat probs 99"])
         self.assertIn("index 99 is outside 0 ... 15", self.said["tensor context[0, 0, 99]"])
-        self.assertIn("there is no head 99; they run from 0 to 7", self.said["stop-at cross_attention head 99"])
+        self.assertIn(
+            "there is no head 99; they run from 0 to 7", self.said["stop-at cross_attention head 99"]
+        )
         said = "\n".join(self.said.values())
         self.assertNotIn("Traceback", said)
         self.assertNotIn("Python Exception", said)
@@ -249,7 +261,9 @@ class Difference(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as file:
             json.dump(content, file)
         said, where = sessions.gdb([f"stop-at-difference {self.trace}", "where-am-i"])
-        self.assertIn("vision_model.transformer.layers.0.residual in step 0 is the first that differs", said)
+        self.assertIn(
+            "vision_model.transformer.layers.0.residual in step 0 is the first that differs", said
+        )
         self.assertIn("[image 0, tile 0, patch 2, channel 5]", said)
         self.assertIn("made by vision_layer in reference/vision/encoder.cpp", said)
         self.assertIn("vision encoder, layer 0", where)
@@ -261,7 +275,7 @@ class Difference(unittest.TestCase):
 
 class InLldb(unittest.TestCase):
     def test_the_first_commands(self):
-        page = "script import beside; print(beside.page(lldb.frame)[:2000])"
+        page = "python beside.page(frame)[:2000]"
         commands = ["tensor x", ROW, "where-am-i", NUMBERS, "heat probs row"]
         commands += ["frame variable context mask", "tensor nothing"]
         commands += ["command script import debugger/lldb/beside.py", page]
@@ -285,7 +299,12 @@ def main():
     for program, target in ((sessions.STEP, "make debug"), (sessions.FAST, "make")):
         if not os.path.exists(program):
             sys.exit(f"debugger_test.py: {program} is not there; `{target}` builds it")
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    loader, module = unittest.defaultTestLoader, sys.modules[__name__]
+    suite = (
+        loader.loadTestsFromNames(sys.argv[1:], module)
+        if sys.argv[1:]
+        else loader.loadTestsFromModule(module)
+    )
     result = unittest.TextTestRunner(verbosity=1).run(suite)
     failed = len(result.failures) + len(result.errors)
     print(f"{result.testsRun - failed} passed, {failed} failed", flush=True)

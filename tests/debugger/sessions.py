@@ -1,20 +1,25 @@
 """Sessions of gdb and lldb for the tests: commands in, what each printed out."""
 
 import glob
+import json
 import os
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 STEP = os.path.join(ROOT, "build", "step", "reference")
 FAST = os.path.join(ROOT, "build", "reference")
-QUESTION = 'run --image models/pictor/pictures/demo.png --prompt "What is in this image?" --max-new-tokens 1'
+QUESTION = (
+    'run --image models/pictor/pictures/demo.png --prompt "What is in this image?" --max-new-tokens 1'
+)
 MARK = "@@ command "
 
 
 def split(output, count):
     pieces = [piece.split("\n", 1)[1] if "\n" in piece else "" for piece in output.split(MARK)[1:]]
     if len(pieces) < count:
-        raise AssertionError(f"the debugger ended after {len(pieces)} of {count} commands:\n{output[-3000:]}")
+        raise AssertionError(
+            f"the debugger ended after {len(pieces)} of {count} commands:\n{output[-3000:]}"
+        )
     return [piece.strip("\n") for piece in pieces[:count]]
 
 
@@ -51,8 +56,8 @@ def lldb(commands):
     environment = {**os.environ, "NO_COLOR": "1"}
     if module:
         environment["PYTHONPATH"] = os.path.dirname(module[-1]) + ":/usr/lib/python3/dist-packages"
+    environment.update(PICTOR_COMMANDS=json.dumps(commands), PICTOR_MARK=MARK)
     arguments = ["lldb", "-x", "-b", "-o", "command script import debugger/lldb/pictor_lldb.py"]
-    for number, command in enumerate(commands):
-        arguments += ["-o", f'script print("{MARK}" + str({number}))', "-o", command]
-    output = run(arguments, environment)
-    return split("\n".join(line for line in output.splitlines() if not line.startswith("(lldb) ")), len(commands))
+    arguments += ["-o", "command script import tests/debugger/lldb_session.py"]
+    lines = [line for line in run(arguments, environment).splitlines() if not line.startswith("(lldb) ")]
+    return split("\n".join(lines), len(commands))
