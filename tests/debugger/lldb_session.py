@@ -1,5 +1,5 @@
-"""Inside lldb: runs the commands of $PICTOR_COMMANDS and prints what each said, marked. lldb -b would end at the
-first one that fails. A command that begins with "python " is an expression whose value is printed."""
+"""Inside lldb: runs the commands of $PICTOR_COMMANDS and prints what each said, marked. lldb -b would end at
+the first one that fails. A command that begins with "python " is an expression whose value is printed."""
 
 import json
 import os
