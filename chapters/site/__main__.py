@@ -6,6 +6,7 @@ Needs mdbook and latex2mathml (`make book` brings them). Writes build/book/site:
 page, print.html the whole book; with --pdf also pictor-book.pdf, printed by Chromium.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 from listings import write_listings  # noqa: E402
-from pages import rewritten  # noqa: E402
+from pages import page_name, rewritten  # noqa: E402
 from parts import AFTER, CHAPTERS, SITE, WORK, numbered, summary  # noqa: E402
 
 CHROMIUM = [
@@ -45,7 +46,22 @@ def make_source():
     shutil.copytree(
         CHAPTERS / "figures", WORK / "src" / "figures", ignore=shutil.ignore_patterns("*.py", "__pycache__")
     )
+    for drawing in (WORK / "src" / "figures").glob("*.svg"):
+        drawing.write_text(with_page_links(drawing.read_text(), linked))
     return linked
+
+
+def with_page_links(svg, linked):
+    """A drawing's links to chapters and sources lead to their pages; the sources are noted."""
+
+    def page(found):
+        file, anchor = found.group(1), found.group(2)
+        if file.startswith("chapters/") and file.endswith(".md"):
+            return f'href="../{file[9:-3]}.html{anchor}"'
+        linked.add(file)
+        return f'href="../files/{page_name(file)}{anchor}"'
+
+    return re.sub(r'href="\.\./\.\./([^"#]+)(#?[^"]*)"', page, svg)
 
 
 # mdBook's frame, where an accessibility checker finds fault: landmarks, and a label that acts as a button.

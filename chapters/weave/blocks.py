@@ -190,6 +190,12 @@ def start_figure(arguments, runs):
     return runs.start(command, {"PICTOR_FIGURES": str(fresh.parent)}), command, made, fresh
 
 
+def placed(fresh):
+    """The fresh figure as it belongs into chapters/figures: one folder less deep, which its links must know."""
+    content = fresh.read_bytes()
+    return content.replace(b'href="../../../', b'href="../../') if fresh.suffix == ".svg" else content
+
+
 def make_figure(arguments, context, report):
     waiting, command, made, fresh = start_figure(arguments, context.runs)
     done = waiting.result() if waiting else None
@@ -203,14 +209,14 @@ def make_figure(arguments, context, report):
         if "<title" not in text:
             raise Problem(f"{made.name}: an SVG without <title> says nothing to who cannot see it")
     if not context.check:
-        if not made.is_file() or made.read_bytes() != fresh.read_bytes():
-            made.write_bytes(fresh.read_bytes())
+        if not made.is_file() or made.read_bytes() != placed(fresh):
+            made.write_bytes(placed(fresh))
     elif not made.is_file():
         report(f"{made.relative_to(ROOT)} is missing; `make book` makes it")
-    elif made.suffix == ".svg" and not close_enough(made.read_text(), fresh.read_text()):
+    elif made.suffix == ".svg" and not close_enough(made.read_text(), placed(fresh).decode()):
         report(
             f"{made.relative_to(ROOT)} is no longer what is drawn: "
-            + first_difference(made.read_text(), fresh.read_text())
+            + first_difference(made.read_text(), placed(fresh).decode())
         )
     return str(made.relative_to(ROOT))
 

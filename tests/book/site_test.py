@@ -50,7 +50,11 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         for name, value in attributes:
-            if name in ("href", "src") and value and not (tag == "link" and "canonical" in str(attributes)):
+            if (
+                name in ("href", "src", "xlink:href")
+                and value
+                and not (tag == "link" and "canonical" in str(attributes))
+            ):
                 self.links.append(value)
             if name in ("id", "name") and value:
                 self.anchors.add(value)
@@ -59,7 +63,7 @@ class Page(html.parser.HTMLParser):
 def dead_links():
     pages = {
         path: Page(path.read_text())
-        for path in SITE.rglob("*.html")
+        for path in (*SITE.rglob("*.html"), *(SITE / "figures").glob("*.svg"))
         if path.name not in ("404.html", "toc.html")
     }
     dead, followed = [], 0
