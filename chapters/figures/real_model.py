@@ -31,8 +31,9 @@ s = preset("11b")
 p, o = sizes.parameters(s), sizes.operations(s)
 d = Drawing(
     "Parameters and work of the real model",
-    "Two stacked bars. Parameters: self layers of the text have most, then cross layers, embedding table and LM head, "
-    "vision side. Work for one image and an answer of fifty tokens: the encoder's matrices and its attention have most.",
+    "Two stacked bars. Parameters: self layers of the text have most, then cross layers, embedding table "
+    "and LM head, vision side. Work for one image and an answer of fifty tokens: the encoder's matrices and its "
+    "attention have most.",
     680,
     310,
 )

@@ -191,7 +191,7 @@ def start_figure(arguments, runs):
 
 
 def placed(fresh):
-    """The fresh figure as it belongs into chapters/figures: one folder less deep, which its links must know."""
+    """The fresh figure as it belongs into chapters/figures: its links climb one folder less."""
     content = fresh.read_bytes()
     return content.replace(b'href="../../../', b'href="../../') if fresh.suffix == ".svg" else content
 

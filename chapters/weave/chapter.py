@@ -25,7 +25,7 @@ class Chapter:
         self.names, self.commands = None, {}
 
     def read_lets(self):
-        """Names of the chapter's own: later expressions, and {= EXPRESSION} in the commands it runs, may use them."""
+        """Names of the chapter's own, for later expressions and for {= EXPRESSION} in its commands."""
         if self.names is not None:
             return
         self.names = dict(self.context.names)
