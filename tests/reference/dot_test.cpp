@@ -11,7 +11,7 @@ using pictor_test::RandomWeights;
 TEST_CASE("dot, plain and fast, agrees with double at lengths around the vector widths", "[dot]")
 {
     RandomWeights random(7);
-    // Each sum's error in shares of the sum of sizes. Measured: 2.3e-7 plain, 4.4e-8 fast (1,000 numbers).
+    // Each sum's error in shares of the sum of sizes.
     double worst_plain = 0, worst_fast = 0;
     for (std::int64_t count : {0, 1, 2, 15, 16, 63, 64, 65, 127, 128, 129, 1000}) {
         const Tensor a = random.tensor({count}), b = random.tensor({count});
