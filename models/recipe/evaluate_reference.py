@@ -15,7 +15,9 @@ same words; the row of cross-attention before a word must have its strongest pat
 Pillow; the same seed asks the same questions.
 """
 import argparse
+import concurrent.futures
 import json
+import os
 import pathlib
 import random
 import subprocess
@@ -84,15 +86,18 @@ def progress(what, done, total):
 def measure_answers(program, folder, records, mistakes=None):
     """-> Answers to all questions about these scenes; wrong ones are appended to `mistakes`."""
     answers = Answers()
-    for done, record in enumerate(records, 1):
-        for question in record["questions"]:
-            image = folder / record["file"] if question["picture"] else None
-            said, true = program.answer(image, question["turns"]), question["turns"][-1][1]
+    asked = [(record["file"], question) for record in records for question in record["questions"]]
+
+    def answer(task):
+        file, question = task
+        return program.answer(folder / file if question["picture"] else None, question["turns"])
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (said, (file, question)) in enumerate(zip(pool.map(answer, asked), asked), 1):
+            last, true = question["turns"][-1]
             answers.add(question["kind"], said == true)
             if mistakes is not None and said != true:
-                asked = question["turns"][-1][0]
-                mistakes.append(f"{record['file']} {asked}\n  true: {true}\n  said: {said}")
-        progress("scene", done, len(records))
+                mistakes.append(f"{file} {last}\n  true: {true}\n  said: {said}")
+            progress("question", done, len(asked))
     return answers
 
 
@@ -240,12 +245,14 @@ def print_all_answers(options, programs, folder, records):
     mistakes = [] if options.mistakes else None
     columns = {rule: measure_answers(program, folder, records, mistakes if rule == "meta" else None)
                for rule, program in programs.items()}
-    if options.mutants:
-        for name, program in mutant_programs(MISTAKES, options.model, "meta"):
-            columns[name] = measure_answers(program, folder, records)
     print(f"right answers about {len(records)} held-out scenes (seed {options.seed})")
     print_answers(columns)
-    print("\n".join(mistakes or []))
+    print("\n".join(mistakes or []), flush=True)
+    if options.mutants:
+        broken = {name: measure_answers(program, folder, records)
+                  for name, program in mutant_programs(MISTAKES, options.model, "meta")}
+        print("the same questions with one line of reference/ wrong, under Meta's rules")
+        print_answers(broken)
 
 
 def main():

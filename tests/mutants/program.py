@@ -13,7 +13,7 @@ SCRATCH = ROOT / "build" / "mutants"
 CHEAP = "-O1 -g0"  # behind the Makefile's flags: a mutant runs for a second, so its compilation is what takes time
 MOST_KILOBYTES = 6_000_000
 COPIED = ["base", "reference", "trace", "tests", "viz", "Makefile", "install_packages.sh", "build/packages-present"]
-SEEN_AS_THEY_ARE = ["golden", "models", "build/trace", "build/viz", "build/llama-models"]
+SEEN_AS_THEY_ARE = ["bench", "chapters", "golden", "models", "build/trace", "build/viz", "build/llama-models"]
 
 
 def environment():
