@@ -254,6 +254,8 @@ void sum_probability(const WhyRun& run, const Ask& ask, Answer& answer)
     const std::vector<double> scores = row_of(run, attention.name("masked_scores"), ask),
                               probs = row_of(run, ask.name, ask);
     const auto key = static_cast<std::size_t>(at.key);
+    if (scores.size() != probs.size() || key >= scores.size())
+        throw Untold{fmt::format("{} and its masked scores have sizes that do not go together", ask.name)};
     answer.how = "softmax: e to the score, divided by the sum of that over every key";
     std::vector<std::size_t> order(probs.size());
     for (std::size_t i = 0; i < order.size(); ++i)
