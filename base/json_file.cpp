@@ -36,7 +36,7 @@ json read_json_object(const std::filesystem::path& path)
         else if (event == json::parse_event_t::key) {
             const std::string& key = parsed.get_ref<const std::string&>();
             if (!keys_of_open_objects.back().insert(key).second)
-                throw std::runtime_error(fmt::format("{}: field {} stands twice in one object, wanted once",
+                throw std::runtime_error(fmt::format("{}: field {} appears twice in one object",
                                                      path.string(), brief_json(parsed)));
         }
         return true;

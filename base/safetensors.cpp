@@ -77,7 +77,7 @@ public:
     {
         if (depth_ == 1) {
             if (!names_.insert(name).second)
-                refuse(path_, fmt::format("tensor {} stands twice in the header, wanted once", shown(name)));
+                refuse(path_, fmt::format("tensor {} appears twice in the header", shown(name)));
             top_key_ = name;
             in_metadata_ = name == "__metadata__";
             if (!in_metadata_)
@@ -85,14 +85,14 @@ public:
             metadata_keys_.clear();
         } else if (in_metadata_) {
             if (!metadata_keys_.insert(name).second)
-                refuse(path_, fmt::format("__metadata__: {} stands twice, wanted once", shown(name)));
+                refuse(path_, fmt::format("__metadata__: {} appears twice", shown(name)));
         } else {
             if (name != "dtype" && name != "shape" && name != "data_offsets")
                 refuse(path_,
                        fmt::format("tensor {}: field {} is unknown, wanted dtype, shape and data_offsets",
                                    shown(entries.back().name), shown(name)));
             if (!entries.back().fields_seen.insert(name).second)
-                refuse(path_, fmt::format("tensor {}: {} stands twice, wanted once",
+                refuse(path_, fmt::format("tensor {}: {} appears twice",
                                           shown(entries.back().name), name));
             field_ = name;
         }

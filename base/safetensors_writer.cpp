@@ -44,7 +44,7 @@ std::string make_header(const std::filesystem::path& path, const std::vector<Out
     std::uint64_t offset = 0;
     for (const OutputTensor& tensor : tensors) {
         if (header.contains(tensor.name))
-            refuse(path, fmt::format("tensor {} stands twice, wanted once", brief_json(tensor.name)));
+            refuse(path, fmt::format("tensor {} appears twice", brief_json(tensor.name)));
         const std::uint64_t bytes = bytes_of(tensor).bytes;
         header[tensor.name] = {{"dtype", std::holds_alternative<const float*>(tensor.values) ? "F32" : "I64"},
                                {"shape", tensor.shape},

@@ -160,8 +160,8 @@ TEST_CASE("safetensors: every fault of a file is named")
         {safetensors_bytes(R"({"a": {"shape": [true]}})", ""), "\"a\": shape holds true"},
         {safetensors_bytes(R"({"a": {"shape": [null]}})", ""), "\"a\": shape holds null"},
         {safetensors_bytes(R"({"a": {"device": 1}})", ""), "\"a\": field \"device\" is unknown"},
-        {safetensors_bytes(R"({"a": {"dtype": "F32", "dtype": "F16"}})", ""), "\"a\": dtype stands twice"},
-        {safetensors_bytes("{" + a + ", " + a + "}", eight), "tensor \"a\" stands twice in the header"},
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "dtype": "F16"}})", ""), "\"a\": dtype appears twice"},
+        {safetensors_bytes("{" + a + ", " + a + "}", eight), "tensor \"a\" appears twice in the header"},
         // the sizes
         {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}})", eight),
          "span 8 bytes, wanted 12 for F32 [3]"},
@@ -199,7 +199,7 @@ TEST_CASE("safetensors: every fault of a file is named")
         {safetensors_bytes(R"({"__metadata__": ["a"]})", ""), "__metadata__ holds a list"},
         {safetensors_bytes(R"({"__metadata__": {"a": {"b": "c"}}})", ""), "__metadata__ holds an object"},
         {safetensors_bytes(R"({"__metadata__": {"a": "1", "a": "2"}})", ""),
-         "__metadata__: \"a\" stands twice"},
+         "__metadata__: \"a\" appears twice"},
     };
     for (const auto& [bytes, message] : faults) {
         CAPTURE(message);
@@ -293,7 +293,7 @@ TEST_CASE("safetensors: shards, and every fault of their index")
         {R"({"weight_map": {"a": "sub/one.safetensors"}})", "the shard is \"sub/one.safetensors\""},
         {R"({"weight_map": {"a": "..\\one.safetensors"}})", "the shard is"},
         {R"({"weight_map": {"a": "one.safetensors\u0000"}})", "the shard is"},
-        {R"({"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}})", "\"a\" stands twice"},
+        {R"({"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}})", "\"a\" appears twice"},
         {R"({"weight_map": {"a": "one.safetensors", "x": "three.safetensors"}})",
          "shard \"three.safetensors\" is missing from the folder (1 tensors"},
         {R"({"weight_map": {"a": "two.safetensors"}})",

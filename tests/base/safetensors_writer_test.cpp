@@ -39,7 +39,7 @@ TEST_CASE("safetensors: written files read back, and are complete or not there")
     CHECK_THAT(error_of([&] {
                    write_safetensors(path, {{"x", {1}, floats.data()}, {"x", {1}, floats.data()}});
                }),
-               ContainsSubstring("tensor \"x\" stands twice"));
+               ContainsSubstring("tensor \"x\" appears twice"));
     CHECK_THAT(error_of([&] { write_safetensors(folder.path / "no" / "file", {}); }),
                ContainsSubstring("file: cannot be written"));
     CHECK_THAT(error_of([&] { write_safetensors(folder.path, {}); }),

@@ -272,7 +272,7 @@ TEST_CASE("config: files that are no config at all")
         {"{\"model_type\": \"\xff\"}", "is not JSON"},
         {"[1, 2]", "wanted an object"},
         {"{\"text_config\": " + deep + "}", "deeper than 64 levels"},
-        {R"({"text_config": {"hidden_size": 8, "hidden_size": 16}})", "\"hidden_size\" stands twice"},
+        {R"({"text_config": {"hidden_size": 8, "hidden_size": 16}})", "\"hidden_size\" appears twice"},
     };
     const TempFolder folder;
     for (const auto& [bytes, message] : files) {
