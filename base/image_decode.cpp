@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/image_file.h"
+#include "base/image_kind.h"
 #include "base/png.h"
 
 namespace {
@@ -321,6 +322,9 @@ Image decode_image(const std::filesystem::path& file)
         return to_rgb(decode_bytes(file, read_jpeg_segments(file, bytes)), false);
     if (starts_with("GIF87a"sv) || starts_with("GIF89a"sv))
         return decode_gif(file, bytes);
+    if (const std::string_view kind = known_file_kind(bytes); !kind.empty())
+        refuse_image(file, fmt::format("{}, which this program does not read", kind),
+                     "PNG, JPEG, BMP or GIF: another program can save it as one");
     std::string start;
     for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i)
         start += fmt::format("{}{:02x}", i ? " " : "", bytes[i]);

@@ -20,6 +20,8 @@
 #include "reference/options.h"
 #include "reference/platform.h"
 #include "reference/prompt/chat_template.h"
+#include "reference/run_trace.h"
+#include "reference/warnings.h"
 
 namespace pictor {
 
@@ -44,7 +46,13 @@ int run(const Options& options)
         options.raw ? encode_raw(tokenizer, options.prompt, model.config.image_token)
                     : encode_chat(tokenizer, {{"user", options.prompt, images.inputs.n_images()}},
                                   model.config.image_token);
+    Warnings warnings;
+    warnings.say("blind words",
+                 blind_words_warning(images.inputs.n_images(), options.rule, options.max_new_tokens));
+    warnings.say("no picture", missing_picture_warning(options.prompt, images.inputs.n_images()));
     answer(model, tokenizer, token_ids, images, options, writer ? &*writer : nullptr);
+    if (writer)
+        finish_trace(*writer, *options.trace);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/command_line.h"
 #include "reference/platform.h"
 
 namespace pictor {
@@ -101,7 +102,8 @@ CLI::App* add_run(CLI::App& app, Options& options, TraceArguments& trace)
     run->add_option("--prompt", options.prompt, "the question")->type_name("TEXT");
     run->add_flag("--raw", options.raw,
                   "the prompt as it is, without the chat template; its special tokens are honoured");
-    run->add_flag("--chat", options.chat, "keep asking: one line of standard input is one turn");
+    run->add_flag("--chat", options.chat,
+                  "keep asking: one line of standard input is one turn; /help lists what else it takes");
     run->add_option("--max-new-tokens", options.max_new_tokens, "stop after so many (default: 128)")
         ->check(CLI::Range(std::int64_t{0}, most_tokens))
         ->type_name("N");
@@ -247,7 +249,7 @@ Options read_options(int argc, char** argv)
             std::fprintf(stderr, "reference: standard output: it could not be written\n");
             std::exit(2);
         }
-        std::fprintf(stderr, "reference: %s (reference --help lists commands and options)\n", error.what());
+        std::fprintf(stderr, "reference: %s\n", usage_error(app, error).c_str());
         std::exit(2);
     }
     if (options.model.empty())

@@ -1,16 +1,23 @@
 #include "reference/platform.h"
 
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
+#include <stdexcept>
 
 #include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
 #endif
+
+extern char** environ;
 
 namespace pictor {
 
@@ -37,6 +44,34 @@ void let_waiting_threads_sleep([[maybe_unused]] char** argv)
     setenv("OMP_WAIT_POLICY", "passive", 1);
     execv("/proc/self/exe", argv);  // returns only when it fails; then the threads spin
 #endif
+}
+
+int run_beside(const std::string& program, const std::vector<std::string>& arguments)
+{
+    std::filesystem::path file = program_folder() / program;
+    if (!std::filesystem::exists(file))
+        file = program_folder().parent_path() / program;
+    if (!std::filesystem::exists(file))
+        throw std::runtime_error(fmt::format("{}: is not built; `make` builds it beside this program",
+                                             (program_folder() / program).string()));
+    const std::string path = file.string();
+    std::vector<char*> words{const_cast<char*>(path.c_str())};
+    for (const std::string& argument : arguments)
+        words.push_back(const_cast<char*>(argument.c_str()));
+    words.push_back(nullptr);
+    std::fflush(stdout);
+    pid_t child = 0;
+    if (const int failure = posix_spawn(&child, path.c_str(), nullptr, nullptr, words.data(), environ);
+        failure != 0)
+        throw std::runtime_error(fmt::format("{}: {}", path, std::strerror(failure)));
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+}
+
+std::filesystem::path scratch_folder()
+{
+    return std::filesystem::temp_directory_path() / fmt::format("pictor-{}", getpid());
 }
 
 bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }

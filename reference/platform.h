@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace pictor {
 
@@ -18,6 +19,13 @@ void refuse_too_large_files_with_an_error();
 // takes thirty times as long. It reads the setting before main() begins, so the program starts itself once
 // more with OMP_WAIT_POLICY=passive. Does nothing when the environment says how to wait.
 void let_waiting_threads_sleep(char** argv);
+
+// Runs another of this project's programs, which stands beside this one or in the folder above (build/step/),
+// with this one's terminal. Returns its exit code. Throws std::runtime_error when it is not there.
+int run_beside(const std::string& program, const std::vector<std::string>& arguments);
+
+// A name for a folder that no other run uses, where the system keeps what is soon thrown away.
+std::filesystem::path scratch_folder();
 
 bool stdin_is_terminal();
 bool stderr_is_terminal();

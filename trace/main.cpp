@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/command_line.h"
 #include "base/output_file.h"
 #include "trace/comparing/compare.h"
 #include "trace/comparing/page.h"
@@ -249,7 +250,7 @@ int run(int argc, char** argv)
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
             return app.exit(error);
-        std::cerr << "trace: " << error.what() << "; `trace --help` lists the commands and options\n";
+        std::cerr << "trace: " << usage_error(app, error) << "\n";
         return bad_input;
     }
     if (show_command->parsed())

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/command_line.h"
 #include "viz/drawing/output.h"
 #include "viz/drawing/raster.h"
 #include "viz/graphs/architecture.h"
@@ -47,6 +48,7 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
                       "three contact sheets: words x heads, layers x words, the whole answer");
     command->add_option("--sheet", options.sheet, "one of them: heads, layers or answer");
     command->add_flag("--smooth", options.smooth, "smooth between patch centres");
+    command->add_flag("--terminal", options.terminal, "draw it here, in the terminal, and write no file");
     command->add_option("--output", options.output,
                         "file ending in .png, .svg, .pdf or .json (the numbers); default: beside the trace");
     command->footer("Example: viz heatmap traces/demo --layer 8 --token star --output star.png");
@@ -182,7 +184,7 @@ int main(int argc, char** argv)
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0)
             return app.exit(error);
-        fmt::print(stderr, "viz: {}\n", error.what());
+        fmt::print(stderr, "viz: {}\n", pictor::usage_error(app, error));
         return 2;
     } catch (const std::exception& error) {
         fmt::print(stderr, "viz: {}\n", error.what());

@@ -275,7 +275,9 @@ def save_model(model, folder):
     model.config.architectures = ["MllamaForConditionalGeneration"]
     model.config.dtype = model.dtype
     model.config.save_pretrained(folder)
-    GenerationConfig.from_model_config(model.config).save_pretrained(folder)
+    generation = GenerationConfig.from_model_config(model.config)
+    generation.trained_turns = 8  # the longest dialogs of samples.fill_segment: a longer chat gets a warning
+    generation.save_pretrained(folder)
     write_processor_files(folder)
 
 

@@ -216,6 +216,7 @@ void read_tokens(const std::filesystem::path& folder, const ConfigSection& text,
     }
     if (config.end_tokens.empty())
         refuse_field(eos, "eos_token_id", "[]", wanted);
+    config.trained_turns = read_integer_or(generation, "trained_turns", 0, 0, 1'000'000);
 }
 
 // The double that prints as the float does: 1e-05, not 9.999999747378752e-06.

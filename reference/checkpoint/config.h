@@ -79,6 +79,7 @@ struct ModelConfig {
     std::int64_t image_token = 0;  // `<|image|>`
     std::int64_t bos_token = 0;
     std::vector<std::int64_t> end_tokens;  // any of them ends an answer
+    std::int64_t trained_turns = 0;        // of the longest conversations in its training; 0: not known
 };
 
 // Reads and checks the three files of a checkpoint folder. preprocessor_config.json (or

@@ -187,7 +187,28 @@ TEST_CASE("decode refuses what is not a picture, and says what it is")
     CHECK_THAT(refusal(folder.write("empty.png", "")), ContainsSubstring("empty.png: an empty file"));
     CHECK_THAT(refusal(folder.write("text.png", "hello")), ContainsSubstring("68 65 6c 6c 6f"));
     CHECK_THAT(refusal(folder.write("riff.webp", "RIFF....WEBPVP8 ")),
-               ContainsSubstring("PNG, JPEG, BMP or GIF"));
+               ContainsSubstring("riff.webp: a WEBP picture, which this program does not read; wanted PNG, "
+                                 "JPEG, BMP or GIF"));
+    const std::pair<std::string, const char*> known[]{{{"II*\0....", 8}, "a TIFF picture"},
+                                                      {{"MM\0*....", 8}, "a TIFF picture"},
+                                                      {{"\0\0\0\x18"
+                                                        "ftypheic....",
+                                                        16},
+                                                       "a HEIC picture"},
+                                                      {{"\0\0\0\x18"
+                                                        "ftypavif....",
+                                                        16},
+                                                       "an AVIF picture"},
+                                                      {{"\0\0\0\x18"
+                                                        "ftypisom....",
+                                                        16},
+                                                       "film"},
+                                                      {"\xFF\x0A....", "a JPEG XL picture"},
+                                                      {"%PDF-1.7", "a PDF document"},
+                                                      {"<!DOCTYPE html><title>", "a web page"}};
+    for (const auto& [bytes, kind] : known)
+        CHECK_THAT(refusal(folder.write("known.bin", bytes)),
+                   ContainsSubstring(kind) && ContainsSubstring("PNG, JPEG, BMP or GIF"));
     CHECK_THAT(refusal(folder.write("mark.png", "\x89PNG\r\n\x1a\n")), ContainsSubstring("truncated PNG"));
     CHECK_THAT(refusal(folder.write("mark.gif", "GIF89a")), ContainsSubstring("truncated GIF"));
     CHECK_THAT(refusal(folder.write("mark.bmp", "BM")), ContainsSubstring("truncated BMP"));

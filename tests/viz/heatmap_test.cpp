@@ -15,6 +15,7 @@
 #include "viz/heatmaps/heatmap_command.h"
 #include "viz/heatmaps/heatmap_figure.h"
 #include "viz/heatmaps/patch_grid.h"
+#include "viz/heatmaps/terminal.h"
 
 using namespace pictor;
 using pictor::testing::MadeUpRun;
@@ -421,4 +422,41 @@ TEST_CASE("hostile traces fail clearly or draw safely", "[heatmap]")
         CHECK(escape_markup("a\xFF\x01<") == "a\xEF\xBF\xBD\xEF\xBF\xBD&lt;");
         CHECK(escape_markup("\xED\xA0\x80") == "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
     }
+}
+
+TEST_CASE("a heatmap in the terminal lights the patch that was read, in letters and in colour", "[heatmap]")
+{
+    const TemporaryFolder temporary("terminal");
+    const auto folder = temporary.path / "run";
+    MadeUpRun made;
+    made.attention = [&](std::int64_t, std::int64_t, std::int64_t key) {  // tile 0, patch row 1, column 2
+        return key == 1 + 1 * 4 + 2 ? 1.0 : 0.0;
+    };
+    write_made_up_run(made, folder);
+    const Run run(folder);
+    const Raster picture(70, 40, {200, 200, 200});
+    const Heat heat = make_heat(run, {.layer = 3, .token = run.find_token("star")});
+    const std::string letters = terminal_heatmap(run, heat, picture, false, {.columns = 80, .colour = false});
+    CHECK_THAT(letters, ContainsSubstring("|              |\n"
+                                          "|    @@        |\n"
+                                          "|              |\n"
+                                          "|              |\n"));
+    CHECK_THAT(letters, ContainsSubstring("Strongest: row 1, column 2 of 4 x 8 patches, 100"));
+    CHECK_THAT(letters, ContainsSubstring("100.0 % on the picture"));
+    CHECK(letters.find('\x1b') == std::string::npos);
+
+    const std::string colour = terminal_heatmap(run, heat, picture, false, {.columns = 80, .colour = true});
+    const Rgb brightest = legend_colour(1, Palette::heat);
+    CHECK(perceived_lightness(brightest) > 0.9);
+    CHECK_THAT(colour, ContainsSubstring("\xE2\x96\x80"));
+    for (std::size_t start = 0, end = 0; (end = colour.find('\n', start)) != std::string::npos;
+         start = end + 1) {
+        const std::string line = colour.substr(start, end - start);
+        CHECK((line.find('\x1b') == std::string::npos || line.ends_with("\x1b[0m")));  // nothing leaks
+    }
+
+    const Heat blind = make_heat(run, {.layer = 3, .token = 1});
+    CHECK(blind.no_effect);
+    CHECK_THAT(terminal_heatmap(run, blind, picture, false, {.columns = 80, .colour = false}),
+               ContainsSubstring("No effect: this row may see no picture."));
 }

@@ -12,6 +12,7 @@
 #include "viz/heatmaps/contact_sheet.h"
 #include "viz/heatmaps/heatmap.h"
 #include "viz/heatmaps/heatmap_figure.h"
+#include "viz/heatmaps/terminal.h"
 
 namespace pictor {
 namespace {
@@ -139,6 +140,9 @@ void refuse_conflicts(const HeatmapOptions& options, bool in_vision)
             visible_text(options.layer)));
     if (sheets && (!options.minus.empty() || !options.token.empty()))
         throw std::runtime_error("--all and --sheet draw the whole answer; leave --minus and --token out");
+    if (options.terminal && (sheets || in_vision || !options.minus.empty() || !options.output.empty()))
+        throw std::runtime_error(
+            "--terminal draws one map of cross-attention; sheets, --minus, --patch and --output go to files");
 }
 
 }  // namespace
@@ -153,6 +157,12 @@ std::vector<std::filesystem::path> run_heatmap(const HeatmapOptions& options)
     if (options.all || !options.sheet.empty())
         return draw_sheets(run, options, request);
     const Heat heat = make_heat(run, request);
+    if (options.terminal) {
+        const TerminalLook look = terminal_look();
+        fmt::print("{}", terminal_heatmap(run, heat, open_picture(run, options, heat.request.picture),
+                                          options.smooth, look));
+        return {};
+    }
     const std::string ending =
         fmt::format("heatmap-layer{}-{}{}.png", request.layer,
                     options.head == "mean" ? "" : "head-" + file_word(options.head) + "-",
