@@ -73,6 +73,7 @@ bench: all build/python-oracle/ready  ## against transformers and PyTorch, in th
 	@$(MAKE) $(OUT)/bench
 	@build/python-oracle/bin/python bench/compare.py
 model: build/python-oracle/ready  ## train the shipped model again from nothing, into build/model: about two hours
+	@bash install_packages.sh $$($(PYTHON) models/recipe/photographs.py --packages)
 	@build/python-oracle/bin/python models/recipe/train_all.py build/model
 evaluate: all  ## held-out scenes under both rules: answers and pointing
 	@$(PYTHON) models/recipe/evaluate_reference.py

@@ -2,13 +2,13 @@
 the commonest mistakes of ports.
 
     python evaluate_reference.py [--scenes 320] [--mutants] [--tidy 500] [--conversations 50] [--pairs 100]
-                                 [--photographs FOLDER] [--examples ../pictor/pictures] [--pointing 200]
+                                 [--photographs FILE...] [--examples ../pictor/pictures] [--pointing 200]
 
 Answers: `reference run` is asked four questions about each held-out scene in the chat format, greedily, and
 is right when it says exactly the true answer. --mutants: the same questions to copies of the program in which
 one line of reference/ is wrong, taken from tests/mutants. --tidy: descriptions of scenes drawn as the card's
 list has them. --conversations: eight turns each, in which the program hears its own answers. --pairs: two
-pictures in one prompt. --photographs: pictures that show nothing known. --pointing: a traced run is given the
+pictures in one prompt. --photographs: pictures that show nothing known, whole and in quarters. --pointing: a traced run is given the
 true description as if it had said it, so that every object's word counts and both rules are judged on the
 same words; the row of cross-attention before a word must have its strongest patch inside the object's box
 (half a patch of margin), for every layer and head and for the mean over heads. Needs Python with numpy and
@@ -26,7 +26,7 @@ import tempfile
 
 try:
     import numpy
-    import PIL
+    from PIL import Image
 except ImportError as error:
     raise SystemExit(f"evaluate_reference: {error}: install numpy and Pillow "
                      "(Debian: python3-numpy python3-pil)")
@@ -172,14 +172,28 @@ def measure_pairs(program, folder, n_pairs, seed):
     return answers
 
 
-def measure_photographs(program, folder):
-    """-> Answers to what each picture file of a folder shows: right if Pictor says that it knows nothing."""
+def whole_and_quarters(file):
+    """-> {what it is: picture}."""
+    image = Image.open(file).convert("RGB")
+    image.thumbnail((1200, 1200))
+    x, y = image.width // 2, image.height // 2
+    corners = dict(left_top=(0, 0), right_top=(x, 0), left_bottom=(0, y), right_bottom=(x, y))
+    quarters = {name: image.crop((left, top, left + x, top + y)) for name, (left, top) in corners.items()}
+    return dict(whole=image, **quarters)
+
+
+def measure_photographs(program, files):
+    """-> Answers to what each photograph shows: right if Pictor says that it knows nothing in it."""
     answers = Answers()
-    for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg")):
-        said = program.run([file], "--prompt", "What is in this image?")
-        answers.add("photograph", said == dialogs.NOTHING)
-        if said != dialogs.NOTHING:
-            print(f"{file.name}: {said}")
+    with tempfile.TemporaryDirectory() as folder:
+        for file in files:
+            for part, image in whole_and_quarters(file).items():
+                picture = pathlib.Path(folder, "photograph.png")
+                image.save(picture)
+                said = program.run([picture], "--prompt", "What is in this image?")
+                answers.add("photograph", said == dialogs.NOTHING)
+                if said != dialogs.NOTHING:
+                    print(f"{file.name} {part}: {said}")
     return answers
 
 
@@ -228,7 +242,8 @@ def parse_options():
     parser.add_argument("--tidy", type=int, default=0, help="describe this many scenes of the card's list")
     parser.add_argument("--conversations", type=int, default=0, help="conversations of eight turns")
     parser.add_argument("--pairs", type=int, default=0, help="prompts with two pictures")
-    parser.add_argument("--photographs", type=pathlib.Path, help="a folder of pictures of nothing known")
+    parser.add_argument("--photographs", type=pathlib.Path, nargs="+", default=[],
+                        help="pictures of nothing known, each asked about whole and in quarters")
     parser.add_argument("--pointing", type=int, default=0, help="how many scenes to measure pointing on")
     parser.add_argument("--seed", type=int, default=11, help="seed of the held-out scenes")
     parser.add_argument("--mistakes", action="store_true", help="print the wrong answers under Meta's rules")
@@ -282,7 +297,7 @@ def main():
             print_answers({rule: measure_pairs(program, folder, options.pairs, options.seed + 4)
                            for rule, program in programs.items()})
         if options.photographs:
-            print(f"\nnothing known in the pictures of {options.photographs}")
+            print(f"\nnothing known in {len(options.photographs)} pictures, whole and in quarters")
             print_answers({rule: measure_photographs(program, options.photographs)
                            for rule, program in programs.items()})
         if options.pointing > 0:

@@ -6,7 +6,8 @@ time between their matrix products. These functions read the same parameters and
 
 - the seven padding rows of every tile all start as zeros and have no position, so they stay equal to each
   other through every layer: one row stands for a tile's seven, and as a key it counts seven times;
-- the bfloat16 copy of every matrix is made once a step, not once a call;
+- the bfloat16 copy of every matrix is made once a step, not once a call (float32 where the processor has no
+  bfloat16 instructions);
 - the additive masks of vision and of cross-attention are two more channels of queries and keys.
 
 Pictures come with a whole row of T tokens of text each, in which several dialogs lie one after the other;
@@ -20,6 +21,8 @@ import torch.nn.functional as F
 from model import MAX_TILES, PATCH, PATCHES_PER_SIDE
 
 ROWS = 1 + PATCHES_PER_SIDE**2                                  # of one tile: the class token and the patches
+# The type of matrix products: without bfloat16 instructions they are slower in bfloat16 than in float32.
+FAST_DTYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 PAD_ROWS = -ROWS % 8                                            # every tile is padded to a multiple of 8 rows
 FORBIDDEN = -30000.0
 QUERY_KEY_VALUE = ("q_proj", "k_proj", "v_proj")
@@ -72,7 +75,7 @@ def matrices(model, dtype):
 class Lean:
     """One step's view of a model: `Lean(model, dtype)` when the parameters have just changed."""
 
-    def __init__(self, model, dtype=torch.bfloat16):
+    def __init__(self, model, dtype=FAST_DTYPE):
         self.model, self.dtype = model, dtype
         self.weights = matrices(model, dtype)
         self.looks = []                                         # [B, heads, T, keys] of each cross-attention

@@ -8,6 +8,8 @@ import collections
 
 import torch
 
+from lean import FAST_DTYPE
+
 MUON_DECAY = ADAM_DECAY = .05
 MOMENTUM = .95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)                        # of the quintic, from Muon's own description
@@ -16,7 +18,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)                        # of the quintic
 def orthogonal(matrices):
     """[n, rows, columns] -> the same directions with singular values near 1."""
     wide = matrices.shape[1] <= matrices.shape[2]
-    x = (matrices if wide else matrices.transpose(1, 2)).bfloat16()
+    x = (matrices if wide else matrices.transpose(1, 2)).to(FAST_DTYPE)
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(5):

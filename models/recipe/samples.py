@@ -12,6 +12,7 @@ from transformers.models.mllama.image_processing_pil_mllama import (
     get_image_size_fit_to_canvas, get_optimal_tiled_canvas, split_to_tiles_np)
 
 import dialogs
+import photographs
 import scenes
 import varied
 from measure import PatchGrid
@@ -22,6 +23,7 @@ IGNORED = -100                                                  # a label that c
 TOKENS = 192                                                    # a picture's dialogs in training
 HARD_FROM = 2640  # step of its stage from which on pictures are harder
 LONG_SHARE = .2  # of steps, whose dialogs may fill the whole row
+PHOTOGRAPHS = .3                                                # of pictures in the last stage
 CHAT_SHARE = .05                                                # of dialogs, which are without a picture
 
 
@@ -227,12 +229,17 @@ def collate_packed(rows, n_segments):
                 dialogs=stack("dialogs").reshape(len(rows) * n_segments, -1))
 
 
-def draw_batch(tokenizer, seed, step, batch):
+def draw_batch(tokenizer, seed, step, batch, photograph_files=()):
     """The batch of one step: the same for the same seed and step, whatever came before."""
     rng = random.Random(seed * 1_000_003 + step)
     n_segments = 1 if rng.random() < LONG_SHARE else 2
-    draw = varied.make_hard if step >= HARD_FROM else varied.make_any
-    rows = [pack(rng, tokenizer, *draw(rng), n_segments) for _ in range(batch)]
+    draw = varied.make_hard if photograph_files or step >= HARD_FROM else varied.make_any
+
+    def draw_picture():
+        if photograph_files and rng.random() < PHOTOGRAPHS:
+            return photographs.make_photograph(rng, photograph_files)
+        return draw(rng)
+    rows = [pack(rng, tokenizer, *draw_picture(), n_segments) for _ in range(batch)]
     return collate_packed(rows, n_segments)
 
 

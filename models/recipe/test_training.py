@@ -18,12 +18,12 @@ import plot_log
 import samples
 import scenes
 import train
-from test_scratch import SCRATCH, SHIPPED, many_scenes
+from test_scratch import SCRATCH, SHIPPED, many_scenes, photograph_files
 
 
 # ---- the model ---------------------------------------------------------------------------------------
 
-TINY = dict(tiles=8, pictures=3, all=3)
+TINY = dict(tiles=8, pictures=3, all=3, photographs=3)
 
 
 def silent(_):
@@ -31,7 +31,7 @@ def silent(_):
 
 
 def tiny_run(name, steps, batch=TINY):
-    plan = train.Plan(1, dict(zip(train.STAGES, steps)), batch)
+    plan = train.Plan(1, dict(zip(train.STAGES, steps)), batch, photograph_files())
     return train.Run(SCRATCH / name, plan, silent)
 
 
@@ -39,7 +39,7 @@ def tiny_run(name, steps, batch=TINY):
 def short_run():
     """A few steps of every stage -> (folder, entries of its log)."""
     train.LOG_EVERY, train.MEASURE_EVERY = 4, 16
-    run = tiny_run("run", (12, 4, 32), dict(tiles=16, pictures=3, all=4))
+    run = tiny_run("run", (12, 4, 32, 4), dict(tiles=16, pictures=3, all=4, photographs=4))
     assert run.run()
     run.checkpoint.unlink(missing_ok=True)
     entries = [json.loads(line) for line in run.log_file.read_text().splitlines()]
@@ -51,14 +51,14 @@ def test_a_short_run_makes_the_losses_fall():
     _, entries = short_run()
     patches = [entry["patches"] for entry in entries if entry["stage"] == "tiles"]
     answers = [entry["loss"] for entry in entries if "loss" in entry]
-    assert len(patches) == 3 and len(answers) == 8 and entries[-1]["step"] == 48, entries
+    assert len(patches) == 3 and len(answers) == 9 and entries[-1]["step"] == 52, entries
     assert patches[-1] < patches[0] - .1 and answers[-1] < answers[0] - 1, (patches, answers)
     right, asked = entries[-1]["held_out"]["all"]
     assert 0 <= right <= asked and asked > 400
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been():
-    whole, stopped = tiny_run("whole", (2, 1, 4)), tiny_run("stopped", (2, 1, 4))
+    whole, stopped = tiny_run("whole", (2, 1, 4, 2)), tiny_run("stopped", (2, 1, 4, 2))
     train.MEASURE_EVERY = 1000
     assert whole.run()
     step = stopped.train_step
@@ -68,20 +68,32 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been():
         return step(*arguments)
     stopped.train_step = step_then_stop
     assert not stopped.run() and stopped.checkpoint.exists()
-    resumed = tiny_run("stopped", (2, 1, 4))
+    resumed = tiny_run("stopped", (2, 1, 4, 2))
     assert resumed.total_steps == 5 and train.STAGES[resumed.stage] == "all" and resumed.run()
     once, twice = ((run.out / "model.safetensors").read_bytes() for run in (whole, resumed))
     assert once == twice
 
 
+def test_the_last_stage_can_start_from_finished_weights():
+    run = tiny_run("last", (9, 9, 9, 2))
+    run.start_from(SHIPPED)
+    assert train.STAGES[run.stage] == "photographs" and run.run() and run.total_steps == 2
+    before, after = ((folder / "model.safetensors").read_bytes() for folder in (SHIPPED, run.out))
+    assert len(before) == len(after) and before != after
+    again = tiny_run("last", (9, 9, 9, 2))
+    again.total_steps = 1                                       # one that goes on is left alone
+    again.start_from(SHIPPED)
+    assert again.stage == 0
+
+
 def test_a_log_is_cut_back_to_the_checkpoint():
-    run = tiny_run("log", (1, 1, 1))
+    run = tiny_run("log", (1, 1, 1, 1))
     run.total_steps = 3
     run.log(loss=1.0)
     run.save()
     run.total_steps = 4
     run.log(loss=.5)
-    assert len(tiny_run("log", (1, 1, 1)).log_file.read_text().splitlines()) == 1
+    assert len(tiny_run("log", (1, 1, 1, 1)).log_file.read_text().splitlines()) == 1
 
 
 def test_the_log_becomes_a_graph():
@@ -236,7 +248,8 @@ def test_rows_before_the_picture_feel_it_only_under_the_rules_of_transformers():
 
 def test_rates_rise_and_fall():
     assert train.rate_scale("tiles", 0, 0) < .05 and train.rate_scale("tiles", 500, .99) == 1
+    assert train.rate_scale("photographs", 500, 0) == train.LAST_RATE and train.rate_scale("photographs", 500, 1) == 0
     assert train.rate_scale("all", 500, .15) == 1 and train.rate_scale("all", 5000, 1) == 0
     assert .4 < train.rate_scale("all", 5000, 1 - train.FALL / 2) < .6
     assert train.Plan(10).progress("all", 5, 60 * 10 * train.SHARES["all"]) == 1
-    assert train.Plan(1, dict(tiles=4)).progress("tiles", 3, 0) == .75 and sum(train.SHARES.values()) == 1
+    assert train.Plan(1, dict(tiles=4)).progress("tiles", 3, 0) == .75 and abs(sum(train.SHARES.values()) - 1) < 1e-9

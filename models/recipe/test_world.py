@@ -15,11 +15,12 @@ import example_pictures
 import heldout
 import measure
 import model
+import photographs
 import samples
 import scenes
 import tiles
 import varied
-from test_scratch import SCRATCH, SHIPPED, many_scenes
+from test_scratch import SCRATCH, SHIPPED, many_scenes, photograph_files
 
 
 # ---- the world ---------------------------------------------------------------------------------------
@@ -51,6 +52,25 @@ def test_boxes_lie_in_the_picture_and_hold_all_the_paint():
             assert painted[top:bottom, left:right].any(), thing
             painted[top:bottom, left:right] = False
         assert not painted.any(), (objects, np.argwhere(painted)[:3])
+
+
+def test_photographs_are_crops_in_the_size_that_is_asked_for():
+    files = photograph_files()
+    assert [file.name for file in files] == ["small.png", "tall.jpg", "wide.png"]
+    drawn = [photographs.make_photograph(random.Random(seed), files, (112, 60)) for seed in range(40)]
+    again = [photographs.make_photograph(random.Random(seed), files, (112, 60)) for seed in range(40)]
+    assert all(image.size == (60, 112) and image.mode == "RGB" and not objects for image, objects in drawn)
+    assert [image.tobytes() for image, _ in drawn] == [image.tobytes() for image, _ in again]
+    assert len({image.tobytes() for image, _ in drawn}) == 40
+
+
+def test_photographs_are_among_the_pictures_of_the_last_stage_alone():
+    tokenizer = model.load_tokenizer(SHIPPED)
+    without = samples.draw_batch(tokenizer, 5, samples.HARD_FROM, 6)
+    assert torch.equal(without["bytes"], samples.draw_batch(tokenizer, 5, samples.HARD_FROM, 6)["bytes"])
+    drawn = [samples.draw_batch(tokenizer, 5, step, 12, photograph_files()) for step in range(4)]
+    empty = sum(int((batch["patches"][..., 0] > 0).flatten(1).any(1).logical_not().sum()) for batch in drawn)
+    assert 8 <= empty <= 24, empty                              # of 48: photographs, and some without objects
 
 
 def test_objects_are_where_their_words_say():
