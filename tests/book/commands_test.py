@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURE = "models/pictor/pictures/odd.png"
-# What stands for the reader's own files.
-PLACEHOLDERS = {"PICTURE": PICTURE, '"..."': '"What is in this image?"'}
+# What stands for the reader's own files, and for a Python with numpy.
+PLACEHOLDERS = {"PICTURE": PICTURE, '"..."': '"What is in this image?"', "python3": sys.executable}
 # Not run, and why.
 LEFT_OUT = {
     r"make (book|mutants|bench|test|demo|debug|golden|engines|model)\b": "builds or measures for minutes",
