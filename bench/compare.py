@@ -2,12 +2,18 @@
 
     python bench/compare.py [--repeat N] [--layers-only | --model-only]
 
-Two threads, float32. A ratio above 1 means that Pictor is faster. Run it on a quiet machine: it says nothing about
-noise beyond the spread it prints.
+Two threads, float32. A ratio above 1 means that Pictor is faster. Run it on a quiet machine: it says nothing
+about noise beyond the spread it prints.
 """
-import argparse, json, os, statistics, subprocess, sys, tempfile, time
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 os.environ.update(OMP_NUM_THREADS="2", HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import MllamaForConditionalGeneration
@@ -22,12 +28,17 @@ QUESTION = "What is in this image?"
 
 def bench(*words):
     """What build/bench prints, as a dictionary."""
-    return json.loads(subprocess.run([f"{ROOT}/build/bench", *map(str, words)], check=True, capture_output=True, text=True).stdout)
+    return json.loads(
+        subprocess.run([f"{ROOT}/build/bench", *map(str, words)], check=True, capture_output=True,
+                       text=True).stdout)
 
 
 def row(name, ours, theirs):
     a, b = statistics.median(ours), statistics.median(theirs)
-    print(f"{name:<58} {a * 1e3:9.1f} {b * 1e3:9.1f} {b / a:7.2f}   ({min(ours) * 1e3:.1f} to {max(ours) * 1e3:.1f}; {min(theirs) * 1e3:.1f} to {max(theirs) * 1e3:.1f})", flush=True)
+    print(
+        f"{name:<58} {a * 1e3:9.1f} {b * 1e3:9.1f} {b / a:7.2f}   ({min(ours) * 1e3:.1f} to "
+        f"{max(ours) * 1e3:.1f}; {min(theirs) * 1e3:.1f} to {max(theirs) * 1e3:.1f})",
+        flush=True)
 
 
 def timed(call):
@@ -38,24 +49,27 @@ def timed(call):
 
 
 def vision_layer(attention):
-    config = MllamaVisionConfig(hidden_size=1280, intermediate_size=5120, attention_heads=16, attn_implementation=attention)
+    config = MllamaVisionConfig(hidden_size=1280, intermediate_size=5120, attention_heads=16,
+                                attn_implementation=attention)
     layer = mllama.MllamaVisionEncoderLayer(config).eval()
     hidden, mask = torch.randn(1, 6432, 1280), torch.zeros(1, 1, 6432, 6432)
     return lambda: layer(hidden, mask)
 
 
 def text_config(attention):
-    rope = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                original_max_position_embeddings=8192)
-    return MllamaTextConfig(hidden_size=4096, intermediate_size=14336, num_attention_heads=32, num_key_value_heads=8, num_hidden_layers=4,
-                            cross_attention_layers=[3], rope_parameters=rope, attn_implementation=attention)
+    rope = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
+                high_freq_factor=4.0, original_max_position_embeddings=8192)
+    return MllamaTextConfig(hidden_size=4096, intermediate_size=14336, num_attention_heads=32,
+                            num_key_value_heads=8, num_hidden_layers=4, cross_attention_layers=[3],
+                            rope_parameters=rope, attn_implementation=attention)
 
 
 def cross_layer(attention):
     layer = mllama.MllamaCrossAttentionDecoderLayer(text_config(attention), layer_idx=3).eval()
     hidden, pictures = torch.randn(1, 64, 4096), torch.randn(1, 6404, 4096)
     mask, rows = torch.zeros(1, 1, 64, 6404), torch.ones(1, 1, 64, 1)
-    return lambda: layer(hidden, cross_attention_states=pictures, cross_attention_mask=mask, attention_mask=None, full_text_row_masked_out_mask=rows)
+    return lambda: layer(hidden, cross_attention_states=pictures, cross_attention_mask=mask, attention_mask=
+                         None, full_text_row_masked_out_mask=rows)
 
 
 def self_layer(attention):
@@ -68,8 +82,10 @@ def self_layer(attention):
 
 
 def layers(repeat):
-    kinds = {"vision": ("one vision layer, 4 x 1608 rows", vision_layer), "cross": ("one cross-attention layer, 64 tokens on 6404 keys", cross_layer),
-             "self": ("one self-attention layer, 64 tokens", self_layer)}
+    kinds = {
+        "vision": ("one vision layer, 4 x 1608 rows", vision_layer),
+        "cross": ("one cross-attention layer, 64 tokens on 6404 keys", cross_layer),
+        "self": ("one self-attention layer, 64 tokens", self_layer)}
     for kind, (name, make) in kinds.items():
         for attention in ("eager", "sdpa"):
             theirs, ours, call = [], [], make(attention)
@@ -84,7 +100,10 @@ def layers(repeat):
 def peak_memory():
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("vision", "cross", "self"):
-            print(f"peak memory of one recorded {kind} layer: {bench('layer', kind, 1, f'{folder}/{kind}')['peak_memory_gb']:.2f} GB", flush=True)
+            print(
+                f"peak memory of one recorded {kind} layer: "
+                f"{bench('layer', kind, 1, f'{folder}/{kind}')['peak_memory_gb']:.2f} GB",
+                flush=True)
 
 
 SCRIPT = """
@@ -93,7 +112,8 @@ from PIL import Image
 from transformers import AutoProcessor, MllamaForConditionalGeneration
 torch.set_num_threads(2)
 processor = AutoProcessor.from_pretrained(sys.argv[1])
-model = MllamaForConditionalGeneration.from_pretrained(sys.argv[1], attn_implementation="eager", dtype=torch.float32)
+model = MllamaForConditionalGeneration.from_pretrained(sys.argv[1], attn_implementation="eager",
+                                                       dtype=torch.float32)
 content = [{"type": "image"}, {"type": "text", "text": sys.argv[3]}]
 text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 inputs = processor(images=Image.open(sys.argv[2]), text=text, add_special_tokens=False, return_tensors="pt")
@@ -106,8 +126,11 @@ def model(repeat):
     from PIL import Image
     torch.set_num_threads(2)
     processor = transformers.AutoProcessor.from_pretrained(MODEL)
-    engine = MllamaForConditionalGeneration.from_pretrained(MODEL, attn_implementation="eager", dtype=torch.float32).eval()
-    text = processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}], add_generation_prompt=True)
+    engine = MllamaForConditionalGeneration.from_pretrained(MODEL, attn_implementation="eager",
+                                                            dtype=torch.float32).eval()
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}],
+        add_generation_prompt=True)
     inputs = processor(images=Image.open(PICTURE), text=text, add_special_tokens=False, return_tensors="pt")
     steps = 24
 
@@ -117,12 +140,17 @@ def model(repeat):
     def decode(state):
         mask = inputs["cross_attention_mask"][:, -1:]
         for _ in range(steps):
-            state = engine(input_ids=state.logits[:, -1:].argmax(-1), cross_attention_mask=mask, past_key_values=state.past_key_values, use_cache=True)
+            state = engine(input_ids=state.logits[:, -1:].argmax(-1), cross_attention_mask=mask,
+                           past_key_values=state.past_key_values, use_cache=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        save_file({"input_ids": inputs["input_ids"][0], "pixel_values": inputs["pixel_values"][0].contiguous(),
-                   "aspect_ratio_ids": inputs["aspect_ratio_ids"][0], "aspect_ratio_mask": inputs["aspect_ratio_mask"][0].contiguous(),
-                   "cross_attention_mask": inputs["cross_attention_mask"][0].contiguous()}, f"{folder}/inputs.safetensors")
+        save_file(
+            {
+                "input_ids": inputs["input_ids"][0], "pixel_values": inputs["pixel_values"][0].contiguous(),
+                "aspect_ratio_ids": inputs["aspect_ratio_ids"][0],
+                "aspect_ratio_mask": inputs["aspect_ratio_mask"][0].contiguous(),
+                "cross_attention_mask": inputs["cross_attention_mask"][0].contiguous()},
+            f"{folder}/inputs.safetensors")
         ours, theirs = {"prefill": [], "decode": []}, {"prefill": [], "decode": []}
         timed(prefill)
         for _ in range(repeat):
@@ -137,8 +165,9 @@ def model(repeat):
 
     ours, theirs = [], []
     for _ in range(repeat):
-        for times, command in ((theirs, [sys.executable, "-c", SCRIPT, MODEL, PICTURE, QUESTION]),
-                               (ours, [f"{ROOT}/build/reference", "run", "--threads", "2", "--image", PICTURE, "--prompt", QUESTION])):
+        for times, command in ((theirs, [sys.executable, "-c", SCRIPT, MODEL, PICTURE, QUESTION]), (ours, [
+                f"{ROOT}/build/reference", "run", "--threads", "2", "--image", PICTURE, "--prompt",
+                QUESTION])):
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             times.append(time.perf_counter() - start)

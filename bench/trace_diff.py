@@ -2,10 +2,11 @@
 
     python3 bench/trace_diff.py [--megabytes 1000] [--keep FOLDER]
 
-The traces hold the tensors of a vision encoder of the released model's width, in the recorder's own layout. The second
-one is off by rounding up to a layer in the middle and by a hundredth from there on, so that half of the tensors are also
-computed again to be explained. Both programs read the same JSON files; times are wall clock, memory is the largest
-resident set of each process. Needs numpy and about twice the given size on the disk; not part of `make test`.
+The traces hold the tensors of a vision encoder of the released model's width, in the recorder's own layout.
+The second one is off by rounding up to a layer in the middle and by a hundredth from there on, so that half
+of the tensors are also computed again to be explained. Both programs read the same JSON files; times are wall
+clock, memory is the largest resident set of each process. Needs numpy and about twice the given size on the
+disk; not part of `make test`.
 """
 
 import argparse
@@ -43,8 +44,10 @@ def numbers_text(values):
 
 def statistics_of(values):
     wide = values.astype("float64")
-    return {"min": float(wide.min()), "max": float(wide.max()), "mean": float(wide.mean()), "std": float(wide.std()),
-            "l2": float((wide**2).sum() ** 0.5), "zeros": int((wide == 0).sum()), "nonfinite": 0}
+    return {
+        "min": float(wide.min()), "max": float(wide.max()), "mean": float(wide.mean()),
+        "std": float(wide.std()), "l2": float((wide**2).sum()**0.5), "zeros": int(
+            (wide == 0).sum()), "nonfinite": 0}
 
 
 def write_trace(folder, bodies, n_layers, body_of):
@@ -54,15 +57,18 @@ def write_trace(folder, bodies, n_layers, body_of):
         for leaf in LEAVES:
             name = f"vision_model.transformer.layers.{layer}" + ("." + leaf if leaf else "")
             text, statistics = bodies[body_of(layer, leaf)]
-            entry = {"name": name, "step": 0, "axes": ["image", "tile", "patch", "channel"], "shape": SHAPE, "dtype": "F32"}
+            entry = {
+                "name": name, "step": 0, "axes": ["image", "tile", "patch", "channel"], "shape": SHAPE,
+                "dtype": "F32"}
             file = f"tensors/000-{name}.json"
             head = json.dumps(entry)[:-1]
             (folder / file).write_text(f'{head}, "values": [\n{text}\n]}}\n')
             size += (folder / file).stat().st_size
             entries.append(entry | {"file": file, "values": "all", "statistics": statistics})
-    header = {"format": "pictor-trace", "version": 1, "reference": "meta", "producer": "bench", "prompt": {}, "images": [],
-              "model": {"vision": {"n_layers": n_layers, "max_tiles": 4}},
-              "steps": [{"index": 0, "kind": "prefill", "first_token": 0, "token_count": 1}], "tensors": entries}
+    header = {
+        "format": "pictor-trace", "version": 1, "reference": "meta", "producer": "bench", "prompt": {},
+        "images": [], "model": {"vision": {"n_layers": n_layers, "max_tiles": 4}},
+        "steps": [{"index": 0, "kind": "prefill", "first_token": 0, "token_count": 1}], "tensors": entries}
     (folder / "trace.json").write_text(json.dumps(header))
     return size
 
@@ -80,7 +86,8 @@ print(out)
 
 def timed(command):
     """First line of output, seconds, largest resident set in megabytes, processor seconds of one command."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, *command], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], stdout=subprocess.PIPE, text=True,
+                          check=True)
     numbers, _, out = done.stdout.partition("\n")
     return (out, *map(float, numbers.split()))
 
@@ -107,15 +114,32 @@ def main():
         n_layers = max(2, round(options.megabytes / megabytes_each / len(LEAVES)))
         half = n_layers // 2
         size_a = write_trace(folder / "a", a_bodies, n_layers, lambda layer, leaf: LEAVES.index(leaf))
-        size_b = write_trace(folder / "b", b_bodies, n_layers, lambda layer, leaf: (LEAVES.index(leaf), layer >= half))
-        print(f"two traces of {size_a / 1e6:.0f} and {size_b / 1e6:.0f} MB, {n_layers * len(LEAVES)} tensors, those from layer {half} on differ")
+        size_b = write_trace(folder / "b", b_bodies, n_layers, lambda layer, leaf:
+                             (LEAVES.index(leaf), layer >= half))
+        print(
+            f"two traces of {size_a / 1e6:.0f} and {size_b / 1e6:.0f} MB, {n_layers * len(LEAVES)} tensors, "
+            f"those from layer {half} on differ"
+        )
         trace = str(ROOT / "build/trace")
-        for what, command in (("trace diff", [trace, "diff", str(folder / "a"), str(folder / "b")]),
-                              ("trace diff --no-explanation", [trace, "diff", str(folder / "a"), str(folder / "b"), "--no-explanation"]),
-                              ("trace diff A A", [trace, "diff", str(folder / "a"), str(folder / "a")]),
-                              ("numpy", [sys.executable, "-c", NUMPY, str(ROOT / "trace" / "python"), str(folder / "a"), str(folder / "b")])):
+        for what, command in (("trace diff", [trace, "diff",
+                                              str(folder / "a"),
+                                              str(folder / "b")]), ("trace diff --no-explanation", [
+                                                  trace, "diff",
+                                                  str(folder / "a"),
+                                                  str(folder / "b"),
+                                                  "--no-explanation"]), ("trace diff A A", [
+                                                      trace, "diff",
+                                                      str(folder / "a"),
+                                                      str(folder / "a")]), ("numpy", [
+                                                          sys.executable, "-c", NUMPY,
+                                                          str(ROOT / "trace" / "python"),
+                                                          str(folder / "a"),
+                                                          str(folder / "b")])):
             out, seconds, memory, cpu = timed(command)
-            print(f"{what:28} {seconds:7.1f} s ({cpu:.1f} s of processor time)  {memory:7.0f} MB   {out.splitlines()[0] if out else ''}")
+            print(
+                f"{what:28} {seconds:7.1f} s ({cpu:.1f} s of processor time)  {memory:7.0f} MB   "
+                f"{out.splitlines()[0] if out else ''}"
+            )
     finally:
         if not options.keep:
             shutil.rmtree(folder)

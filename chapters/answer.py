@@ -3,8 +3,8 @@
     python3 chapters/answer.py build/book/happening
 
 For each token of the answer: the row that predicted it, its probability and the runner-up's, and, for each
-cross-attention layer that ran, the length of what cross-attention added to that row as a share of the row's own
-length. Needs numpy.
+cross-attention layer that ran, the length of what cross-attention added to that row as a share of the row's
+own length. Needs numpy.
 """
 
 import sys
@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "trace" / "python"))
 sys.dont_write_bytecode = True
-import numpy as np  # noqa: E402
-from load_trace import load_trace  # noqa: E402
+import numpy as np
+from load_trace import load_trace
 
 
 def probabilities(logits):

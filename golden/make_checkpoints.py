@@ -1,7 +1,7 @@
 """Makes the tiny random checkpoints that the golden cases run on.
 
-Every parameter is random and of a size that matters: gates far from 0, norms far from 1, biases far from 0, so that a
-step which forgets one of them is seen. Sizes differ wherever the architecture lets them.
+Every parameter is random and of a size that matters: gates far from 0, norms far from 1, biases far from 0,
+so that a step which forgets one of them is seen. Sizes differ wherever the architecture lets them.
 
     python golden/make_checkpoints.py            writes golden/checkpoints/NAME for every name
     python golden/make_checkpoints.py base f16   only these
@@ -22,22 +22,27 @@ from safetensors.torch import save_file
 FOLDER = Path(__file__).resolve().parent / "checkpoints"
 
 TEXT = dict(vocab_size=96, hidden_size=32, num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=2,
-            intermediate_size=44, cross_attention_layers=[1, 3], rms_norm_eps=1e-5, max_position_embeddings=131072)
-VISION = dict(hidden_size=18, num_hidden_layers=5, num_global_layers=2, attention_heads=3, intermediate_size=40,
-              image_size=14, patch_size=7, max_num_tiles=4, intermediate_layers_indices=[1, 2, 4], norm_eps=1e-5)
+            intermediate_size=44, cross_attention_layers=[1, 3], rms_norm_eps=1e-5,
+            max_position_embeddings=131072)
+VISION = dict(hidden_size=18, num_hidden_layers=5, num_global_layers=2, attention_heads=3,
+              intermediate_size=40, image_size=14, patch_size=7, max_num_tiles=4,
+              intermediate_layers_indices=[1, 2, 4], norm_eps=1e-5)
 # One self-attention layer behind a cross layer that text alone skips: enough for positions past 8192.
-LONG_TEXT = dict(vocab_size=24, hidden_size=8, num_hidden_layers=2, num_attention_heads=1, num_key_value_heads=1,
-                 intermediate_size=12, cross_attention_layers=[0], rms_norm_eps=1e-5, max_position_embeddings=131072)
-LONG_VISION = dict(hidden_size=6, num_hidden_layers=2, num_global_layers=1, attention_heads=2, intermediate_size=10,
-                   image_size=14, patch_size=7, max_num_tiles=4, intermediate_layers_indices=[1], norm_eps=1e-5)
+LONG_TEXT = dict(vocab_size=24, hidden_size=8, num_hidden_layers=2, num_attention_heads=1,
+                 num_key_value_heads=1, intermediate_size=12, cross_attention_layers=[0], rms_norm_eps=1e-5,
+                 max_position_embeddings=131072)
+LONG_VISION = dict(hidden_size=6, num_hidden_layers=2, num_global_layers=1, attention_heads=2,
+                   intermediate_size=10, image_size=14, patch_size=7, max_num_tiles=4,
+                   intermediate_layers_indices=[1], norm_eps=1e-5)
 # What Meta's code has fixed: factor 8, low 1, high 4, original length 8192.
 ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
             original_max_position_embeddings=8192)
 ROPE_THETA = 500000.0
 
 # How each checkpoint is written. names: "new" (model.language_model...) or "hub" (language_model.model...).
-# shared_tiles: tile embeddings come from one [h][w] table, as the converted released weights do (then Meta's code can
-# run them too); otherwise every aspect ratio id has rows of its own, absent tiles included, as the format allows.
+# shared_tiles: tile embeddings come from one [h][w] table, as the converted released weights do (then Meta's
+# code can run them too); otherwise every aspect ratio id has rows of its own, absent tiles included, as the
+# format allows.
 CHECKPOINTS = {
     "base": dict(names="new", config="new", dtype="F32", shards=1, shared_tiles=True),
     "shards": dict(names="hub", config="old", dtype="F32", shards=3, shared_tiles=True),
@@ -47,11 +52,13 @@ CHECKPOINTS = {
     "long": dict(names="new", config="new", dtype="F32", shards=1, shared_tiles=True),
     "small": dict(names="new", config="new", dtype="F32", shards=1, shared_tiles=True),
 }
-# What feeds a norm in `small`, so that its mean square is near the norm's eps of 1e-5: an eps of 1e-6 then shows.
-SMALL = {"embed_tokens.weight": 0.003, "cross_attn.q_proj.weight": 0.003, "cross_attn.k_proj.weight": 0.003,
-         "patch_embedding.weight": 0.002, "class_embedding": 0.003, "positional_embedding.embedding.weight": 0.003,
-         "gated_positional_embedding.embedding": 0.003, "tile_embedding.weight": 0.003,
-         "layernorm_pre.weight": 0.003, "layernorm_pre.bias": 0.003}
+# What feeds a norm in `small`, so that its mean square is near the norm's eps of 1e-5: an eps of 1e-6 then
+# shows.
+SMALL = {
+    "embed_tokens.weight": 0.003, "cross_attn.q_proj.weight": 0.003, "cross_attn.k_proj.weight": 0.003,
+    "patch_embedding.weight": 0.002, "class_embedding": 0.003, "positional_embedding.embedding.weight": 0.003,
+    "gated_positional_embedding.embedding": 0.003, "tile_embedding.weight": 0.003,
+    "layernorm_pre.weight": 0.003, "layernorm_pre.bias": 0.003}
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -182,8 +189,8 @@ def config(text, vision, style, dtype):
     vocabulary = text["vocab_size"]
     tokens = dict(bos_token_id=vocabulary - 4, eos_token_id=[vocabulary - 3, vocabulary - 2],
                   pad_token_id=vocabulary - 1)
-    text = dict(text, model_type="mllama_text_model", hidden_act="silu", tie_word_embeddings=False, dropout=0.0,
-                use_cache=True, **tokens)
+    text = dict(text, model_type="mllama_text_model", hidden_act="silu", tie_word_embeddings=False,
+                dropout=0.0, use_cache=True, **tokens)
     vision = dict(vision, model_type="mllama_vision_model", hidden_act="gelu", num_channels=3,
                   vision_output_dim=vision["hidden_size"] * (1 + len(vision["intermediate_layers_indices"])),
                   supported_aspect_ratios=aspect_ratios(vision["max_num_tiles"]))
@@ -213,7 +220,8 @@ def write_weights(folder, tensors, shards):
         part = {name: value for name, value in tensors.items() if place[name] == file}
         save_file(part, folder / file, metadata={"format": "pt"})
     total = sum(value.numel() * value.element_size() for value in tensors.values())
-    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": place})
+    write_json(folder / "model.safetensors.index.json",
+               {"metadata": {"total_size": total}, "weight_map": place})
 
 
 def make(name):
@@ -227,7 +235,8 @@ def make(name):
     tensors = {}
     for key, value in parameters(text, vision, seed, form["shared_tiles"]).items():
         if name == "small":
-            value = value * numpy.float32(next((scale for end, scale in SMALL.items() if key.endswith(end)), 1))
+            value = value * numpy.float32(
+                next((scale for end, scale in SMALL.items() if key.endswith(end)), 1))
         key = hub_name(key) if form["names"] == "hub" else key
         tensors[key] = torch.from_numpy(numpy.ascontiguousarray(value)).to(dtype)
     write_weights(folder, tensors, form["shards"])
@@ -242,7 +251,10 @@ def make(name):
         "resample": 2, "rescale_factor": 1 / 255,
         "size": {"height": vision["image_size"], "width": vision["image_size"]}})
     size = sum(path.stat().st_size for path in folder.iterdir())
-    print(f"{name}: {len(tensors)} tensors, {sum(t.numel() for t in tensors.values())} parameters, {size // 1000} kB")
+    print(
+        f"{name}: {len(tensors)} tensors, {sum(t.numel() for t in tensors.values())} parameters, "
+        f"{size // 1000} kB"
+    )
 
 
 if __name__ == "__main__":

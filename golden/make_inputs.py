@@ -1,4 +1,5 @@
-"""Exact inputs for the golden cases: token ids, and pictures as transformers' PIL processor cuts them into tiles."""
+"""Exact inputs for the golden cases: token ids, and pictures as transformers' PIL processor cuts them into
+tiles."""
 
 import numpy
 from PIL import Image
@@ -9,14 +10,16 @@ from transformers.models.mllama.processing_mllama import (convert_sparse_cross_a
 
 def picture(random, width, height):
     """Broad blobs under fine noise, so that tiles and patches differ from one another."""
-    coarse = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=numpy.uint8)).resize((width, height),
-                                                                                         Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=numpy.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC)
     noise = random.integers(-40, 41, (height, width, 3))
-    return Image.fromarray(numpy.clip(numpy.asarray(coarse, dtype=numpy.int64) + noise, 0, 255).astype(numpy.uint8))
+    return Image.fromarray(
+        numpy.clip(numpy.asarray(coarse, dtype=numpy.int64) + noise, 0, 255).astype(numpy.uint8))
 
 
 def make_inputs(tokens, sizes, settings, seed):
-    """tokens: ids, where the image token stands for the next picture. sizes: (width, height) of each picture."""
+    """tokens: ids, where the image token stands for the next picture. sizes: (width, height) of each
+    picture."""
     inputs = {"input_ids": numpy.asarray(tokens, dtype=numpy.int64)}
     if not sizes:
         return inputs
@@ -33,7 +36,7 @@ def make_inputs(tokens, sizes, settings, seed):
     sparse = get_cross_attention_token_mask([int(t) for t in tokens], settings["image_token_index"])
     if len(sparse) != len(sizes):
         raise ValueError(f"{len(sparse)} image tokens for {len(sizes)} pictures")
-    dense = convert_sparse_cross_attention_mask_to_dense([sparse], [[int(n) for n in out["num_tiles"][0]]], tiles,
-                                                         len(tokens))
+    dense = convert_sparse_cross_attention_mask_to_dense([sparse], [[int(n) for n in out["num_tiles"][0]]],
+                                                         tiles, len(tokens))
     inputs["cross_attention_mask"] = numpy.ascontiguousarray(dense[0], dtype=numpy.int64)
     return inputs

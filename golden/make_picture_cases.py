@@ -2,8 +2,8 @@
 
     python golden/make_picture_cases.py [OUTPUT_FOLDER]
 
-For every case the processor's pixel_values are checked, element by element, to be a 256-entry table applied to the
-bytes of a padded canvas. So the canvas as PNG and the tables are the whole expectation, and small.
+For every case the processor's pixel_values are checked, element by element, to be a 256-entry table applied
+to the bytes of a padded canvas. So the canvas as PNG and the tables are the whole expectation, and small.
 Needs transformers 5.23.0, Pillow 13.0.0, numpy (golden/requirements.txt); pictures are deterministic.
 """
 
@@ -35,10 +35,11 @@ NORMALISATIONS = {
 GRIDS = [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1)]
 
 
-# ---------------------------------------------------------------------------------------------------- input pictures
+# --------------------------------------------------------------------------------------------- input pictures
 
 def scene(height, width, seed=0):
-    """Gradients, a disc, a bar and a little noise: every resize filter leaves its mark, PNG still packs it well."""
+    """Gradients, a disc, a bar and a little noise: every resize filter leaves its mark, PNG still packs it
+    well."""
     row, column = np.mgrid[0:height, 0:width]
     y, x = row / max(height - 1, 1), column / max(width - 1, 1)
     step = 4  # few levels, so that large pictures stay small as files
@@ -78,18 +79,21 @@ def packed_rows(samples, depth):
 
 
 def write_png(path, samples, depth, colour, palette=b"", transparent=None, interlaced=False):
-    """A PNG of any kind, since Pillow writes only some. samples [height, width] or [height, width, channels]."""
+    """A PNG of any kind, since Pillow writes only some. samples [height, width] or [height, width,
+    channels]."""
     height, width = samples.shape[:2]
     channels = samples.reshape(height, width, -1)
     if interlaced:
-        passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+        passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+                  (1, 0, 2, 1)]
         parts = [channels[top::down, left::across] for top, left, down, across in passes]
     else:
         parts = [channels]
     pixels = b"".join(packed_rows(part.reshape(part.shape[0], -1), depth) for part in parts if part.size)
     with open(path, "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
-        file.write(png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))))
+        file.write(
+            png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))))
         if palette:
             file.write(png_chunk(b"PLTE", palette))
         if transparent is not None:
@@ -127,7 +131,8 @@ def kinds_of_file(folder):
     png("gray-4-bit-transparent", gray >> 4, 4, 0, transparent=struct.pack(">H", 0))
     png("gray-transparent", gray, 8, 0, transparent=struct.pack(">H", int(gray[40, 75])))
     png("gray-16-bit", np.arange(h * w, dtype=np.uint16).reshape(h, w) % 700, 16, 0)
-    png("gray-16-bit-transparent", np.arange(h * w, dtype=np.uint16).reshape(h, w) % 700, 16, 0, transparent=struct.pack(">H", 9))
+    png("gray-16-bit-transparent",
+        np.arange(h * w, dtype=np.uint16).reshape(h, w) % 700, 16, 0, transparent=struct.pack(">H", 9))
     png("gray-alpha", np.stack([gray, alpha], -1), 8, 4)
     every = np.stack(np.meshgrid(np.arange(256), np.arange(256), indexing="ij"), -1)
     png("gray-alpha-every-pair", every, 8, 4)
@@ -137,13 +142,15 @@ def kinds_of_file(folder):
     png("rgb-16-bit", deep, 16, 2)
     low = rgb.copy()
     low[:20] = (0x34, 0xFF, 0x00)
-    png("rgb-16-bit-transparent", low.astype(np.uint16) * 256, 16, 2, transparent=struct.pack(">3H", 0x1234, 0xFEFF, 0))
+    png("rgb-16-bit-transparent",
+        low.astype(np.uint16) * 256, 16, 2, transparent=struct.pack(">3H", 0x1234, 0xFEFF, 0))
     png("rgba", np.concatenate([rgb, alpha[..., None]], -1), 8, 6)
     png("rgba-16-bit", np.concatenate([deep, alpha[..., None].astype(np.uint16) * 257], -1), 16, 6)
     png("palette", index, 8, 3, palette=palette)
     png("palette-4-bit", index, 4, 3, palette=palette)
     png("palette-transparent", index, 8, 3, palette=palette, transparent=bytes([0, 128, 255, 40]))
-    png("palette-one-transparent", index, 4, 3, palette=palette, transparent=bytes([255, 255, 255, 255, 255, 0]))
+    png("palette-one-transparent", index, 4, 3, palette=palette,
+        transparent=bytes([255, 255, 255, 255, 255, 0]))
     png("palette-too-short", index, 8, 3, palette=palette[:15], transparent=bytes([255, 90]))
 
     files["bmp-24-bit"] = folder / "bmp-24-bit.bmp"
@@ -174,8 +181,8 @@ def jpeg_files(folder):
         ("jpeg-422", scene(120, 161, 10), dict(quality=90, subsampling=1)),
         ("jpeg-progressive", scene(130, 131, 7), dict(quality=80, progressive=True)),
         ("jpeg-gray", gray_scene(100, 140, 8), dict(quality=85)),
-        ("jpeg-noise", np.random.default_rng(9).integers(0, 256, (48, 64, 3), dtype=np.uint8), dict(quality=90)),
-    ]:
+        ("jpeg-noise", np.random.default_rng(9).integers(0, 256, (48, 64, 3),
+                                                         dtype=np.uint8), dict(quality=90)),]:
         files[name] = folder / f"{name}.jpg"
         save(files[name], picture, **options)
     return files
@@ -196,7 +203,7 @@ def sizes(tile):
         yield f"grid-{high}x{wide}", high * tile * 93 // 100, wide * tile * 97 // 100
 
 
-# ------------------------------------------------------------------------------------------------------ expectations
+# ----------------------------------------------------------------------------------------------- expectations
 
 def processor(tile, normalisation):
     return MllamaImageProcessorPil(
@@ -232,10 +239,15 @@ def expected_case(folder, name, path, tile, normalisation):
     canvas_file = f"{name}.canvas.png"
     save(folder / canvas_file, np.ascontiguousarray(canvas.transpose(1, 2, 0)))
     return {
-        "name": name, "file": path.name, "canvas": canvas_file, "tile_size": tile, "normalisation": normalisation,
-        "size": list(pixels.shape[1:]), "resized": list(resized.shape[1:]), "tiles": [int(n) for n in grid],
-        "aspect_ratio_id": int(output["aspect_ratio_ids"][0, 0]),
-    }
+        "name": name,
+        "file": path.name,
+        "canvas": canvas_file,
+        "tile_size": tile,
+        "normalisation": normalisation,
+        "size": list(pixels.shape[1:]),
+        "resized": list(resized.shape[1:]),
+        "tiles": [int(n) for n in grid],
+        "aspect_ratio_id": int(output["aspect_ratio_ids"][0, 0]),}
 
 
 def make_cases(folder):
@@ -269,7 +281,9 @@ def make_canvas_sizes(path):
     rng = np.random.default_rng(11)
     with open(path, "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow("height width tile_size max_tiles canvas_height canvas_width resized_height resized_width aspect_ratio_id".split())
+        rows.writerow([
+            "height", "width", "tile_size", "max_tiles", "canvas_height", "canvas_width", "resized_height",
+            "resized_width", "aspect_ratio_id"])
         for number in range(2400):
             tile = (112, 560, 448, 14)[number % 4]
             max_tiles = (4, 4, 4, 1, 6, 2, 9)[number % 7]
@@ -283,7 +297,9 @@ def make_canvas_sizes(path):
             canvas = tuple(int(n) for n in get_optimal_tiled_canvas(height, width, max_tiles, tile))
             resized = [int(n) for n in get_image_size_fit_to_canvas(height, width, *canvas, tile)]
             grid = (canvas[0] // tile, canvas[1] // tile)
-            rows.writerow([height, width, tile, max_tiles, *canvas, *resized, convert_aspect_ratios_to_ids_np([[grid]], max_tiles)[0, 0]])
+            rows.writerow([
+                height, width, tile, max_tiles, *canvas, *resized,
+                convert_aspect_ratios_to_ids_np([[grid]], max_tiles)[0, 0]])
 
 
 def formula_picture(height, width):
@@ -292,11 +308,12 @@ def formula_picture(height, width):
 
 
 def make_resizes(path):
-    """Pillow's resize of pictures that both sides compute from a formula; the expectation is the bytes' CRC-32."""
+    """Pillow's resize of pictures that both sides compute from a formula; the expectation is the bytes'
+    CRC-32."""
     rng = np.random.default_rng(12)
     with open(path, "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow("height width resized_height resized_width crc32".split())
+        rows.writerow(["height", "width", "resized_height", "resized_width", "crc32"])
         for number in range(300):
             height, width, new_height, new_width = (int(n) for n in rng.integers(1, 90, 4))
             if number % 10 == 0:
@@ -307,7 +324,8 @@ def make_resizes(path):
                 new_width = width
             if number % 9 == 0:
                 new_height = height
-            resized = Image.fromarray(formula_picture(height, width)).resize((new_width, new_height), Image.Resampling.BILINEAR)
+            resized = Image.fromarray(formula_picture(height, width)).resize((new_width, new_height),
+                                                                             Image.Resampling.BILINEAR)
             rows.writerow([height, width, new_height, new_width, zlib.crc32(np.array(resized).tobytes())])
 
 
@@ -318,7 +336,8 @@ def write_json(path, fields):
         if isinstance(value, list):
             text = "[\n" + ",\n".join(f"  {json.dumps(entry)}" for entry in value) + "\n ]"
         elif key == "normalisations":
-            text = "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in value.items()) + "\n }"
+            text = "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(entry)}"
+                                      for name, entry in value.items()) + "\n }"
         else:
             text = json.dumps(value)
         lines.append(f" {json.dumps(key)}: {text}")
@@ -329,16 +348,15 @@ def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "picture")
     folder.mkdir(parents=True, exist_ok=True)
     expected = {
-        "made_with": {"transformers": transformers.__version__, "pillow": PIL.__version__, "numpy": np.__version__},
+        "made_with": {
+            "transformers": transformers.__version__, "pillow": PIL.__version__, "numpy": np.__version__},
         "max_tiles": MAX_TILES,
         "rescale_factor": RESCALE,
         "normalisations": {
             name: {**numbers, "table": [[float(str(value)) for value in row] for row in byte_table(name)]}
-            for name, numbers in NORMALISATIONS.items()
-        },
+            for name, numbers in NORMALISATIONS.items()},
         "cases": make_cases(folder),
-        "jpegs": make_jpegs(folder),
-    }
+        "jpegs": make_jpegs(folder),}
     write_json(folder / "expected.json", expected)
     make_canvas_sizes(folder / "canvas_sizes.csv")
     make_resizes(folder / "resizes.csv")

@@ -2,8 +2,9 @@
 
     python golden/make_walks.py        needs golden/requirements.txt; writes golden/walks/NAME/
 
-A chapter shows `$ python trace/python/record_script.py ...` and what the script printed; both are run and compared here.
-`make golden` calls this in a scratch folder and compares the recordings with the committed ones.
+A chapter shows `$ python trace/python/record_script.py ...` and what the script printed; both are run and
+compared here. `make golden` calls this in a scratch folder and compares the recordings with the committed
+ones.
 """
 
 import re
@@ -19,7 +20,8 @@ def shown_commands():
     """(chapter, command, output) of every console block that records a script."""
     for chapter in sorted((ROOT / "chapters").glob("*.md")):
         for block in re.findall(r"^```console\n(.*?)^```", chapter.read_text(), re.M | re.S):
-            for command, output in re.findall(r"^\$ (python trace/python/record_script\.py .*)\n((?:(?!\$ ).*\n)*)", block, re.M):
+            for command, output in re.findall(
+                    r"^\$ (python trace/python/record_script\.py .*)\n((?:(?!\$ ).*\n)*)", block, re.M):
                 yield chapter.name, command, output
 
 

@@ -4,20 +4,24 @@
     python golden/measure_noise.py --dtypes writes golden/tolerances_bf16.json and golden/tolerances_f16.json
 
 Each case is run again in ways that are the same in exact arithmetic and differ in rounding:
- - the channels of the residual streams and of the MLPs and the pixels of a patch shuffled, weights with them: every
+ - the channels of the residual streams and of the MLPs and the pixels of a patch shuffled, weights with them:
+ every
    product with a weight sums in another order;
  - RoPE's angles in float64 instead of float32;
- - by Meta's code instead of transformers under Meta's rules: fused attention, complex rotation, unfolded convolution.
-Noise of a kind of tensor (its name with the layer's number left out) is the largest difference at any element, layer,
-step, case and rule, never taken below half a unit in the last place of the kind's largest number. A tolerance is ten
-times that, rounded up, as atol; rtol is 0, so that a masked score (the lowest float) has to be met exactly. The table
-printed last also shows the third kind alone: how far the two oracles are apart.
+ - by Meta's code instead of transformers under Meta's rules: fused attention, complex rotation, unfolded
+ convolution.
+Noise of a kind of tensor (its name with the layer's number left out) is the largest difference at any
+element, layer, step, case and rule, never taken below half a unit in the last place of the kind's largest
+number. A tolerance is ten times that, rounded up, as atol; rtol is 0, so that a masked score (the lowest
+float) has to be met exactly. The table printed last also shows the third kind alone: how far the two oracles
+are apart.
 
-With --dtypes each case's prefill is run by transformers in BF16 and in F16, weights and all, under both rules, and
-compared with the same in float32. Noise is again the largest difference per kind; the tolerance is three times that:
-rounding to 16 bits at every step is far above anything else that differs, and a wide tolerance hides faults. The table
-also shows the noise in units of roundoff (2^-8 for BF16, 2^-11 for F16) of the tensor's standard deviation, beyond 8
-units of each number itself: what `trace diff` goes by on models that have no file of tolerances.
+With --dtypes each case's prefill is run by transformers in BF16 and in F16, weights and all, under both
+rules, and compared with the same in float32. Noise is again the largest difference per kind; the tolerance is
+three times that: rounding to 16 bits at every step is far above anything else that differs, and a wide
+tolerance hides faults. The table also shows the noise in units of roundoff (2^-8 for BF16, 2^-11 for F16) of
+the tensor's standard deviation, beyond 8 units of each number itself: what `trace diff` goes by on models
+that have no file of tolerances.
 """
 
 import json
@@ -41,8 +45,8 @@ FACTOR = 10
 FACTOR_DTYPE = 3
 UNITS_OF_VALUE = 8  # what trace diff allows of each number, in units of roundoff
 ROUNDOFF = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
-EXACT = ("input_ids", "pixel_values", "aspect_ratio_ids", "cross_attention_mask", "full_text_row_masked_out_mask",
-         "language_model.embed_tokens")  # nothing is computed
+EXACT = ("input_ids", "pixel_values", "aspect_ratio_ids", "cross_attention_mask",
+         "full_text_row_masked_out_mask", "language_model.embed_tokens")  # nothing is computed
 
 
 def kind_of(name):
@@ -57,7 +61,8 @@ class Shuffle:
         random = numpy.random.default_rng(seed)
         text, vision = settings["text_config"], settings["vision_config"]
         self.text, self.text_mlp = (random.permutation(text[k]) for k in ("hidden_size", "intermediate_size"))
-        self.vision, self.vision_mlp = (random.permutation(vision[k]) for k in ("hidden_size", "intermediate_size"))
+        self.vision, self.vision_mlp = (random.permutation(vision[k])
+                                        for k in ("hidden_size", "intermediate_size"))
         self.patch_size = vision["patch_size"]
         self.pixels = random.permutation(3 * self.patch_size**2)
         n_kept = len(vision["intermediate_layers_indices"])
@@ -240,7 +245,8 @@ def unmasked(array):
 
 
 def measure_dtype(case, dtype, noise):
-    """noise: kind -> largest difference, and the largest beyond 8 units of the number, in units of the spread."""
+    """noise: kind -> largest difference, and the largest beyond 8 units of the number, in units of the
+    spread."""
     for rules in ("transformers", "meta"):
         base, _ = record(case, rules, greedy=1)
         other, _ = record(case, rules, dtype=getattr(torch, dtype), greedy=1)
@@ -250,15 +256,18 @@ def measure_dtype(case, dtype, noise):
                 raise ValueError(f"{case['name']}: {name}: masked elements differ")
             found = float(numpy.abs(a - b).max())
             spread = float(a[a > -6e4].std()) if numpy.any(a > -6e4) else 0.0
-            beyond = float((numpy.abs(a - b) - UNITS_OF_VALUE * ROUNDOFF[dtype] * numpy.abs(a))[a > -6e4].max(initial=0.0))
+            beyond = float((numpy.abs(a - b)
+                            - UNITS_OF_VALUE * ROUNDOFF[dtype] * numpy.abs(a))[a > -6e4].max(initial=0.0))
             units = beyond / (spread * ROUNDOFF[dtype]) if spread > 0 else 0.0
             old = noise.get(kind_of(name), (0.0, 0.0))
             noise[kind_of(name)] = (max(old[0], found), max(old[1], units))
 
 
 def write_dtype_tolerances(path, dtype, noise):
-    how = (f"{FACTOR_DTYPE} x the largest difference between {dtype} and float32 that golden/measure_noise.py --dtypes "
-           "measured over the prefills of all cases")
+    how = (
+        f"{FACTOR_DTYPE} x the largest difference between {dtype} and float32 that golden/measure_noise.py "
+        f"--dtypes "
+        "measured over the prefills of all cases")
     lines = ['"_": ' + json.dumps(how)]
     for kind, (found, _) in noise.items():
         # rtol is for masks alone: the lowest BF16 is 0.4 % from the lowest float.
@@ -277,7 +286,9 @@ def main_dtypes():
         write_dtype_tolerances(GOLDEN / file, dtype, noise)
         print(f"{dtype}\n{'kind':75} {'noise':>9} {'units':>6} {'atol':>9}")
         for kind, (found, units) in noise.items():
-            print(f"{kind:75} {found:9.2g} {units:6.1f} {rounded_up(FACTOR_DTYPE * found) if found else 0:9.2g}")
+            print(
+                f"{kind:75} {found:9.2g} {units:6.1f} {rounded_up(FACTOR_DTYPE * found) if found else 0:9.2g}"
+            )
 
 
 def main():

@@ -2,9 +2,9 @@
 
     python golden/remake.py [SCRATCH]        default build/golden-remade; `make golden` calls it
 
-Checkpoints, inputs, pictures and token ids must be the same bytes; traces, and the logits of the conformance kit, must
-agree within tolerances.json, since another processor adds up in another order. Prints a line per part, then "N passed,
-N failed"; exit 1 on any failure.
+Checkpoints, inputs, pictures and token ids must be the same bytes; traces, and the logits of the conformance
+kit, must agree within tolerances.json, since another processor adds up in another order. Prints a line per
+part, then "N passed, N failed"; exit 1 on any failure.
 """
 
 import filecmp
@@ -22,8 +22,9 @@ import numpy
 
 from checkpoint import read_metadata, read_safetensors
 
-MAKERS = ["make_checkpoints.py", "make_cases.py", "make_picture_cases.py", "make_tokenizer_cases.py", "make_walks.py",
-          "conformance/make_checkpoints.py", "conformance/make_cases.py"]
+MAKERS = [
+    "make_checkpoints.py", "make_cases.py", "make_picture_cases.py", "make_tokenizer_cases.py",
+    "make_walks.py", "conformance/make_checkpoints.py", "conformance/make_cases.py"]
 
 
 def remake(scratch):
@@ -39,15 +40,16 @@ def remake(scratch):
         (scratch / room).symlink_to(ROOT / room)
     for maker in MAKERS:
         print(f"running {maker}", flush=True)
-        subprocess.run([sys.executable, str(scratch / "golden" / maker)], check=True, stdout=subprocess.DEVNULL,
-                       env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run([sys.executable, str(scratch / "golden" / maker)], check=True,
+                       stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def same_trace(remade, committed):
     case = committed.parent / "case.json"
     tolerances = json.loads(case.read_text()).get("tolerances") if case.is_file() else None
     policy = ROOT / "golden" / (tolerances or "tolerances.json")
-    run = subprocess.run([ROOT / "build" / "trace", "diff", remade, committed, "--policy", policy], capture_output=True, text=True)
+    run = subprocess.run([ROOT / "build" / "trace", "diff", remade, committed, "--policy", policy],
+                         capture_output=True, text=True)
     if run.returncode != 0:
         print(run.stdout + run.stderr)
     return run.returncode == 0
@@ -66,13 +68,15 @@ def same_logits(remade, committed):
 
 def compare(scratch):
     results = {}
-    traces = sorted(path.parent for room in ("cases/*", "walks") for path in (ROOT / "golden").glob(f"{room}/*/trace.json"))
+    traces = sorted(path.parent for room in ("cases/*", "walks")
+                    for path in (ROOT / "golden").glob(f"{room}/*/trace.json"))
     for committed in traces:
         name = committed.relative_to(ROOT)
         results[str(name)] = same_trace(scratch / name, committed)
     for committed in sorted((ROOT / "golden").rglob("*")):
         name = committed.relative_to(ROOT)
-        if not committed.is_file() or any(trace in committed.parents for trace in traces) or len(name.parts) < 3:
+        if not committed.is_file() or any(trace in committed.parents
+                                          for trace in traces) or len(name.parts) < 3:
             continue
         if committed.suffix in (".md", ".py") or "__pycache__" in name.parts:
             continue

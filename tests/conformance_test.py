@@ -1,8 +1,9 @@
-"""The conformance kit: its numpy model against the oracles, its cases against one another, its scorer against engines
-that are wrong on purpose and submissions that are broken. Needs numpy only.
+"""The conformance kit: its numpy model against the oracles, its cases against one another, its scorer against
+engines that are wrong on purpose and submissions that are broken. Needs numpy only.
 
     python3 tests/conformance_test.py            a selection of cases: some seconds
-    python3 tests/conformance_test.py --all      every case, and every known mistake searched for blindly: some minutes
+    python3 tests/conformance_test.py --all      every case, and every known mistake searched for blindly:
+    some minutes
 """
 
 import contextlib
@@ -33,8 +34,8 @@ from write_trace import TraceWriter
 
 ALL = "--all" in sys.argv
 LOGITS = json.loads((ROOT / "golden/tolerances.json").read_text())["lm_head"]["atol"]
-SELECTED = ("text_only", "absent", "picture_first", "two_together", "three", "heads4", "small_picture", "rope_picture",
-            "form_new_new", "chat_picture")
+SELECTED = ("text_only", "absent", "picture_first", "two_together", "three", "heads4", "small_picture",
+            "rope_picture", "form_new_new", "chat_picture")
 NOISE = 2e-6  # of a standard deviation: float32 in another order
 FAR = 50 * NOISE
 passed = failed = 0
@@ -69,7 +70,8 @@ def model_equals_goldens():
 
 
 def model_equals_expected():
-    """Every row, those of teacher_ids too, against each oracle; Meta's code computed all cases that it can hold."""
+    """Every row, those of teacher_ids too, against each oracle; Meta's code computed all cases that it can
+    hold."""
     for name, case in cases.items():
         file = ROOT / f"golden/conformance/cases/{name}/expected.safetensors"
         wanted, who_computed = read_safetensors(file), read_metadata(file)
@@ -83,15 +85,17 @@ def model_equals_expected():
 
 
 def engine(rules, noise=NOISE, names=None, seed=0):
-    """What an engine of these rules would submit, with noise of `noise` standard deviations; chat cases as words."""
+    """What an engine of these rules would submit, with noise of `noise` standard deviations; chat cases as
+    words."""
     random, passes = np.random.default_rng(seed), {}
     for name in names or chosen:
         case = cases[name]
         passes[name] = [Pass(case, tuple(case.token_ids), case.prefill, np.arange(len(case.token_ids)), None)]
         for prompt in case.prompts:
             ids = tuple(prompt["ids"])
-            passes[name].append(Pass(case, ids, len(ids), np.array([len(ids) - 1]), None, np.arange(0, 512, 9),
-                                     prompt["ids_if"]))
+            passes[name].append(
+                Pass(case, ids, len(ids), np.array([len(ids) - 1]), None, np.arange(0, 512, 9),
+                     prompt["ids_if"]))
         for each in passes[name]:
             values = predictions.of_pass(each, rules)
             each.values = values + np.float32(noise * values.std()) * random.standard_normal(
@@ -99,8 +103,9 @@ def engine(rules, noise=NOISE, names=None, seed=0):
     return passes
 
 
-# One and the same by definition: a row that Meta's rule zeroes has no attention left to differ in, and a layer whose
-# rows are zeroed twice is a layer left out. Under transformers' rules they differ, which is tested.
+# One and the same by definition: a row that Meta's rule zeroes has no attention left to differ in, and a
+# layer whose rows are zeroed twice is a layer left out. Under transformers' rules they differ, which is
+# tested.
 ZEROED = [(None, None), ("empty_rows", "mean"), ("empty_rows", "present")]
 SAME_UNDER_META = [{("decode", "none"), ("decode", "skip")}, *({a, b} for a in ZEROED for b in ZEROED)]
 
@@ -128,11 +133,14 @@ def every_pair_is_told_apart(base, excused):
 
 
 def blind_searches():
-    """Wrong engines are named rightly: one change, several, with the noise of 16-bit arithmetic, words only."""
-    three_faults = replace(TRANSFORMERS, kept="inputs", cross_norm_eps="1e-6", padding_rows="none", vision_mask="none")
+    """Wrong engines are named rightly: one change, several, with the noise of 16-bit arithmetic, words
+    only."""
+    three_faults = replace(TRANSFORMERS, kept="inputs", cross_norm_eps="1e-6", padding_rows="none",
+                           vision_mask="none")
     two_faults = replace(TRANSFORMERS, rope_pairs="neighbours", q_norm="missing")
     as_vllm = replace(META, row_mask="none", empty_rows="present", cross_tiles="packed", decode="repeat")
-    engines = [(META, NOISE), (TRANSFORMERS, NOISE), (three_faults, NOISE), (two_faults, 0.01), (as_vllm, NOISE)]
+    engines = [(META, NOISE), (TRANSFORMERS, NOISE), (three_faults, NOISE), (two_faults, 0.01),
+               (as_vllm, NOISE)]
     names = ("text_only", "absent", "three", "two_together", "small_picture")
     if ALL:
         names = tuple(chosen)
@@ -147,20 +155,24 @@ def blind_searches():
 def words_alone():
     """Log-probabilities of chat cases are enough for causes in the prompt, in vision and in roundings."""
     plain = replace(TRANSFORMERS, kept="inputs", decode="meta")
-    for rules in (replace(TRANSFORMERS, decode="meta", prompt="bos_twice"), replace(plain, global_gate="branch"),
+    for rules in (replace(TRANSFORMERS, decode="meta",
+                          prompt="bos_twice"), replace(plain, global_gate="branch"),
                   replace(plain, global_gate="branch", self_cache="float16_attention")):
         names = ("chat_picture", "chat_tall", "chat_text")
         words = {name: passes[1:] for name, passes in engine(replace(rules, order=99), 0, names).items()}
         evidence = search.Evidence(words, predictions)
         found = search.find(evidence)
         noise = search.noise_of_roundings(evidence, found)
-        check(found == rules, f"log-probabilities of {rules.differing(META)} are taken for {found.differing(META)}")
-        check(bool(noise) == (rules.self_cache != "float32") and
-              all(errors.max() < max(search.EXACT, 2 * noise.get(name, 0)) < 1e-3
-                  for name, errors in evidence.errors(found).items()), f"noise of {rules.differing(META)}: {noise}")
+        check(found == rules,
+              f"log-probabilities of {rules.differing(META)} are taken for {found.differing(META)}")
+        check(
+            bool(noise) == (rules.self_cache != "float32")
+            and all(errors.max() < max(search.EXACT, 2 * noise.get(name, 0)) < 1e-3
+                    for name, errors in evidence.errors(found).items()),
+            f"noise of {rules.differing(META)}: {noise}")
 
 
-# -- the command -------------------------------------------------------------------------------------------------------
+# -- the command ---------------------------------------------------------------------------------------------
 
 ENGINE = {"engine": "an engine", "version": "1", "how": "numpy", "dtype": "float32"}
 
@@ -196,9 +208,11 @@ def logits(name, rules):
 def verdicts():
     both = ("absent", "three")
     for name, rules in RELEASED.items():
-        code, out, _ = run_score({"engine.json": ENGINE, **{f"{c}/logits.npy": logits(c, rules) for c in both}}, "--json")
+        code, out, _ = run_score(
+            {"engine.json": ENGINE, **{f"{c}/logits.npy": logits(c, rules) for c in both}}, "--json")
         report = json.loads(out)
-        check((code, report["rule"]["name"]) == (int(name == "transformers 4.55"), name), f"verdict on {name}: {out}")
+        check((code, report["rule"]["name"]) == (int(name == "transformers 4.55"), name),
+              f"verdict on {name}: {out}")
     last = list(range(len(logits("three", META))))[-3:]
     part = {"engine.json": ENGINE, "three/logits.npy": logits("three", META)[last], "three/rows.json": last,
             "absent/result.json": {"result": "refused", "why": "no such grid"}}
@@ -207,23 +221,30 @@ def verdicts():
     first = {"engine.json": ENGINE, "three/logits.npy": logits("three", META)[:2], "three/rows.json": [0, 1],
              "three/result.json": {"result": "crashed", "why": "signal 11"}}
     code, out, _ = run_score(first)
-    check(code == 1 and "follows Meta; crashed in 1" in out and "signal 11" in out, f"rows before a crash count: {out}")
+    check(code == 1 and "follows Meta; crashed in 1" in out and "signal 11" in out,
+          f"rows before a crash count: {out}")
     first["three/logits.npy"] = first["three/logits.npy"][::-1]
     code, out, _ = run_score(first)
-    check(code == 1 and "not explained in 1" in out and "crashed in 1" in out, f"wrong rows before a crash: {out}")
+    check(code == 1 and "not explained in 1" in out and "crashed in 1" in out,
+          f"wrong rows before a crash: {out}")
     sick = logits("absent", META).copy()
     sick[:2] = np.nan
     code, out, _ = run_score({"engine.json": ENGINE, "absent/logits.npy": sick})
     check(code == 1 and "nan in 1" in out and "follows Meta" in out, f"NaN is a result of its own: {out}")
     code, out, _ = run_score({"engine.json": ENGINE, "absent/logits.npy": sick * np.nan})
     check(code == 1 and "nan" in out.splitlines()[0], "nothing but NaN")
-    code, out, _ = run_score({"engine.json": ENGINE, "absent/result.json": {"result": "crashed", "why": "signal 11"}})
+    code, out, _ = run_score({
+        "engine.json": ENGINE, "absent/result.json": {"result": "crashed", "why": "signal 11"}})
     check(code == 1 and "crashed" in out.splitlines()[0], "nothing but a crash")
-    for other in (0, 1e-3):  # in another order of summation; and with something larger in it, which no order explains
+    # in another order of summation; and with something larger in it, which no order explains
+    for other in (0, 1e-3):
         found = {c: logits(c, replace(META, self_cache="float16", order=99)) for c in both}
-        code, out, _ = run_score({"engine.json": ENGINE, **{f"{c}/logits.npy": rows + np.float32(other * rows.std()) *
-                                                            np.sign(np.sin(np.arange(rows.size))).reshape(rows.shape)
-                                                            for c, rows in found.items()}}, "--table")
+        code, out, _ = run_score(
+            {
+                "engine.json": ENGINE, **{
+                    f"{c}/logits.npy": rows + np.float32(other * rows.std()) * np.sign(
+                        np.sin(np.arange(rows.size))).reshape(rows.shape) for c, rows in found.items()}},
+            "--table")
         check((code, "hidden float16" in out, "not explained" in out) == (1, not other, bool(other)),
               f"a hidden float16 cache: {out}")
     noise = np.random.default_rng(1).standard_normal(logits("absent", META).shape).astype(np.float32)
@@ -245,29 +266,36 @@ def a_trace_is_scored():
 
 
 def the_first_layer_away_is_named():
-    """Faults that no switch knows, a parameter that is not what the checkpoint says: the trace's layers tell where."""
+    """Faults that no switch knows, a parameter that is not what the checkpoint says: the trace's layers tell
+    where."""
     faults = {
-        "language_model.layers.3": ("language_model.layers.3.mlp.down_proj.weight", "language_model.layers.2", META),
+        "language_model.layers.3": ("language_model.layers.3.mlp.down_proj.weight", "language_model.layers.2",
+                                    META),
         "vision_model.transformer.layers.2": ("vision_model.transformer.layers.2.mlp.fc2.bias",
                                               "vision_model.transformer.layers.1", TRANSFORMERS),
-        "lm_head": ("lm_head.weight", "language_model.layers.5", TRANSFORMERS),
-    }
+        "lm_head": ("lm_head.weight", "language_model.layers.5", TRANSFORMERS),}
     for layer, (parameter, before, rules) in faults.items():
         report = report_on_trace(parameter, rules)
         found = report["cases"]["absent"].get("first_away", {})
         check((found.get("tensor"), found.get("before")) == (layer, before), f"a fault in {layer}: {found}")
-        check(layer == "lm_head" or found.get("step") == 0 and found["error"] > 0.01, f"how far {layer} is away: {found}")
+        check(layer == "lm_head" or (found.get("step") == 0 and found["error"] > 0.01),
+              f"how far {layer} is away: {found}")
         if layer == "language_model.layers.3":
             said = f"    absent: {layers.sentence(found)}\n"
-            check(said in (ROOT / "golden/conformance/README.md").read_text(), f"README.md does not print: {said}")
-    found = report_on_trace("lm_head.weight", META, only=["input_ids", "lm_head"])["cases"]["absent"]["first_away"]
+            check(said in (ROOT / "golden/conformance/README.md").read_text(),
+                  f"README.md does not print: {said}")
+    found = report_on_trace("lm_head.weight", META, only=["input_ids",
+                                                          "lm_head"])["cases"]["absent"]["first_away"]
     check("no layer's output" in layers.sentence(found), f"a trace without layers: {found}")
-    found = report_on_trace("language_model.norm.weight", META, cut="language_model.layers.1")["cases"]["absent"]["first_away"]
-    check(found["tensor"] == "language_model.layers.1" and "shape" in found["why"], f"a layer of another shape: {found}")
+    found = report_on_trace("language_model.norm.weight", META,
+                            cut="language_model.layers.1")["cases"]["absent"]["first_away"]
+    check(found["tensor"] == "language_model.layers.1" and "shape" in found["why"],
+          f"a layer of another shape: {found}")
 
 
 def report_on_trace(parameter, rules, only=(), cut=None):
-    """score.py's report on an engine that has shuffled one parameter, and recorded its layers (`cut`: a row too few)."""
+    """score.py's report on an engine that has shuffled one parameter, and recorded its layers (`cut`: a row
+    too few)."""
     case = cases["absent"]
     weights = {name: np.random.default_rng(5).permutation(value.ravel()).reshape(value.shape)
                if name == parameter else value for name, value in case.checkpoint.weights.items()}
@@ -309,20 +337,23 @@ def bad_submissions():
         "rows twice": {"engine.json": ENGINE, "absent/logits.npy": rows[:2], "absent/rows.json": [0, 0]},
         "rows beyond": {"engine.json": ENGINE, "absent/logits.npy": rows[:2], "absent/rows.json": [0, 999]},
         "unknown result": {"engine.json": ENGINE, "absent/result.json": {"result": "fine", "why": ""}},
-        "broken trace": {"engine.json": ENGINE, "absent/trace.json": {"format": "pictor-trace", "version": 1}},
+        "broken trace": {
+            "engine.json": ENGINE, "absent/trace.json": {"format": "pictor-trace", "version": 1}},
         "trace is a list": {"engine.json": ENGINE, "absent/trace.json": []},
         "words for a case of ids": {"engine.json": ENGINE, "absent/logprobs.json": [entry]},
         "unknown prompt": {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"prompt": "Who"}]},
         "wrong images": {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"images": 2}]},
         "one token": {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"top": [[5, -1.0]]}]},
         "no pairs": {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"top": 7}]},
-        "ids outside": {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"after": [99999]}]},
-    }
+        "ids outside": {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"after": [99999]}]},}
     for what, files in bad.items():
         code, _, errors = run_score(files)
-        check(code == 2 and errors.startswith("score: ") and errors.count("\n") == 1, f"{what}: {code} {errors}")
+        check(code == 2 and errors.startswith("score: ") and errors.count("\n") == 1,
+              f"{what}: {code} {errors}")
     with tempfile.TemporaryDirectory() as folder:
-        write(folder, {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"top": [["W", -1], ["e", -2]]}]})
+        write(
+            folder,
+            {"engine.json": ENGINE, "chat_picture/logprobs.json": [entry | {"top": [["W", -1], ["e", -2]]}]})
         try:
             found = read_submission(folder, cases)[1]["chat_picture"][0]
             check(len(found.columns) == 2, "tokens by their text")

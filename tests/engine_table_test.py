@@ -1,5 +1,5 @@
-"""What is told about other engines is what was measured: TABLE.md is what write_table.py makes of table.json, and every
-row, word of the rule and number of ENGINES.md's short table is that of its engines there.
+"""What is told about other engines is what was measured: TABLE.md is what write_table.py makes of table.json,
+and every row, word of the rule and number of ENGINES.md's short table is that of its engines there.
 
     python3 tests/engine_table_test.py
 """
@@ -32,7 +32,8 @@ def rows_of(readme):
 
 
 def engines_of(row, table):
-    """The first entry of each version that the row names; a second one (another cache) is in TABLE.md only."""
+    """The first entry of each version that the row names; a second one (another cache) is in TABLE.md
+    only."""
     words = set(re.findall(r"[\w.-]*\w", row[0]))
     found = {}
     for entry in table:
@@ -52,8 +53,8 @@ def rule_words(entry, field):
 def causes_told(entry):
     """What table.json says in words about where an engine is away from the rule."""
     report = entry["report"]
-    return [cause["says"] for cause in entry["causes"]] + [cause["sentence"] for cause in report["causes"]] + [
-        report["verdict"], *entry["notes"]]
+    return [cause["says"] for cause in entry["causes"]] + [cause["sentence"] for cause in report["causes"]
+                                                           ] + [report["verdict"], *entry["notes"]]
 
 
 def without_repeats(cells):
@@ -79,7 +80,8 @@ def problems_of(readme, table):
             if said != measured:
                 problems.append(f"{row[0]}: ENGINES.md says '{said}'; table.json '{measured}'")
         known = set(FIGURE.findall(json.dumps([causes_told(entry) for entry in entries])))
-        problems += [f"{row[0]}: table.json has no {each}" for each in FIGURE.findall(row[4]) if each not in known]
+        problems += [
+            f"{row[0]}: table.json has no {each}" for each in FIGURE.findall(row[4]) if each not in known]
     named = {(entry["report"]["engine"]["engine"], entry["report"]["engine"]["version"]) for entry in table}
     if len(told) != len(named) or len(set(told)) != len(told):
         problems.append(f"ENGINES.md tells of {sorted(told)}; table.json of {sorted(named)}")
@@ -91,13 +93,16 @@ def changed_digits(readme):
     start = readme.index(HEADING)
     for at in range(start, readme.index("\n\n", start)):
         if readme[at].isdigit():
-            yield readme[:at] + str((int(readme[at]) + 1) % 10) + readme[at + 1:], readme[start:at + 1].splitlines()[-1]
+            yield readme[:at] + str(
+                (int(readme[at]) + 1) % 10) + readme[at + 1:], readme[start:at + 1].splitlines()[-1]
 
 
 def main():
     readme, table = (KIT / "ENGINES.md").read_text(), json.loads((KIT / "table.json").read_text())
-    checks = {"TABLE.md is what write_table.py makes of table.json": (KIT / "TABLE.md").read_text() == write_table(table)}
-    checks |= {problem: False for problem in problems_of(readme, table)} or {"ENGINES.md's table is table.json's": True}
+    checks = {
+        "TABLE.md is what write_table.py makes of table.json": (
+            KIT / "TABLE.md").read_text() == write_table(table)}
+    checks |= dict.fromkeys(problems_of(readme, table), False) or {"ENGINES.md's table is table.json's": True}
     checks |= {f"a changed digit is not noticed: {where}": bool(problems_of(changed, table))
                for changed, where in changed_digits(readme)}
     for what, good in checks.items():

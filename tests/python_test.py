@@ -1,9 +1,10 @@
-"""Real traces of the program, from Python: against the schema, through load_trace.py and write_trace.py, and back.
+"""Real traces of the program, from Python: against the schema, through load_trace.py and write_trace.py, and
+back.
 
     python3 tests/python_test.py
 
-Needs the fast build in build/, numpy and jsonschema. Prints each failed check and, last, "N passed, N failed", which
-are tests, not checks; exit 1 when anything failed.
+Needs the fast build in build/, numpy and jsonschema. Prints each failed check and, last, "N passed, N
+failed", which are tests, not checks; exit 1 when anything failed.
 """
 
 import importlib.util
@@ -25,7 +26,8 @@ def ensure_packages():
     if not missing:
         return
     probe = [DEBIAN_PYTHON, "-c", "import " + ", ".join(NEEDED)]
-    if Path(DEBIAN_PYTHON).exists() and not os.environ.get("PICTOR_PYTHON_TEST") and subprocess.run(probe, stderr=subprocess.DEVNULL).returncode == 0:
+    if Path(DEBIAN_PYTHON).exists() and not os.environ.get("PICTOR_PYTHON_TEST") and subprocess.run(
+            probe, stderr=subprocess.DEVNULL).returncode == 0:
         os.environ["PICTOR_PYTHON_TEST"] = "again"  # once is enough
         os.execv(DEBIAN_PYTHON, [DEBIAN_PYTHON, *sys.argv])
     print(f"{sys.executable} has no {' and no '.join(missing)}, and {DEBIAN_PYTHON} neither; "
@@ -39,14 +41,18 @@ if __name__ == "__main__":
 
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT / "trace" / "python"), str(ROOT / "tests" / "trace")]
-import numpy as np  # noqa: E402
-from load_trace import load_trace  # noqa: E402
-from validate_trace import validate  # noqa: E402
-from write_trace import TraceWriter  # noqa: E402
+import numpy as np
+from load_trace import load_trace
+from validate_trace import validate
+from write_trace import TraceWriter
 
-PICTURE = ["run", "--image", "models/pictor/pictures/demo.png", "--prompt", "What is in this image?", "--max-new-tokens", "2"]
+PICTURE = [
+    "run", "--image", "models/pictor/pictures/demo.png", "--prompt", "What is in this image?",
+    "--max-new-tokens", "2"]
 TEXT = ["run", "--prompt", "What is your name?"]
-GOLDEN_CASE = ["forward", "--model", "golden/checkpoints/base", "--inputs", "golden/cases/2x2/inputs.safetensors", "--greedy", "3"]
+GOLDEN_CASE = [
+    "forward", "--model", "golden/checkpoints/base", "--inputs", "golden/cases/2x2/inputs.safetensors",
+    "--greedy", "3"]
 TINY = np.float32(np.finfo(np.float32).smallest_subnormal)
 
 
@@ -65,25 +71,29 @@ class Checks:
 
     def bits(self, found, wanted, what):
         """The same dtype, shape and bits: NaN is NaN, and -0.0 is not 0.0."""
-        self.that(found.dtype == wanted.dtype and found.shape == wanted.shape, f"{what}: {found.dtype} {found.shape}; want {wanted.dtype} {wanted.shape}")
+        self.that(found.dtype == wanted.dtype and found.shape == wanted.shape,
+                  f"{what}: {found.dtype} {found.shape}; want {wanted.dtype} {wanted.shape}")
         same_nan = found.dtype.kind == "f" and np.array_equal(np.isnan(found), np.isnan(wanted))
         numbers = ~np.isnan(found) if same_nan else slice(None)
         self.that(found[numbers].tobytes() == wanted[numbers].tobytes(), f"{what}: other bits")
 
 
 def program(name, arguments):
-    return subprocess.run([str(ROOT / "build" / name), *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run([str(ROOT / "build" / name), *map(str, arguments)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120)
 
 
 def record(checks, folder, arguments):
     result = program("reference", [*arguments, "--trace", folder])
-    checks.that(result.returncode == 0, f"reference {' '.join(map(str, arguments))}: exit {result.returncode}: {result.stderr}")
+    checks.that(result.returncode == 0,
+                f"reference {' '.join(map(str, arguments))}: exit {result.returncode}: {result.stderr}")
     return folder
 
 
 def check_valid(checks, folder, at_least):
     results = list(validate(folder))
-    checks.that(len(results) >= at_least, f"{folder}: {len(results)} files validated; want {at_least} or more")
+    checks.that(
+        len(results) >= at_least, f"{folder}: {len(results)} files validated; want {at_least} or more")
     for what, error in results:
         checks.that(error is None, f"{what}: {error}")
 
@@ -93,16 +103,22 @@ def test_picture_with_sample_values(checks, folder):
     check_valid(checks, folder, 400)
     trace = load_trace(folder)
     kinds = [entry["values"] for entry in trace.entries]
-    checks.that(kinds.count("sample") > 10 and kinds.count("all") > 100 and kinds.count("none") == 0, "a picture has tensors that are sampled and more that are not")
+    checks.that(
+        kinds.count("sample") > 10 and kinds.count("all") > 100 and kinds.count("none") == 0,
+        "a picture has tensors that are sampled and more that are not")
     name = "vision_model.transformer.layers.0.self_attn.probs"
     positions, values = trace.sample(name)
     whole = trace[name]  # from the .npy
     checks.that(list(whole.shape) == trace.entry(name)["shape"], f"{name}: shape {whole.shape}")
     checks.bits(values, whole.reshape(-1)[positions], f"sample of {name}")
     checks.that(np.allclose(whole.sum(axis=-1), 1, atol=1e-5), f"{name}: rows add up to 1")
-    checks.that(trace.header["images"][0]["tiles"] == [2, 2] and trace.header["images"][0]["size"] == [224, 224], "images[0] is what the file is")
-    checks.that(trace.header["generated"]["text"] == "I see", f"generated text {trace.header['generated']['text']!r}")
-    checks.that([step["kind"] for step in trace.steps] == ["prefill", "decode"], "one prefill, one decode step")
+    checks.that(
+        trace.header["images"][0]["tiles"] == [2, 2] and trace.header["images"][0]["size"] == [224, 224],
+        "images[0] is what the file is")
+    checks.that(trace.header["generated"]["text"] == "I see",
+                f"generated text {trace.header['generated']['text']!r}")
+    checks.that([step["kind"] for step in trace.steps] == ["prefill", "decode"],
+                "one prefill, one decode step")
 
 
 def test_golden_case_with_all_values(checks, folder):
@@ -111,12 +127,15 @@ def test_golden_case_with_all_values(checks, folder):
     trace = load_trace(folder)
     probs = trace["language_model.layers.1.cross_attn.probs"]
     logits = trace["lm_head", 2]
-    checks.that(probs.shape == (4, 11, 20) and probs.dtype == np.float32, f"cross_attn.probs is {probs.dtype} {probs.shape}")
+    checks.that(probs.shape == (4, 11, 20) and probs.dtype == np.float32,
+                f"cross_attn.probs is {probs.dtype} {probs.shape}")
     checks.that(logits.shape == (1, 96), f"lm_head of step 2 is {logits.shape}")
     checks.that(trace["input_ids"].dtype == np.int64, "input_ids are whole numbers")
     for entry in trace.entries:
         array = np.load(folder / entry["npy"])
-        checks.bits(trace.kept_values(entry).reshape(entry["shape"]), array, f"{entry['name']} step {entry['step']}: JSON against .npy")
+        checks.bits(
+            trace.kept_values(entry).reshape(entry["shape"]), array,
+            f"{entry['name']} step {entry['step']}: JSON against .npy")
     golden = load_trace(ROOT / "golden/cases/2x2/meta")
     checks.that(np.abs(logits - golden["lm_head", 2]).max() < 1e-4, "lm_head of step 2 is the golden one")
 
@@ -126,15 +145,18 @@ def test_text_only(checks, folder):
     check_valid(checks, folder, 100)
     trace = load_trace(folder)
     checks.that(trace.header["images"] == [] and "pixel_values" not in trace, "no picture in a text")
-    checks.that(trace.header["generated"]["text"] == "My name is Pictor.", f"generated text {trace.header['generated']['text']!r}")
-    checks.that("".join(trace.header["prompt"]["token_texts"]) == trace.header["prompt"]["text"], "token_texts make up the text")
+    checks.that(trace.header["generated"]["text"] == "My name is Pictor.",
+                f"generated text {trace.header['generated']['text']!r}")
+    checks.that("".join(trace.header["prompt"]["token_texts"]) == trace.header["prompt"]["text"],
+                "token_texts make up the text")
 
 
 def test_no_values(checks, folder):
     record(checks, folder, [*GOLDEN_CASE, "--trace-values", "none"])
     check_valid(checks, folder, 1)
     trace = load_trace(folder)
-    checks.that(all(entry["values"] == "none" and "file" not in entry for entry in trace.entries), "no values are kept")
+    checks.that(all(entry["values"] == "none" and "file" not in entry for entry in trace.entries),
+                "no values are kept")
     try:
         trace["lm_head"]
         checks.that(False, "asking for values that are not kept is an error")
@@ -165,7 +187,8 @@ def copy_in_python(source, target, change=None):
                 array = trace[name, step["index"]].copy()
                 if change is not None:
                     change(name, step["index"], array)
-                writer.tensor(name, " ".join(entry["axes"]), array, dtype=entry["dtype"], source=entry["source"], chapter=entry["chapter"])
+                writer.tensor(name, " ".join(entry["axes"]), array, dtype=entry["dtype"],
+                              source=entry["source"], chapter=entry["chapter"])
 
 
 def test_copy_and_one_changed_value(checks, folder, original):
@@ -173,7 +196,8 @@ def test_copy_and_one_changed_value(checks, folder, original):
     copy_in_python(original, folder / "copy")
     check_valid(checks, folder / "copy", 400)
     diff = program("trace", ["diff", folder / "copy", original, *exactly])
-    checks.that(diff.returncode == 0 and " 0 differ" in diff.stdout, f"diff of a copy: exit {diff.returncode}: {diff.stdout}{diff.stderr}")
+    checks.that(diff.returncode == 0 and " 0 differ" in diff.stdout,
+                f"diff of a copy: exit {diff.returncode}: {diff.stdout}{diff.stderr}")
 
     changed_name = "language_model.layers.3.cross_attn.probs"
 
@@ -184,7 +208,8 @@ def test_copy_and_one_changed_value(checks, folder, original):
     copy_in_python(original, folder / "changed", change)
     diff = program("trace", ["diff", folder / "changed", original, *exactly])
     checks.that(diff.returncode == 1, f"diff of one changed bit: exit {diff.returncode}: {diff.stderr}")
-    checks.that(f"First difference: step 1, {changed_name}" in diff.stdout and "at [2, 0, 13]" in diff.stdout, f"the place is named: {diff.stdout}")
+    checks.that(f"First difference: step 1, {changed_name}" in diff.stdout and "at [2, 0, 13]" in diff.stdout,
+                f"the place is named: {diff.stdout}")
     report = json.loads(program("trace", ["diff", folder / "changed", original, *exactly, "--json"]).stdout)
     checks.that(report["same"] is False and changed_name in json.dumps(report), "and in the JSON")
 
@@ -192,12 +217,13 @@ def test_copy_and_one_changed_value(checks, folder, original):
 def test_numbers_that_JSON_lacks(checks, folder):
     """What write_trace.py writes, load_trace.py and `trace convert` read, bit for bit."""
     arrays = {
-        "odd": np.array([[np.nan, np.inf, -np.inf, 0.0], [-0.0, TINY, -TINY, np.finfo(np.float32).max], [0.1, 1 / 3, 1e-38, 16777217]], np.float32),
-        "whole": np.array([0, -1, 2**53 + 1, np.iinfo(np.int64).max, np.iinfo(np.int64).min], np.int64),
+        "odd": np.array([[np.nan, np.inf, -np.inf, 0.0], [
+            -0.0, TINY, -TINY, np.finfo(np.float32).max], [0.1, 1 / 3, 1e-38, 16777217]], np.float32),
+        "whole": np.array([0, -1, 2**53 + 1, np.iinfo(np.int64).max,
+                           np.iinfo(np.int64).min], np.int64),
         "bits": np.random.default_rng(7).integers(0, 2**32, (40, 25), np.uint32).view(np.float32),
         "one": np.float32(1.5).reshape(()),
-        "empty": np.zeros((0, 3), np.float32),
-    }
+        "empty": np.zeros((0, 3), np.float32),}
     with TraceWriter(folder / "written", producer="python_test", npy=True) as writer:
         writer.begin_step("prefill", first_token=0, token_count=1)
         for name, array in arrays.items():
@@ -215,13 +241,17 @@ def test_numbers_that_JSON_lacks(checks, folder):
     checks.that(converted.returncode == 0, f"trace convert: exit {converted.returncode}: {converted.stderr}")
     for name in ("odd", "whole", "bits"):
         checks.bits(np.load(folder / "arrays" / f"{name}.npy"), arrays[name], f"{name} through trace convert")
-    diff = program("trace", ["diff", folder / "written", folder / "written", "--only", "odd", "--atol", "0", "--rtol", "0"])
-    checks.that(diff.returncode == 1 and "1 of 12" in diff.stdout, f"only the NaN is no equal of itself: exit {diff.returncode}: {diff.stdout}")
+    diff = program(
+        "trace",
+        ["diff", folder / "written", folder / "written", "--only", "odd", "--atol", "0", "--rtol", "0"])
+    checks.that(diff.returncode == 1 and "1 of 12" in diff.stdout,
+                f"only the NaN is no equal of itself: exit {diff.returncode}: {diff.stdout}")
 
 
 def test_nothing_is_left_behind(checks, folder):
     names = sorted(path.name for path in folder.iterdir())
-    checks.that(names == ["copies", "golden", "none", "npy", "numbers", "picture", "text"], f"folders: {names}")
+    checks.that(names == ["copies", "golden", "none", "npy", "numbers", "picture", "text"],
+                f"folders: {names}")
 
 
 def run_test(test, folders):
@@ -231,7 +261,10 @@ def run_test(test, folders):
     except Exception as error:  # one test's end is not the end of the others
         checks.that(False, f"{test.__name__}: {type(error).__name__}: {error}")
     good = checks.failed == 0 and checks.passed > 0
-    print(f"{'ok' if good else 'FAILED'}: {test.__name__}, {checks.passed} of {checks.passed + checks.failed} checks")
+    print(
+        f"{'ok' if good else 'FAILED'}: {test.__name__}, {checks.passed} of {checks.passed + checks.failed} "
+        f"checks"
+    )
     return good
 
 

@@ -4,6 +4,7 @@
 """
 
 from collections import Counter
+import itertools
 
 TEXT = "the cat that sat on the mat ate the hat"
 
@@ -12,7 +13,7 @@ def learn(text, n_merges):
     """Yields (the pair that is merged, how often it was there, the words afterwards)."""
     words = [list("␣" + word) for word in text.split()]
     for _ in range(n_merges):
-        pairs = Counter(pair for word in words for pair in zip(word, word[1:]))
+        pairs = Counter(pair for word in words for pair in itertools.pairwise(word))
         (left, right), count = pairs.most_common(1)[0]  # of equals the first that was met
         for word in words:
             at = 0

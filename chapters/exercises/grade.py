@@ -21,10 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "chapters" / "weave"))
 sys.dont_write_bytecode = True
-from blocks import Runs  # noqa: E402
-from exercises import find_exercise  # noqa: E402
-from namespace import evaluate, make_namespace, shown  # noqa: E402
-from problem import Problem  # noqa: E402
+from blocks import Runs
+from exercises import find_exercise
+from namespace import evaluate, make_namespace, shown
+from problem import Problem
 
 COPIED = (
     "base",

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 from draw import ROOT, Drawing
+import itertools
 
 WORD = " starfish"
 
@@ -17,7 +18,7 @@ def merge_steps(word):
     }
     parts, steps = list(word.replace(" ", "Ġ")), []
     while True:
-        pairs = [(ranks[pair], at) for at, pair in enumerate(zip(parts, parts[1:])) if pair in ranks]
+        pairs = [(ranks[pair], at) for at, pair in enumerate(itertools.pairwise(parts)) if pair in ranks]
         if not pairs:
             return steps, parts
         rank, at = min(pairs)

@@ -5,7 +5,7 @@ import sys
 from draw import ROOT, Drawing, run
 
 sys.path.insert(0, str(ROOT / "trace" / "python"))
-from load_trace import load_trace  # noqa: E402
+from load_trace import load_trace
 
 
 def draw_mask(d, left, top, names, mask, title, cell=22):

@@ -28,9 +28,12 @@ def mark(d, x, y, number):
 d = Drawing(
     "The popular diagram, and nine places where it is not right",
     "Left column, text: prompt, tokenizer, embedding table 128K x 4096, RoPE, 40 layers of which 32 are "
-    "self-attention and 8 cross-attention, norm, LM head. Right column, image: image 224 x 224, 14 x 14 patches, width "
-    "1280 plus aspect ratio embedding, vision encoder of 32 layers, optional global layers, 6272+ image tokens, with an "
-    "arrow into the layers. Numbers 1 to 9 in red circles mark: prompt, table, RoPE, layers, image size, patches, aspect "
+    "self-attention and 8 cross-attention, norm, LM head. Right column, image: image 224 x 224, 14 x 14 "
+    "patches, width "
+    "1280 plus aspect ratio embedding, vision encoder of 32 layers, optional global layers, 6272+ image "
+    "tokens, with an "
+    "arrow into the layers. Numbers 1 to 9 in red circles mark: prompt, table, RoPE, layers, image size, "
+    "patches, aspect "
     "ratio, global layers, image tokens.",
     720,
     560,

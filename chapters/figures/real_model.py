@@ -6,8 +6,8 @@ sys.dont_write_bytecode = True
 from draw import ROOT, Drawing
 
 sys.path.insert(0, str(ROOT / "chapters" / "weave"))
-import sizes  # noqa: E402
-from namespace import preset  # noqa: E402
+import sizes
+from namespace import preset
 
 LEFT, WIDE, TALL, TOKENS = 60, 560, 44, 50
 
@@ -32,7 +32,8 @@ p, o = sizes.parameters(s), sizes.operations(s)
 d = Drawing(
     "Parameters and work of the real model",
     "Two stacked bars. Parameters: self layers of the text have most, then cross layers, embedding table "
-    "and LM head, vision side. Work for one image and an answer of fifty tokens: the encoder's matrices and its "
+    "and LM head, vision side. Work for one image and an answer of fifty tokens: the encoder's matrices and "
+    "its "
     "attention have most.",
     680,
     310,

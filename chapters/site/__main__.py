@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from listings import write_listings  # noqa: E402
-from pages import page_name, rewritten  # noqa: E402
-from parts import AFTER, CHAPTERS, SITE, WORK, numbered, summary  # noqa: E402
+from listings import write_listings
+from pages import page_name, rewritten
+from parts import AFTER, CHAPTERS, SITE, WORK, numbered, summary
 
 CHROMIUM = [
     "--headless",

@@ -36,7 +36,7 @@ def listing_target(path, target, listings):
     """The page of a file of the repository; the file is noted, so that its page is made."""
     file, _, anchor = target.partition("#")
     place = (path.parent / file).resolve()
-    rendered = place.parent == path.parent and place.suffix == ".md" or place.parent.name == "figures"
+    rendered = (place.parent == path.parent and place.suffix == ".md") or place.parent.name == "figures"
     if ROOT not in place.parents or rendered:
         return target
     name = place.relative_to(ROOT).as_posix()

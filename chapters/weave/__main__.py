@@ -11,17 +11,16 @@ README.md in this folder lists the directives. The last line is "N passed, N fai
 
 import argparse
 import sys
-from pathlib import Path
 
 sys.dont_write_bytecode = True
-from blocks import Runs  # noqa: E402
-from chapter import Chapter  # noqa: E402
-from checks import check_book, check_links  # noqa: E402
-from exercises import all_exercises  # noqa: E402
-from namespace import make_namespace  # noqa: E402
-from pages import generated_pages  # noqa: E402
-from problem import Problem, Problems, first_difference  # noqa: E402
-from traces import BOOK, ROOT, make_traces  # noqa: E402
+from blocks import Runs
+from chapter import Chapter
+from checks import check_book, check_links
+from exercises import all_exercises
+from namespace import make_namespace
+from pages import generated_pages
+from problem import Problem, Problems, first_difference
+from traces import BOOK, ROOT, make_traces
 
 FOLDER = ROOT / "chapters"
 

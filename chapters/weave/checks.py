@@ -22,7 +22,7 @@ def anchors(path):
 
 
 def without_code(text):
-    blank = lambda found: re.sub(r"[^\n]", " ", found.group(0))  # noqa: E731
+    blank = lambda found: re.sub(r"[^\n]", " ", found.group(0))
     return re.sub(r"`[^`\n]*`", blank, re.sub(r"^(`{3,})[^`]*?^\1", blank, text, flags=re.M | re.S))
 
 

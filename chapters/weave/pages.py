@@ -68,7 +68,7 @@ def tensor_rows(context, chapters, report):
 
 
 def tensors(chapters, context):
-    report = lambda said: context.problems.add("chapters/tensors.md", 1, said)  # noqa: E731
+    report = lambda said: context.problems.add("chapters/tensors.md", 1, said)
     lines = [
         "# Index of tensors",
         "<!-- made by chapters/weave from a trace of the shipped model -->",

@@ -13,7 +13,7 @@ from problem import Problem, near
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "trace" / "python"))
 sys.dont_write_bytecode = True
-from load_trace import load_trace  # noqa: E402
+from load_trace import load_trace
 
 BOOK = ROOT / "build" / "book"
 MODEL = ROOT / "models" / "pictor"

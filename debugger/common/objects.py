@@ -209,7 +209,7 @@ def mask_text(node, read):
 
 
 def cache_text(node, read, entry_size):
-    start, count = layout.vector(read, require_address(node.field("layers")), entry_size)
+    _, count = layout.vector(read, require_address(node.field("layers")), entry_size)
     return f"KvCache of {count} layers, {integer(node.field('n_tokens'), read)} tokens so far"
 
 

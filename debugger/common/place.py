@@ -323,15 +323,14 @@ class Search:
         frame = place.frames[0]
         for name, extent in (("head", "n_heads"), ("key", "n_keys")):
             most = whole(frame.node(extent), place.read)
-            if name in self.wish.numbers and most is not None and 0 < most < 1 << 20:
-                if self.wish.numbers[name] >= most:
-                    raise ValueError(
-                        f"stop-at: there is no {name} {self.wish.numbers[name]}; they run from 0 to "
-                        f"{most - 1}"
-                    )
+            if name in self.wish.numbers and most is not None and 0 < most < 1 << 20 and self.wish.numbers[
+                    name] >= most:
+                raise ValueError(
+                    f"stop-at: there is no {name} {self.wish.numbers[name]}; they run from 0 to {most - 1}"
+                )
 
     def not_found(self):
-        text = f"stop-at: the program ended, and {self.wish.name} was never there as wished"
+        text = f"stop-at: the program ended, and {self.wish.name} was never reached"
         if self.calls == 0:
             text += ": it did not run at all (cross-attention and vision need an --image)"
         elif self.wish.token is not None and self.words:

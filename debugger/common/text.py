@@ -134,7 +134,7 @@ def shown_rows(numbers, piece, most_lines=MOST_LINES):
             )
         left_out += len(last) > budget
     if left_out:
-        lines.append(f"  ... more rows; `tensor --all ...` shows them, or name fewer: tensor x[0, :8]")
+        lines.append("  ... more rows; `tensor --all ...` shows them, or name fewer: tensor x[0, :8]")
     return lines
 
 

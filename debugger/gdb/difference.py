@@ -7,7 +7,7 @@ import gdb
 from pictor_debugger.common import layout
 from pictor_debugger.common.golden import Golden, place_text
 from pictor_debugger.common.text import number
-from pictor_debugger.gdb.node import GdbNode, plain_name, read
+from pictor_debugger.gdb.node import plain_name, read
 from pictor_debugger.gdb.place import ROOT, GdbFrame, place
 from pictor_debugger.gdb.show import PictorCommand, say
 from pictor_debugger.gdb.stop import Run, first_statements, require_symbols

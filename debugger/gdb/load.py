@@ -10,8 +10,8 @@ if os.path.join(ROOT, "debugger") not in sys.path:
     sys.path.insert(0, os.path.join(ROOT, "debugger"))
 sys.dont_write_bytecode = True
 
-from pictor_debugger.gdb import help as help_of_pictor  # noqa: E402
-from pictor_debugger.gdb import difference, show, stop, writer  # noqa: E402
+from pictor_debugger.gdb import help as help_of_pictor
+from pictor_debugger.gdb import difference, show, stop, writer
 
 DEMO = 'run --image models/pictor/pictures/demo.png --prompt "What is in this image?"'
 

@@ -160,7 +160,7 @@ class HeatCommand(PictorCommand):
         if match:
             self.lay_over_image(*match.groups())
             return
-        name, numbers, index = find(argument)
+        _, numbers, index = find(argument)
         piece = text.Slice(index or "", numbers.shape, integer)
         rows = (
             [

@@ -33,9 +33,8 @@ class LldbNode:
     def __init__(self, value):
         value = value.GetNonSyntheticValue()
         type_ = value.GetType().GetCanonicalType()
-        if type_.IsReferenceType():
-            value = value.Dereference().GetNonSyntheticValue()
-        elif type_.IsPointerType() and is_known(plain_name(type_.GetPointeeType())):
+        if type_.IsReferenceType() or (type_.IsPointerType()
+                                       and is_known(plain_name(type_.GetPointeeType()))):
             value = value.Dereference().GetNonSyntheticValue()
         self.value = value
         self.type_name = plain_name(value.GetType())

@@ -8,15 +8,13 @@ import html
 import os
 import sys
 
-import lldb
-
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if os.path.join(ROOT, "debugger") not in sys.path:
     sys.path.insert(0, os.path.join(ROOT, "debugger"))
 
-from pictor_debugger.common import heat, objects  # noqa: E402
-from pictor_debugger.common.layout import Unreadable  # noqa: E402
-from pictor_debugger.lldb.adapter import LldbNode, place, read_from  # noqa: E402
+from pictor_debugger.common import heat, objects
+from pictor_debugger.common.layout import Unreadable
+from pictor_debugger.lldb.adapter import LldbNode, place, read_from
 
 CELL = 6  # pixels
 MOST_CELLS = 20000

@@ -16,10 +16,10 @@ if os.path.join(ROOT, "debugger") not in sys.path:
     sys.path.insert(0, os.path.join(ROOT, "debugger"))
 sys.dont_write_bytecode = True
 
-from pictor_debugger.common import heat, objects, steps, text  # noqa: E402
-from pictor_debugger.common import place as common  # noqa: E402
-from pictor_debugger.common.layout import Unreadable  # noqa: E402
-from pictor_debugger.lldb.adapter import LldbFrame, LldbNode, place, read_from  # noqa: E402
+from pictor_debugger.common import heat, objects, steps, text
+from pictor_debugger.common import place as common
+from pictor_debugger.common.layout import Unreadable
+from pictor_debugger.lldb.adapter import LldbFrame, LldbNode, place, read_from
 
 DEMO = 'run --image models/pictor/pictures/demo.png --prompt "What is in this image?"'
 TYPES = (

@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
-import tour as tours  # noqa: E402
+import tour as tours
 
 QUESTION = ["run", "--image", "models/pictor/pictures/demo.png", "--prompt", "What is in this image?"]
 # Chapters in the order in which the program comes to their steps, so that one run serves all.

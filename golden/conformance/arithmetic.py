@@ -1,4 +1,5 @@
-"""Numbers of model.py: parameters under one prefix, with products, norms and gates that round as the rules say."""
+"""Numbers of model.py: parameters under one prefix, with products, norms and gates that round as the rules
+say."""
 
 import math
 

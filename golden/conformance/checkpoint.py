@@ -42,9 +42,12 @@ def write_safetensors(path, tensors, metadata=None):
         if dtype == "BF16":
             array = (array.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
         else:
-            dtype = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16", np.dtype(np.int64): "I64"}[array.dtype]
+            dtype = {np.dtype(np.float32): "F32",
+                     np.dtype(np.float16): "F16",
+                     np.dtype(np.int64): "I64"}[array.dtype]
         data = array.tobytes()
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [offset, offset + len(data)]}
+        header[name] = {
+            "dtype": dtype, "shape": list(array.shape), "data_offsets": [offset, offset + len(data)]}
         parts.append(data)
         offset += len(data)
     text = json.dumps(header).encode()
@@ -53,7 +56,8 @@ def write_safetensors(path, tensors, metadata=None):
 
 
 def trace_name(name):
-    """A parameter's name without what the two schemes differ in: language_model.layers.0..., lm_head.weight."""
+    """A parameter's name without what the two schemes differ in: language_model.layers.0...,
+    lm_head.weight."""
     if name.startswith("language_model.lm_head."):
         return name.removeprefix("language_model.")
     if name.startswith("language_model.model."):
@@ -89,5 +93,6 @@ def load_checkpoint(folder):
         for name, array in read_safetensors(file).items():
             weights[trace_name(name)] = array.astype(np.float32)
     picture = json.loads((folder / "preprocessor_config.json").read_text())
-    return Checkpoint(folder, settings["text_config"], settings["vision_config"], settings["image_token_index"],
-                      np.array(picture["image_mean"], np.float32), np.array(picture["image_std"], np.float32), weights)
+    return Checkpoint(folder, settings["text_config"], settings["vision_config"],
+                      settings["image_token_index"], np.array(picture["image_mean"], np.float32),
+                      np.array(picture["image_std"], np.float32), weights)

@@ -1,5 +1,5 @@
-"""Where a submitted trace leaves the rules: its layers' outputs, step by step in the order of computation. For cases that
-logits alone do not explain. Needs numpy only.
+"""Where a submitted trace leaves the rules: its layers' outputs, step by step in the order of computation.
+For cases that logits alone do not explain. Needs numpy only.
 """
 
 import numpy as np
@@ -8,9 +8,10 @@ from submission import BadSubmission
 
 
 def recorded(trace, name, step):
-    """A tensor and the rows that the step's tokens are of all; None where the trace has not kept its numbers."""
+    """A tensor and the rows that the step's tokens are of all; None where the trace has not kept its
+    numbers."""
     entry = trace.index.get((name, step))
-    if entry is None or "npy" not in entry and entry["values"] != "all":
+    if entry is None or ("npy" not in entry and entry["values"] != "all"):
         return None
     try:
         start, count = (int(trace.steps[step][key]) for key in ("first_token", "token_count"))
@@ -41,7 +42,8 @@ def walk(each, predictions, rules, limit):
             (found, rows), spread = kept, wanted.std()
             if wanted.ndim == 2:
                 wanted = wanted[rows]
-            elif found.ndim == 4:  # [image][tile][row][channel]: rows that pad a tile are an engine's own affair
+            # [image][tile][row][channel]: rows that pad a tile are an engine's own affair
+            elif found.ndim == 4:
                 found, wanted = found[:, :, :n_patches], wanted[:, :, :n_patches]
             error, why = difference(found, wanted, spread)
             if error is None or error > limit:
@@ -51,7 +53,8 @@ def walk(each, predictions, rules, limit):
 
 
 def first_away(each, predictions, hypotheses, limit):
-    """The first tensor that is away, under the hypothesis that the trace follows longest. hypotheses: {name: rules}."""
+    """The first tensor that is away, under the hypothesis that the trace follows longest. hypotheses: {name:
+    rules}."""
     walks = {name: walk(each, predictions, rules, limit) for name, rules in hypotheses.items()}
     longest = max(walks, key=lambda name: walks[name][0])
     return walks[longest][1] | {"under": longest}

@@ -9,8 +9,9 @@ rope     theta 10000 and llama3 scaling from length 64: constants fixed in code 
 form-*   the four pairs of naming scheme and style of config
 chat     the shipped model's tokenizer and template, for engines that take words and PNG files only
 
-All have what engines are known to take for granted (elsewhere than in the case that asks about it): 16 vision heads, a
-vision MLP of 4 x the width, cross-attention layers at a fixed distance, one table of tile embeddings.
+All have what engines are known to take for granted (elsewhere than in the case that asks about it): 16 vision
+heads, a vision MLP of 4 x the width, cross-attention layers at a fixed distance, one table of tile
+embeddings.
 """
 
 import json
@@ -28,9 +29,11 @@ import torch
 import make_checkpoints as recipe
 
 TEXT = dict(vocab_size=96, hidden_size=32, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=2,
-            intermediate_size=48, cross_attention_layers=[1, 4], rms_norm_eps=1e-5, max_position_embeddings=131072)
-VISION = dict(hidden_size=32, num_hidden_layers=5, num_global_layers=2, attention_heads=16, intermediate_size=128,
-              image_size=28, patch_size=14, max_num_tiles=4, intermediate_layers_indices=[1, 2, 3], norm_eps=1e-5)
+            intermediate_size=48, cross_attention_layers=[1, 4], rms_norm_eps=1e-5,
+            max_position_embeddings=131072)
+VISION = dict(hidden_size=32, num_hidden_layers=5, num_global_layers=2, attention_heads=16,
+              intermediate_size=128, image_size=28, patch_size=14, max_num_tiles=4,
+              intermediate_layers_indices=[1, 2, 3], norm_eps=1e-5)
 FORM_TEXT = dict(TEXT, num_hidden_layers=3, intermediate_size=32, cross_attention_layers=[1], vocab_size=64)
 FORM_VISION = dict(VISION, num_hidden_layers=2, num_global_layers=1, intermediate_layers_indices=[1])
 CHECKPOINTS = {
@@ -52,11 +55,11 @@ def make_small(tensors):
     """Scales what feeds the norms, so that mean squares are about as large as eps."""
     for name in tensors:
         in_vision = name.startswith("model.vision_model.")
-        if in_vision and ("embedding" in name and not name.endswith("gate") or "layernorm_p" in name
-                          or "o_proj" in name or "fc2" in name) and "post_attention" not in name:
-            tensors[name] = tensors[name] * numpy.float32(SMALL)
-        elif not in_vision and any(part in name for part in ("embed_tokens", "o_proj", "down_proj",
-                                                             "cross_attn.q_proj", "projector.bias")):
+        if (in_vision and
+            (("embedding" in name and not name.endswith("gate")) or "layernorm_p" in name or "o_proj" in name
+             or "fc2" in name) and "post_attention" not in name) or (not in_vision and any(
+                 part in name
+                 for part in ("embed_tokens", "o_proj", "down_proj", "cross_attn.q_proj", "projector.bias"))):
             tensors[name] = tensors[name] * numpy.float32(SMALL)
         elif "cross_attn.v_proj" in name:  # what is seen counts as much as what is read
             tensors[name] = tensors[name] / numpy.float32(SMALL)

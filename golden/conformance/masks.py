@@ -1,10 +1,12 @@
-"""What a text row sees: [token][image][tile], for the rows of a prompt and for generated ones. Needs numpy only."""
+"""What a text row sees: [token][image][tile], for the rows of a prompt and for generated ones. Needs numpy
+only."""
 
 import numpy as np
 
 
 def seen_tiles(token_ids, n_prefill, image_token, present, given, rules):
-    """[token][image][tile] for every row, generated ones too. present: [image][tile]; given: the prompt's own mask."""
+    """[token][image][tile] for every row, generated ones too. present: [image][tile]; given: the prompt's own
+    mask."""
     cross = rules.cross_mask
     prompt = given if cross in ("given", "absent_tiles", "causal") and given is not None else build_mask(
         token_ids[:n_prefill], image_token, present, cross)
@@ -22,14 +24,16 @@ def seen_tiles(token_ids, n_prefill, image_token, present, given, rules):
 
 
 def packed_tiles(projected, present):
-    """As many tiles as are there, counted off from the first, absent ones among them, in the places of those that are."""
+    """As many tiles as are there, counted off from the first, absent ones among them, in the places of those
+    that are."""
     packed = np.zeros_like(projected)
     packed[present] = projected.reshape(-1, *projected.shape[2:])[: present.sum()]
     return packed
 
 
 def build_mask(ids, image_token, present, kind):
-    """Rows of a prompt: a picture is seen from its token to the next; side by side they share the later end."""
+    """Rows of a prompt: a picture is seen from its token to the next; side by side they share the later
+    end."""
     starts = [i for i, token in enumerate(ids) if token == image_token]
     n = len(ids)
     ends = starts[1:] + [n]

@@ -3,8 +3,8 @@
     projected = vision(checkpoint, inputs, rules)                       [image][tile][patch][channel], or None
     logits = text(checkpoint, token_ids, n_prefill, projected, mask, rules)   [token][vocabulary]
 
-Prompt and teacher-forced tokens run in one pass: a row depends only on rows before it, so what a cache changes (positions,
-masks and roundings of generated tokens) is told by a row's place alone.
+Prompt and teacher-forced tokens run in one pass: a row depends only on rows before it, so what a cache
+changes (positions, masks and roundings of generated tokens) is told by a row's place alone.
 """
 
 import math
@@ -19,7 +19,7 @@ CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
-# -- vision ------------------------------------------------------------------------------------------------------------
+# -- vision --------------------------------------------------------------------------------------------------
 
 def seen_pixels(checkpoint, inputs, rules):
     """pixel_values as the engine made them from the same 8-bit picture; absent tiles stay 0."""
@@ -69,7 +69,8 @@ def patches_of(layer, pixels, vision, rules):
 
 
 def embedded(checkpoint, inputs, rules, layer):
-    """Patches with the class token in front and every position embedding, normalised: [image][tile][patch][channel]."""
+    """Patches with the class token in front and every position embedding, normalised:
+    [image][tile][patch][channel]."""
     vision, ids = checkpoint.vision, aspect_ids(checkpoint, inputs, rules)
     tiles, d = vision["max_num_tiles"], vision["hidden_size"]
     hidden = patches_of(layer, rounded(seen_pixels(checkpoint, inputs, rules), rules.compute), vision, rules)
@@ -102,7 +103,7 @@ def vision_eps(vision, rules):
 
 
 def vision_bias(present, n_patches, n_rows, rules):
-    """[image][query][key], 0 or the lowest float. Meta: hidden only where BOTH sides are padding or absent."""
+    """[image][query][key], 0 or the lowest float. Meta hides only what BOTH sides pad or lack."""
     padding = np.broadcast_to(np.arange(n_rows) >= n_patches, (*present.shape, n_rows))
     absent = np.broadcast_to(~present[:, :, None], padding.shape)
     images, tiles = present.shape
@@ -118,7 +119,9 @@ def vision_bias(present, n_patches, n_rows, rules):
         tile = np.arange(tiles).repeat(n_rows)
         hidden = np.broadcast_to(tile[:, None] != tile[None, :], (images, len(tile), len(tile)))
     else:
-        keys = {"keys": void, "tile_keys": absent.reshape(images, -1), "padding_keys": padding.reshape(images, -1)}
+        keys = {
+            "keys": void, "tile_keys": absent.reshape(images, -1),
+            "padding_keys": padding.reshape(images, -1)}
         hidden = keys[rules.vision_mask][:, None, :]
     return np.where(hidden, LOWEST, np.float32(0))
 
@@ -147,7 +150,8 @@ def vision_layer(layer, hidden, bias, vision, gated, rules):
 
 def vision(checkpoint, inputs, rules):
     """The projector's output, [image][tile][patch][channel]; None without pictures."""
-    return vision_parts(checkpoint, inputs, rules)["multi_modal_projector"] if "pixel_values" in inputs else None
+    return vision_parts(checkpoint, inputs,
+                        rules)["multi_modal_projector"] if "pixel_values" in inputs else None
 
 
 def vision_parts(checkpoint, inputs, rules):
@@ -168,15 +172,18 @@ def vision_parts(checkpoint, inputs, rules):
     if rules.layernorm_post == "on":
         hidden = layer.layer_norm(hidden, "layernorm_post", vision_eps(settings, rules))
     ids = aspect_ids(checkpoint, inputs, rules)
-    hidden = add_tile_embedding(layer, "post_tile_positional_embedding", hidden.reshape(images, tiles, n_rows, d), ids,
+    hidden = add_tile_embedding(layer, "post_tile_positional_embedding",
+                                hidden.reshape(images, tiles, n_rows, d), ids,
                                 rules.post_tile).reshape(images, -1, d)
     for index in range(settings["num_global_layers"]):
-        hidden = vision_layer(layer.at(f"global_transformer.layers.{index}."), hidden, bias, settings, True, rules)
+        hidden = vision_layer(layer.at(f"global_transformer.layers.{index}."), hidden, bias, settings, True,
+                              rules)
         parts[f"vision_model.global_transformer.layers.{index}"] = hidden.reshape(images, tiles, n_rows, d)
     indices = settings["intermediate_layers_indices"]
     kept = {"inputs": [states[i] for i in indices], "outputs": [states[i + 1] for i in indices],
             "last": [states[-1]] * len(indices)}[rules.kept]
-    stacked = np.concatenate(kept, -1) if rules.interleave == "states" else np.stack(kept, -1).reshape(*hidden.shape[:2], -1)
+    stacked = np.concatenate(kept, -1) if rules.interleave == "states" else np.stack(kept, -1).reshape(
+        *hidden.shape[:2], -1)
     ends = [stacked, hidden] if rules.interleave == "kept_first" else [hidden, stacked]
     out = np.concatenate(ends, -1).reshape(images, tiles, n_rows, -1)[:, :, :n_patches]
     parts["vision_model"] = out
@@ -185,7 +192,7 @@ def vision_parts(checkpoint, inputs, rules):
     return parts
 
 
-# -- text --------------------------------------------------------------------------------------------------------------
+# -- text ----------------------------------------------------------------------------------------------------
 
 def rope_angles(checkpoint, positions, rules):
     """cos and sin, [token][d_head / 2]; angles in float32, as both references have them."""
@@ -198,7 +205,8 @@ def rope_angles(checkpoint, positions, rules):
     if rules.rope_scaling == "fixed":
         rope = {"factor": 8.0, "low": 1.0, "high": 4.0, "length": 8192}
     frequency = 1 / theta ** (np.arange(0, d_head, 2) / d_head)
-    turns = rope["length"] * frequency / (2 * math.pi)     # how often a channel turns over the original length
+    # how often a channel turns over the original length
+    turns = rope["length"] * frequency / (2 * math.pi)
     smooth = np.clip((turns - rope["low"]) / (rope["high"] - rope["low"]), 0, 1)
     if rules.rope_scaling == "linear":
         smooth = smooth * 0
@@ -223,17 +231,20 @@ def rotate(x, cos, sin, pairs):
 
 
 def attend(layer, query, key, value, bias, kept, kv_heads):
-    """query [token][head][channel], key and value [key][kv head][channel], bias [token][key] -> [token][width].
+    """query [token][head][channel], key and value [key][kv head][channel], bias [token][key] ->
+    [token][width].
 
-    kept: what a cache rounds keys and values to; rows of the prompt use the rounded ones too. "float16_attention": some
-    kernels take queries in the cache's type, too, and return it; sums between are float32.
+    kept: what a cache rounds keys and values to; rows of the prompt use the rounded ones too.
+    "float16_attention": some kernels take queries in the cache's type, too, and return it; sums between are
+    float32.
     """
     whole, kept = kept.endswith("_attention"), kept.removesuffix("_attention")
     query = rounded(query, kept) if whole else query
     n_heads, n_kv = query.shape[1], key.shape[1]
     heads = np.arange(n_heads) % n_kv if kv_heads == "dealt" else np.arange(n_heads) // (n_heads // n_kv)
     key, value = rounded(key, kept), rounded(value, kept)
-    scores = layer.keep(query.swapaxes(0, 1) @ key[:, heads].transpose(1, 2, 0) / np.float32(math.sqrt(query.shape[-1])))
+    scores = layer.keep(
+        query.swapaxes(0, 1) @ key[:, heads].transpose(1, 2, 0) / np.float32(math.sqrt(query.shape[-1])))
     probs = layer.keep(softmax(np.maximum(scores + bias, LOWEST)))
     context = layer.keep(probs @ value[:, heads].swapaxes(0, 1))
     context = rounded(context, kept) if whole else context
@@ -262,7 +273,8 @@ class Text:
             self.see(visible, present)
 
     def see(self, visible, present):
-        """bias [token][key] and the row mask; rows that see nothing are softened over every key (TRAP: both do)."""
+        """bias [token][key] and the row mask; rows that see nothing are softened over every key (TRAP: both
+        do)."""
         n_patches = self.projected.shape[2]
         keys = visible.reshape(len(visible), -1).repeat(n_patches, axis=1)
         if self.rules.cross_mask == "causal":
@@ -332,14 +344,16 @@ class Text:
         return layer.rms_norm(x, np.ones_like(weight) if kind == "ones" else weight, self.head_eps)
 
     def cross_layer_of_queries(self, layer, hidden):
-        """A cross layer that no picture reached: one half of the query heads serves as keys, the other as values."""
+        """A cross layer that no picture reached: one half of the query heads serves as keys, the other as
+        values."""
         normed = layer.rms_norm(hidden, layer["input_layernorm.weight"], self.cross_eps)
         key, value = np.split(self.heads(layer, normed, "cross_attn.q_proj"), 2, axis=1)
         query = self.head_norm(layer, self.heads(layer, normed, "cross_attn.q_proj"), "q_norm")
         # No mask: the prompt sees all of itself, later tokens come alone and see themselves.
         sees = ~self.generated[:, None] & ~self.generated[None] | np.eye(len(hidden), dtype=bool)
         bias = np.where(sees, np.float32(0), LOWEST)
-        context = attend(layer, query, self.head_norm(layer, key, "k_norm"), value, bias, "float32", self.rules.kv_heads)
+        context = attend(layer, query, self.head_norm(layer, key, "k_norm"), value, bias, "float32",
+                         self.rules.kv_heads)
         gate = layer.gate("cross_attn_attn_gate", "tanh")
         hidden = layer.keep(hidden + layer.keep(gate * layer.linear(context, "cross_attn.o_proj")))
         gate = layer.gate("cross_attn_mlp_gate", "tanh")
@@ -376,7 +390,8 @@ class Text:
 
 
 def text(checkpoint, token_ids, n_prefill, projected, present, given, rules, parts=None):
-    """Logits [token][vocabulary]. present: [image][tile] bool; given: [prompt token][image][tile] bool or None."""
+    """Logits [token][vocabulary]. present: [image][tile] bool; given: [prompt token][image][tile] bool or
+    None."""
     visible = None
     if projected is not None:
         visible = seen_tiles(np.asarray(token_ids), n_prefill, checkpoint.image_token, present, given, rules)

@@ -2,7 +2,8 @@
 
     python golden/conformance/run_transformers.py RUN [--dtype float32|bfloat16|float16] [--trace]
 
-With --trace the cases are recorded by trace/python/record_transformers.py instead (tokens of decode steps are then its own).
+With --trace the cases are recorded by trace/python/record_transformers.py instead (tokens of decode steps are
+then its own).
 """
 
 import argparse
@@ -24,17 +25,19 @@ from write_trace import TraceWriter
 
 def inputs_of(case, folder, settings):
     """The tensors of a case; where the engine is to make the mask, transformers' rule for it."""
-    inputs = {name: numpy.array(value) for name, value in read_safetensors(folder / "inputs.safetensors").items()}
+    inputs = {
+        name: numpy.array(value) for name, value in read_safetensors(folder / "inputs.safetensors").items()}
     if "pixel_values" in inputs and "cross_attention_mask" not in inputs:
         grids = [picture["tiles"] for picture in case["pictures"]]
-        inputs["cross_attention_mask"] = interval_mask(inputs["input_ids"].tolist(), settings["image_token_index"],
-                                                       grids, settings["vision_config"]["max_num_tiles"])
+        inputs["cross_attention_mask"] = interval_mask(inputs["input_ids"].tolist(),
+                                                       settings["image_token_index"], grids,
+                                                       settings["vision_config"]["max_num_tiles"])
     return inputs
 
 
 def teacher_forced(model, inputs, rules="transformers"):
-    """Logits after every token of input_ids and teacher_ids, the latter fed one by one with a cache. rules: whose mask
-    rows they get."""
+    """Logits after every token of input_ids and teacher_ids, the latter fed one by one with a cache. rules:
+    whose mask rows they get."""
     mask = inputs.get("cross_attention_mask")
     arguments = {"input_ids": inputs["input_ids"]}
     for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask", "cross_attention_mask"):
@@ -49,7 +52,8 @@ def teacher_forced(model, inputs, rules="transformers"):
         for token in inputs["teacher_ids"].tolist():
             more = {} if mask is None else {
                 "cross_attention_mask": torch.from_numpy(generated_mask_row(mask, rules))[None]}
-            out = model(input_ids=torch.tensor([[token]]), past_key_values=out.past_key_values, use_cache=True, **more)
+            out = model(input_ids=torch.tensor([[token]]), past_key_values=out.past_key_values,
+                        use_cache=True, **more)
             rows.append(out.logits[0])
     return torch.cat(rows).float().numpy()
 
@@ -64,9 +68,10 @@ def main():
 
     run = Path(options.run)
     run.mkdir(parents=True)
-    (run / "engine.json").write_text(json.dumps({
-        "engine": "transformers", "version": transformers.__version__, "how": "run_transformers.py, eager attention",
-        "dtype": options.dtype}))
+    (run / "engine.json").write_text(
+        json.dumps({
+            "engine": "transformers", "version": transformers.__version__,
+            "how": "run_transformers.py, eager attention", "dtype": options.dtype}))
     for path in sorted((HERE / "cases").glob("*/case.json")):
         case, name = json.loads(path.read_text()), path.parent.name
         checkpoint = HERE / case["checkpoint"]
@@ -81,8 +86,8 @@ def main():
             file.unlink()
         else:
             (run / name).mkdir()
-            numpy.save(run / name / "logits.npy", teacher_forced(load_model(checkpoint, getattr(torch, options.dtype)),
-                                                                 inputs))
+            numpy.save(run / name / "logits.npy",
+                       teacher_forced(load_model(checkpoint, getattr(torch, options.dtype)), inputs))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Which rules give an engine's numbers? Hypotheses are computed and compared; nothing is guessed from names.
 
-A row's error is the root mean square of (predicted - submitted) logits over the standard deviation of the case's logits.
-Hypotheses are ranked by the mean over cases of the mean over rows of log10(error), floored where float32 ends: a fault
-that is repaired makes some rows exact, and that counts for more than making many rows slightly better.
+A row's error is the root mean square of (predicted - submitted) logits over the standard deviation of the
+case's logits. Hypotheses are ranked by the mean over cases of the mean over rows of log10(error), floored
+where float32 ends: a fault that is repaired makes some rows exact, and that counts for more than making many
+rows slightly better.
 """
 
 from dataclasses import replace
@@ -13,7 +14,8 @@ import model
 from rules import META, NUMBER_FIELDS, RULE_FIELDS, SENTENCES, VISION_FIELDS, rule_neighbours, single_switches
 
 FLOOR = 2e-6          # float32 in another order of summation
-EXACT = 1e-4          # of a standard deviation: what float32 engines stay below (the measured noise is about 2e-6)
+# of a standard deviation: what float32 engines stay below (the measured noise is about 2e-6)
+EXACT = 1e-4
 LEAST_GAIN = 0.02     # of the mean log10 error, for a cause to count
 LEAST_GAIN_NUMBERS = 0.15  # a rounding must explain what is left, not only blur with it
 NOISE_FACTOR = 6      # how far 16-bit engines may stray beyond the kit's own 16-bit run
@@ -79,10 +81,11 @@ def relevant(case, token_ids, prefill, rules):
     back = {"prompt": "given"}
     images = len(case.inputs.get("pixel_values", ()))
     if images == 0:
-        text_only = [f for f in (*VISION_FIELDS, "row_mask", "decode", "image_row", "q_norm", "k_norm", "head_norm_eps",
-                                 "cross_rope", "cross_mask", "cross_tiles", "empty_rows", "attention_gate", "mlp_gate",
-                                 "cross_cache")
-                     if f not in ("weights", "linear_inputs", "compute", "order")]
+        text_only = [
+            f for f in (*VISION_FIELDS, "row_mask", "decode", "image_row", "q_norm", "k_norm",
+                        "head_norm_eps", "cross_rope", "cross_mask", "cross_tiles", "empty_rows",
+                        "attention_gate", "mlp_gate", "cross_cache")
+            if f not in ("weights", "linear_inputs", "compute", "order")]
         if rules.without_picture == "skip":
             text_only.append("cross_norm_eps")
         back |= {f: getattr(META, f) for f in text_only}
@@ -110,8 +113,8 @@ class Evidence:
             each.finite = np.isfinite(each.values).all(1)
             case = each.case
             if case.name not in self.scales:
-                self.scales[case.name] = float(self.predictions.logits(case, tuple(case.token_ids), case.prefill,
-                                                                       META).std())
+                self.scales[case.name] = float(
+                    self.predictions.logits(case, tuple(case.token_ids), case.prefill, META).std())
 
     def errors(self, rules):
         """{case: error of each finite row}."""
@@ -120,12 +123,14 @@ class Evidence:
             for each in self.passes:
                 difference = self.predictions.of_pass(each, rules)[each.finite] - each.values[each.finite]
                 row = np.sqrt((difference.astype(np.float64) ** 2).mean(1)) / self.scales[each.case.name]
-                found.setdefault(each.case.name, []).append(np.where(np.isfinite(row), np.minimum(row, 1e3), 1e3))
+                found.setdefault(each.case.name,
+                                 []).append(np.where(np.isfinite(row), np.minimum(row, 1e3), 1e3))
             self.known[rules] = {name: np.concatenate(rows) for name, rows in found.items()}
         return self.known[rules]
 
     def score(self, rules):
-        rows = [np.log10(np.maximum(error, FLOOR)).mean() for error in self.errors(rules).values() if len(error)]
+        rows = [
+            np.log10(np.maximum(error, FLOOR)).mean() for error in self.errors(rules).values() if len(error)]
         return float(np.mean(rows)) if rows else 0.0
 
     def worst(self, rules):
@@ -205,7 +210,8 @@ def resolution(evidence, best):
 
 
 def alternatives(evidence, best):
-    """Other values of the rule and of each cause that explain the numbers as well, and causes that would not show."""
+    """Other values of the rule and of each cause that explain the numbers as well, and causes that would not
+    show."""
     limit = resolution(evidence, best)
     equal, unseen = [], []
     chosen = best.differing(META)
@@ -235,7 +241,8 @@ def noise_16_bit(evidence, best, dtype):
 def noise_of_roundings(evidence, best):
     """How far the same rules stray in another order of summation, per case; only rules that round are asked.
 
-    What lies between two float16 falls to one or the other by the last bit of a float32 sum, and moves by 5e-4 of itself.
+    What lies between two float16 falls to one or the other by the last bit of a float32 sum, and moves by
+    5e-4 of itself.
     """
     if not any(getattr(best, f) != getattr(META, f) for f in NUMBER_FIELDS if f != "weights"):
         return {}

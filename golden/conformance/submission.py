@@ -1,5 +1,5 @@
-"""Reads the cases of the kit and what an engine handed in for them. Whatever is wrong is a BadSubmission: what, and what
-would be right."""
+"""Reads the cases of the kit and what an engine handed in for them. Whatever is wrong is a BadSubmission:
+what, and what would be right."""
 
 import json
 import math
@@ -77,7 +77,8 @@ def read_engine(folder):
     engine = read_json(path)
     for key in ("engine", "version", "how", "dtype"):
         if not isinstance(engine, dict) or not isinstance(engine.get(key), str):
-            raise BadSubmission(f"{path}: no text under {key!r}; want \"engine\", \"version\", \"how\" and \"dtype\"")
+            raise BadSubmission(
+                f"{path}: no text under {key!r}; want \"engine\", \"version\", \"how\" and \"dtype\"")
     return engine
 
 
@@ -90,15 +91,19 @@ def read_submission(folder, cases):
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
         if path.name not in cases:
             raise BadSubmission(f"{path}: no case of this name; want one of {', '.join(cases)}")
-        kinds = [kind for kind in ("result.json", "logits.npy", "logprobs.json", "trace.json") if (path / kind).is_file()]
+        kinds = [
+            kind for kind in ("result.json", "logits.npy", "logprobs.json", "trace.json")
+            if (path / kind).is_file()]
         told = [kind for kind in kinds if kind != "result.json"]
         if len(told) > 1 or not kinds:
-            raise BadSubmission(f"{path}: {', '.join(kinds) or 'nothing'}; want one of logits.npy, logprobs.json and a "
-                                "trace, or how it ended in result.json, or both")
+            raise BadSubmission(
+                f"{path}: {', '.join(kinds) or 'nothing'}; want one of logits.npy, logprobs.json and a "
+                "trace, or how it ended in result.json, or both")
         if "result.json" in kinds:
             results[path.name] = read_result(path / "result.json")
         if told:
-            reader = {"logits.npy": read_logits, "logprobs.json": read_logprobs, "trace.json": read_trace}[told[0]]
+            reader = {"logits.npy": read_logits, "logprobs.json": read_logprobs,
+                      "trace.json": read_trace}[told[0]]
             passes[path.name] = reader(path, cases[path.name])
     if not passes and not results:
         raise BadSubmission(f"{folder}: no case; want folders that bear the names of cases")
@@ -107,7 +112,8 @@ def read_submission(folder, cases):
 
 def read_result(path):
     found = read_json(path)
-    if not isinstance(found, dict) or found.get("result") not in RESULTS or not isinstance(found.get("why"), str):
+    if not isinstance(found, dict) or found.get("result") not in RESULTS or not isinstance(
+            found.get("why"), str):
         raise BadSubmission(f"{path}: want {{\"result\": one of {', '.join(RESULTS)}, \"why\": text}}")
     return found["result"], found["why"]
 
@@ -127,11 +133,13 @@ def read_logits(folder, case):
         given = read_json(folder / "rows.json")
         good = isinstance(given, list) and all(isinstance(i, int) and 0 <= i < len(rows) for i in given)
         if not good or len(set(given)) != len(given) or not given:
-            raise BadSubmission(f"{folder / 'rows.json'}: want a list of different numbers from 0 to {len(rows) - 1}")
+            raise BadSubmission(
+                f"{folder / 'rows.json'}: want a list of different numbers from 0 to {len(rows) - 1}")
         rows = given
     if logits.shape != (len(rows), vocabulary):
-        raise BadSubmission(f"{path}: shape {logits.shape}; want {(len(rows), vocabulary)}: a row for every token of "
-                            "input_ids and teacher_ids (or of rows.json), a column for every word")
+        raise BadSubmission(
+            f"{path}: shape {logits.shape}; want {(len(rows), vocabulary)}: a row for every token of "
+            "input_ids and teacher_ids (or of rows.json), a column for every word")
     return [Pass(case, tuple(case.token_ids), case.prefill, np.array(rows), logits.astype(np.float32))]
 
 
@@ -142,7 +150,8 @@ def read_trace(folder, case):
         logits = [trace["lm_head", step] for step in steps if ("lm_head", step) in trace]
         ids = [int(i) for step in steps if ("input_ids", step) in trace for i in trace["input_ids", step]]
         if not ids:
-            ids = trace.header["prompt"]["token_ids"] + trace.header.get("generated", {}).get("token_ids", [])[:-1]
+            ids = trace.header["prompt"]["token_ids"] + trace.header.get("generated", {}).get(
+                "token_ids", [])[:-1]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as problem:
         raise BadSubmission(f"{folder}: {problem}") from None
     if not logits or len({part.shape[-1] for part in logits if part.ndim == 2}) != 1:
@@ -154,7 +163,8 @@ def read_trace(folder, case):
     if any(not 0 <= i < words for i in ids[len(known):]):
         raise BadSubmission(f"{folder}: generated ids outside the vocabulary")
     if logits.shape != (len(ids), words):
-        raise BadSubmission(f"{folder}: lm_head has shape {logits.shape} over all steps; want {(len(ids), words)}")
+        raise BadSubmission(
+            f"{folder}: lm_head has shape {logits.shape} over all steps; want {(len(ids), words)}")
     return [Pass(case, tuple(ids), case.prefill, np.arange(len(ids)), logits, trace=trace)]
 
 
@@ -162,12 +172,15 @@ def read_logprobs(folder, case):
     path = folder / "logprobs.json"
     entries = read_json(path)
     if not case.prompts:
-        raise BadSubmission(f"{path}: case {case.name} has no prompts in words; log-probabilities are for chat_ cases")
+        raise BadSubmission(
+            f"{path}: case {case.name} has no prompts in words; log-probabilities are for chat_ cases")
     if not isinstance(entries, list) or not entries:
         raise BadSubmission(f"{path}: want a list of {{\"prompt\", \"images\", \"top\"}}")
     words = case.checkpoint.text["vocab_size"]
     pieces = text_of_tokens(case)
-    return [read_entry(f"{path}: entry {index}", entry, case, pieces, words) for index, entry in enumerate(entries)]
+    return [
+        read_entry(f"{path}: entry {index}", entry, case, pieces, words)
+        for index, entry in enumerate(entries)]
 
 
 def read_entry(where, entry, case, pieces, words):
@@ -192,7 +205,8 @@ def read_entry(where, entry, case, pieces, words):
             columns.append(token)
             values.append(pair[1])
     if len(columns) < 2:
-        raise BadSubmission(f"{where}: {len(columns)} known token(s) with a finite log-probability; want at least 2")
+        raise BadSubmission(
+            f"{where}: {len(columns)} known token(s) with a finite log-probability; want at least 2")
     ids = (*prompt["ids"], *after)
     return Pass(case, ids, len(prompt["ids"]), np.array([len(ids) - 1]), np.array([values], np.float32),
                 np.array(columns), prompt["ids_if"])
@@ -205,7 +219,8 @@ def text_of_tokens(case):
     found, twice = {}, set()
     special = {token["content"]: token["id"] for token in table["added_tokens"]}
     for piece, token in {**table["model"]["vocab"], **special}.items():
-        text = piece if piece in special else bytes(letters.get(c, 63) for c in piece).decode("utf-8", "replace")
+        text = piece if piece in special else bytes(letters.get(c, 63)
+                                                    for c in piece).decode("utf-8", "replace")
         if text in found or "\ufffd" in text:
             twice.add(text)
         found[text] = token

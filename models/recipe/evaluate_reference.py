@@ -25,11 +25,11 @@ import sys
 import tempfile
 
 try:
-    import numpy
+    import numpy  # noqa: F401
     from PIL import Image
 except ImportError as error:
     raise SystemExit(f"evaluate_reference: {error}: install numpy and Pillow "
-                     "(Debian: python3-numpy python3-pil)")
+                     "(Debian: python3-numpy python3-pil)") from None
 
 import dialogs
 import scenes

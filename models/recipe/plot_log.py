@@ -44,7 +44,7 @@ class Panel:
         step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if self.minutes / step <= 11)
         for minute in range(0, int(self.minutes) + 1, step):
             self.text(self.x(minute), self.top + PANEL + 16, f"{minute}", "middle")
-        for minute, name in stages:
+        for minute, _ in stages:
             x = self.x(minute)
             self.parts.append(f'<path d="M{x:.1f} {self.top}V{self.top + PANEL}" stroke="#94a3b8" '
                               'stroke-dasharray="3 3"/>')

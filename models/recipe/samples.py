@@ -193,7 +193,7 @@ def fill_segment(rng, tokenizer, objects, packed, start, length):
         here = slice(place, place + len(ids))
         owners = [answer_owners(tokenizer, turn, objects) for turn in turns] if with_image else []
         answered = place + np.flatnonzero(np.array(labels[1:]) != IGNORED)
-        packed.owners[answered] = sum(owners, []) if with_image else -1
+        packed.owners[answered] = [owner for turn in owners for owner in turn] if with_image else -1
         packed.ids[here], packed.labels[here] = ids, labels[1:] + [IGNORED]
         packed.dialogs[here] = place
         if with_image:

@@ -177,7 +177,7 @@ def test_without_a_picture_no_question_about_one_is_answered():
 
 
 def test_held_out_questions_are_true_and_of_every_kind():
-    count = {kind: 0 for kind in dialogs.KINDS_OF_QUESTION}
+    count = dict.fromkeys(dialogs.KINDS_OF_QUESTION, 0)
     for _, record in heldout.make_heldout(80, 11):
         objects = [scenes.SceneObject(thing["kind"], thing["colour"], thing["row"], thing["column"])
                    for thing in record["objects"]]

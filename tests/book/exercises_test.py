@@ -14,11 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "chapters" / "weave"), str(ROOT / "chapters" / "exercises")]
 sys.dont_write_bytecode = True
-from blocks import Runs  # noqa: E402
-from exercises import all_exercises  # noqa: E402
-from grade import begin, grade_mending, grade_prediction, right_answer  # noqa: E402
-from namespace import make_namespace  # noqa: E402
-from problem import Problem  # noqa: E402
+from blocks import Runs
+from exercises import all_exercises
+from grade import begin, grade_mending, grade_prediction, right_answer
+from namespace import make_namespace
+from problem import Problem
 
 
 def prediction(exercise, names):

@@ -21,7 +21,7 @@ SITE = ROOT / "build" / "book" / "site"
 PYTHON = ROOT / "build" / "book-python" / "bin" / "python"
 sys.path.insert(0, str(ROOT / "tests" / "viz"))
 sys.dont_write_bytecode = True
-from browser import Browser  # noqa: E402
+from browser import Browser
 
 SOME = ("index", "01-the-whole", "14-cross-attention", "tensors", "files/reference/text/cross_attention.cpp")
 AXE = """

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "chapters" / "weave"))
 sys.dont_write_bytecode = True
-import checks  # noqa: E402
-from blocks import Runs  # noqa: E402
-from chapter import Chapter  # noqa: E402
-from namespace import make_namespace  # noqa: E402
-from problem import Problems  # noqa: E402
-from traces import make_traces  # noqa: E402
+import checks
+from blocks import Runs
+from chapter import Chapter
+from namespace import make_namespace
+from problem import Problems
+from traces import make_traces
 
 COVERS = "reference/text/rope.cpp reference/text/rope.h; trace: rotated_q"
 HEAD = f"# A chapter\n<!-- chapter covers: {COVERS} -->\n\n"

@@ -18,8 +18,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "debugger"))
 sys.dont_write_bytecode = True
-import sessions  # noqa: E402
-from pictor_debugger.common import golden, heat, layout, objects, steps, text, vocabulary  # noqa: E402
+import sessions
+from pictor_debugger.common import golden, heat, layout, objects, steps, text, vocabulary
 
 ROW = 'stop-at cross_attention layer 3 head 2 token "image" at context'
 NUMBERS = "tensor block.probs[row, :8]"

@@ -1,4 +1,5 @@
-"""What `trace diff` should call each mutant, where its list of known causes has a word for it. Said before it was asked."""
+"""What `trace diff` should call each mutant, where its list of known causes has a word for it. Said before it
+was asked."""
 
 CAUSES = {
     "image token embedded as token 0": "embedding_rows_plus_8",

@@ -1,4 +1,5 @@
-"""Copies of the shipped model in which something rare is true, so that a fault that the shipped one never meets can show.
+"""Copies of the shipped model in which something rare is true, so that a fault that the shipped one never
+meets can show.
 
 Each stands in build/mutants/models/NAME and is seen from a worker's tree as edited/NAME."""
 
@@ -27,9 +28,11 @@ def rare_tokens(folder):
 
 def metas_tokenizer(folder):
     """A tokenizer.model: every byte, ' with U+017F and an x, and runs of up to 512 a's."""
-    pieces = [bytes([byte]) for byte in range(256)] + ["'\u017fx".encode()] + [b"a" * 2**n for n in range(1, 10)]
+    pieces = [bytes([byte])
+              for byte in range(256)] + ["'\u017fx".encode()] + [b"a" * 2**n for n in range(1, 10)]
     (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer.model").write_text("".join(f"{base64.b64encode(piece).decode()} {rank}\n" for rank, piece in enumerate(pieces)))
+    (folder / "tokenizer.model").write_text("".join(f"{base64.b64encode(piece).decode()} {rank}\n"
+                                                    for rank, piece in enumerate(pieces)))
 
 
 def tied_words(folder):

@@ -1,4 +1,5 @@
-"""Whether every mutant still applies, every known mistake and TRAP has one, and every test and case they name is there.
+"""Whether every mutant still applies, every known mistake and TRAP has one, and every test and case they name
+is there.
 
     python3 tests/mutants/list_test.py
 
@@ -13,9 +14,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
-from causes import CAUSES  # noqa: E402
-from every_mutant import KNOWN_MISTAKES, MUTANTS, WITHOUT_MUTANT  # noqa: E402
-from mutant import RUNS  # noqa: E402
+from causes import CAUSES
+from every_mutant import KNOWN_MISTAKES, MUTANTS, WITHOUT_MUTANT
+from mutant import RUNS
 
 LEAST = 40
 
@@ -32,18 +33,21 @@ def applies_once():
         path = ROOT / mutant.file
         count = path.read_text().count(mutant.before) if path.is_file() else 0
         if count != 1:
-            yield f"{mutant.name}: its piece of {mutant.file} appears there {count} times; want once: {mutant.before}"
+            yield (f"{mutant.name}: its piece of {mutant.file} appears there {count} times; "
+                   f"want once: {mutant.before}")
         if mutant.before == mutant.after or "\n" in mutant.before + mutant.after:
             yield f"{mutant.name}: want another piece of one line"
 
 
 def says_what_shows_it():
     cases = {path.parent.name for path in (ROOT / "golden" / "cases").glob("*/case.json")}
-    tests = re.findall(r'TEST_CASE\(\s*"([^"]*)"', "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cpp")))
+    tests = re.findall(r'TEST_CASE\(\s*"([^"]*)"',
+                       "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cpp")))
     for mutant in MUTANTS:
         if not mutant.case and not mutant.test:
             yield f"{mutant.name}: names neither a golden case nor a test"
-        if mutant.case and (mutant.case.split()[0] not in cases or mutant.case.split()[1:] not in (["meta"], ["transformers"])):
+        if mutant.case and (mutant.case.split()[0] not in cases
+                            or mutant.case.split()[1:] not in (["meta"], ["transformers"])):
             yield f"{mutant.name}: no golden case '{mutant.case}'"
         if mutant.run and mutant.run not in RUNS:
             yield f"{mutant.name}: no run '{mutant.run}'"
@@ -56,16 +60,22 @@ def says_what_shows_it():
 
 def known_mistakes_have_mutants():
     names = {mutant.name for mutant in MUTANTS}
-    yield from (f"known mistake '{mistake}': no mutant '{name}'" for mistake, name in KNOWN_MISTAKES.items() if name not in names)
+    yield from (f"known mistake '{mistake}': no mutant '{name}'" for mistake, name in KNOWN_MISTAKES.items()
+                if name not in names)
 
 
 def traps_have_mutants():
-    sources = [path for room in ("reference", "base") for path in sorted((ROOT / room).rglob("*")) if path.suffix in (".cpp", ".h")]
+    sources = [
+        path for room in ("reference", "base") for path in sorted((ROOT / room).rglob("*"))
+        if path.suffix in (".cpp", ".h")]
     marks = {mark for path in sources for mark in re.findall(r"// TRAP\(([a-z0-9_]+)\)", path.read_text())}
     covered = {trap for mutant in MUTANTS for trap in mutant.traps}
-    yield from (f"TRAP({mark}) has no mutant, and WITHOUT_MUTANT does not say why" for mark in sorted(marks - covered - set(WITHOUT_MUTANT)))
-    yield from (f"no TRAP({mark}) in reference/ or base/" for mark in sorted((covered | set(WITHOUT_MUTANT)) - marks))
-    yield from (f"TRAP({mark}) has a mutant and a reason for none" for mark in sorted(covered & set(WITHOUT_MUTANT)))
+    yield from (f"TRAP({mark}) has no mutant, and WITHOUT_MUTANT does not say why"
+                for mark in sorted(marks - covered - set(WITHOUT_MUTANT)))
+    yield from (f"no TRAP({mark}) in reference/ or base/"
+                for mark in sorted((covered | set(WITHOUT_MUTANT)) - marks))
+    yield from (f"TRAP({mark}) has a mutant and a reason for none"
+                for mark in sorted(covered & set(WITHOUT_MUTANT)))
 
 
 def causes_are_of_mutants_and_known():

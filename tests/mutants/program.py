@@ -1,4 +1,5 @@
-"""A scratch copy of the tree for each worker: one fault put in, built by the Makefile's own rules, run, taken out again."""
+"""A scratch copy of the tree for each worker: one fault put in, built by the Makefile's own rules, run, taken
+out again."""
 
 import json
 import os
@@ -10,30 +11,37 @@ from edited_models import EDITED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRATCH = ROOT / "build" / "mutants"
-CHEAP = "-O1 -g0"  # behind the Makefile's flags: a mutant runs for a second, so its compilation is what takes time
+# behind the Makefile's flags: a mutant runs for a second, so its compilation is what takes time
+CHEAP = "-O1 -g0"
 MOST_KILOBYTES = 6_000_000
-COPIED = ["base", "reference", "trace", "tests", "viz", "Makefile", "install_packages.sh", "build/packages-present"]
+COPIED = [
+    "base", "reference", "trace", "tests", "viz", "Makefile", "install_packages.sh", "build/packages-present"]
 SEEN_AS_THEY_ARE = ["bench", "chapters", "golden", "models", "build/trace", "build/viz", "build/llama-models"]
 
 
 def environment():
     """Without what a make above left there."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MODE", "PORTABLE")}
+    kept = {
+        key: value for key, value in os.environ.items()
+        if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MODE", "PORTABLE")}
     return {**kept, "OMP_NUM_THREADS": "1", "PICTOR_BUILD": "build", "PICTOR_MODEL": "models/pictor"}
 
 
 def call(tree, command, seconds):
-    """(exit status, standard output, what went wrong in words). A hang ends after `seconds`, a runaway at MOST_KILOBYTES."""
+    """(exit status, standard output, what went wrong in words). A hang ends after `seconds`, a runaway at
+    MOST_KILOBYTES."""
     limited = ["bash", "-c", f'ulimit -v {MOST_KILOBYTES}; exec "$@"', "bash", *map(str, command)]
     try:
-        result = subprocess.run(limited, cwd=tree, env=environment(), capture_output=True, text=True, errors="replace", timeout=seconds)
+        result = subprocess.run(limited, cwd=tree, env=environment(), capture_output=True, text=True,
+                                errors="replace", timeout=seconds)
     except subprocess.TimeoutExpired:
         return -1, "", f"no end after {seconds} seconds"
     return result.returncode, result.stdout, result.stderr.strip()
 
 
 def make_tree(name, objects):
-    """A copy of the sources that shares `objects` (a folder) by hard links; times are kept, so that make finds nothing to do."""
+    """A copy of the sources that shares `objects` (a folder) by hard links; times are kept, so that make
+    finds nothing to do."""
     tree = SCRATCH / name
     shutil.rmtree(tree, ignore_errors=True)
     (tree / "build").mkdir(parents=True)
@@ -62,11 +70,14 @@ def objects_of(tree, source):
     own = tree / "build" / "objects" / Path(source).with_suffix(".o")
     if source.endswith(".cpp"):
         return [own]
-    return [path.with_suffix(".o") for path in (tree / "build" / "objects").rglob("*.d") if f" {source}" in path.read_text()]
+    return [
+        path.with_suffix(".o") for path in (tree / "build" / "objects").rglob("*.d")
+        if f" {source}" in path.read_text()]
 
 
 def set_aside(tree, source):
-    """Takes away the objects that a change of `source` makes old; they are shared, so nothing may be written into them."""
+    """Takes away the objects that a change of `source` makes old; they are shared, so nothing may be written
+    into them."""
     aside = []
     for path in objects_of(tree, source):
         for part in (path, path.with_suffix(".d")):
@@ -76,7 +87,8 @@ def set_aside(tree, source):
 
 
 def apply(tree, mutant):
-    """Puts the fault in; returns the number of its line and what undo() needs. None when its piece is not there just once."""
+    """Puts the fault in; returns the number of its line and what undo() needs. None when its piece is not
+    there just once."""
     source = mutant.file
     text = (tree / source).read_text()
     if text.count(mutant.before) != 1:
@@ -120,8 +132,10 @@ def record_case(tree, case, own_mask, trace):
     inputs = Path("golden", "cases", name, description["inputs"])
     if own_mask:
         inputs = without_mask(ROOT / inputs, tree / "build" / "inputs.safetensors")
-    command = ["build/reference", "forward", "--model", Path("golden", description["checkpoint"]), "--inputs", inputs, "--greedy",
-               description["greedy"], "--reference", rule, "--trace", trace, "--trace-values", "all", "--force"]
+    command = [
+        "build/reference", "forward", "--model",
+        Path("golden", description["checkpoint"]), "--inputs", inputs, "--greedy", description["greedy"],
+        "--reference", rule, "--trace", trace, "--trace-values", "all", "--force"]
     if name == "long":  # 34 million scores
         names = {entry["name"] for entry in json.loads((folder / rule / "trace.json").read_text())["tensors"]}
         command += [part for tensor in sorted(names) for part in ("--trace-only", tensor)]
@@ -133,12 +147,15 @@ def record_run(tree, arguments, tensors, trace):
     """Asks the shipped model, and writes the trace of these tensors. (exit status, message)"""
     only = [part for tensor in tensors for part in ("--trace-only", tensor)]
     limit = [] if "--max-new-tokens" in arguments else ["--max-new-tokens", "2"]
-    status, _, message = call(tree, ["build/reference", "run", *arguments, *limit, "--trace", trace, "--trace-values", "all", "--force", *only], 60)
+    status, _, message = call(tree, [
+        "build/reference", "run", *arguments, *limit, "--trace", trace, "--trace-values", "all", "--force",
+        *only], 60)
     return status, message
 
 
 def compare(command, run, base, policy, case=""):
-    """What `trace check` or `trace diff` says: (exit status, its JSON or None, message). `case`: whose weights diff may use."""
+    """What `trace check` or `trace diff` says: (exit status, its JSON or None, message). `case`: whose
+    weights diff may use."""
     options = ["--policy", ROOT / "golden" / policy] if policy else ["--atol", "0", "--rtol", "0"]
     if case:
         description = json.loads((ROOT / "golden" / "cases" / case.split()[0] / "case.json").read_text())

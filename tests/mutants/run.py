@@ -1,11 +1,13 @@
-"""Breaks reference/ one line at a time, and looks whether the goldens notice and whether `trace diff` names the step.
+"""Breaks reference/ one line at a time, and looks whether the goldens notice and whether `trace diff` names
+the step.
 
     python3 tests/mutants/run.py                     every mutant: some minutes on two cores
     python3 tests/mutants/run.py --only 'tanh GELU'  the mutants whose names hold these words
 
-`make mutants` builds what this needs: the three programs and the tests. The table goes to standard output, and to
-build/mutants/report.md and report.json; the last line is "N passed, N failed". Exit 1 when a mutant survives or does not
-compile, or when `trace diff` names the right step or the right cause less often than RIGHT_SHARE and CAUSE_SHARE ask.
+`make mutants` builds what this needs: the three programs and the tests. The table goes to standard output,
+and to build/mutants/report.md and report.json; the last line is "N passed, N failed". Exit 1 when a mutant
+survives or does not compile, or when `trace diff` names the right step or the right cause less often than
+RIGHT_SHARE and CAUSE_SHARE ask.
 """
 
 import argparse
@@ -20,11 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
-from causes import CAUSES  # noqa: E402
-from edited_models import EDITED, make_edited_models  # noqa: E402
-from every_mutant import MUTANTS  # noqa: E402
-from mutant import RUN_TENSORS, RUNS  # noqa: E402
-from program import (ROOT, SCRATCH, apply, build, compare, make_tree, record_case, record_run, run_test, set_aside,  # noqa: E402
+from causes import CAUSES
+from edited_models import EDITED, make_edited_models
+from every_mutant import MUTANTS
+from mutant import RUN_TENSORS, RUNS
+from program import (ROOT, SCRATCH, apply, build, compare, make_tree, record_case, record_run, run_test,
+                     set_aside,
                      undo)
 
 RIGHT_SHARE = 0.9   # of all mutants, those that no tensor can show included
@@ -58,13 +61,17 @@ def places(trace):
 
 
 def first_fault(report, base):
-    """The first tensor of `base` that the run lacks or has otherwise: {tensor, step, error in units of its spread}."""
+    """The first tensor of `base` that the run lacks or has otherwise: {tensor, step, error in units of its
+    spread}."""
     order = places(base)
-    faults = [{"tensor": entry["name"], "step": entry["step"], "error": "missing"} for entry in report["only_b"]]
+    faults = [{"tensor": entry["name"], "step": entry["step"], "error": "missing"}
+              for entry in report["only_b"]]
     different = report["first_different"]
     if different:
         error = different["relative_error"] if different["compared"] else different.get("problem", "")
-        faults.append({"tensor": different["name"], "step": different["step"], "error": "infinite" if error is None else error})
+        faults.append({
+            "tensor": different["name"], "step": different["step"],
+            "error": "infinite" if error is None else error})
     return min(faults, key=lambda fault: order.get((fault["tensor"], fault["step"]), math.inf), default=None)
 
 
@@ -96,7 +103,8 @@ def catch_by_case(tree, mutant, case, own_mask, trace):
     if report is None:
         return {"by": by, "refused": message}
     fault = first_fault(report, golden_of(case))
-    return {"by": by, **fault} if fault else {"by": by, "refused": report.get("generated", "the trace differs")}
+    return {"by": by, **fault} if fault else {
+        "by": by, "refused": report.get("generated", "the trace differs")}
 
 
 def catch_by_test(tree, test):
@@ -118,8 +126,8 @@ def catch_anywhere(tree, mutant, trace):
 
 
 def ask_for_step(tree, mutant, trace):
-    """`trace diff` of the broken run against the golden when that holds the expected tensor, else against the unbroken program:
-    the first fault, and the likely cause it names, '' when none."""
+    """`trace diff` of the broken run against the golden when that holds the expected tensor, else against the
+    unbroken program: the first fault, and the likely cause it names, '' when none."""
     shutil.rmtree(trace, ignore_errors=True)
     if mutant.run:
         record_run(tree, RUNS[mutant.run], RUN_TENSORS, trace)
@@ -127,7 +135,8 @@ def ask_for_step(tree, mutant, trace):
     else:
         record_case(tree, mutant.case, mutant.own_mask, trace)
         golden = golden_of(mutant.case)
-        base = golden if (mutant.breaks, mutant.step) in places(golden) else baseline(mutant.case, mutant.own_mask)
+        base = golden if (mutant.breaks,
+                          mutant.step) in places(golden) else baseline(mutant.case, mutant.own_mask)
         policy = policy_of(mutant.case)
     if not (trace / "trace.json").exists():  # an error; some errors leave a trace all the same
         return None, ""
@@ -138,16 +147,20 @@ def ask_for_step(tree, mutant, trace):
 
 
 def named_right(mutant, named):
-    return named is not None and named["tensor"] == mutant.breaks and (named["step"] == mutant.step or mutant.step < 0 < named["step"])
+    return named is not None and named["tensor"] == mutant.breaks and (named["step"] == mutant.step
+                                                                       or mutant.step < 0 < named["step"])
 
 
 def examine(tree, mutant):
     """Everything about one mutant, as the report has it."""
-    result = {"mutant": mutant.name, "file": mutant.file, "before": mutant.before, "after": mutant.after,
-              "traps": list(mutant.traps), "expected": expected_text(mutant), "named": None, "cause": "", "expected_cause": CAUSES.get(mutant.name, ""), "right": False, "caught": None}
+    result = {
+        "mutant": mutant.name, "file": mutant.file, "before": mutant.before, "after": mutant.after,
+        "traps": list(mutant.traps), "expected": expected_text(mutant), "named": None, "cause": "",
+        "expected_cause": CAUSES.get(mutant.name, ""), "right": False, "caught": None}
     applied = apply(tree, mutant)
     if applied is None:
-        return {**result, "problem": f"does not apply: its piece does not appear in {mutant.file} exactly once"}
+        return {
+            **result, "problem": f"does not apply: its piece does not appear in {mutant.file} exactly once"}
     line, change = applied
     result["file"] += f":{line}"
     trace = tree / "build" / "broken"
@@ -165,7 +178,8 @@ def examine(tree, mutant):
             return {**result, "problem": "SURVIVED: no golden case and no test notices it"}
         refused = result["caught"].get("refused", "")
         if (mutant.refuses or refused) and not (mutant.refuses and mutant.refuses in refused):
-            result["note"] = f"ended with: {refused or 'no error'}; expected {'an error with ' + mutant.refuses if mutant.refuses else 'a trace'}"
+            expected = f"an error with {mutant.refuses}" if mutant.refuses else "a trace"
+            result["note"] = f"ended with: {refused or 'no error'}; expected {expected}"
         if mutant.breaks:
             result["named"], result["cause"] = ask_for_step(tree, mutant, trace)
             result["right"] = named_right(mutant, result["named"])
@@ -188,17 +202,21 @@ def named_text(result):
         return "no tensor can show it"
     if result["right"]:
         return f"trace diff names {place_text(result['named'])}, as expected"
-    return f"trace diff names {place_text(result['named']) if result['named'] else 'nothing'}; EXPECTED {result['expected']}"
+    named = place_text(result["named"]) if result["named"] else "nothing"
+    return f"trace diff names {named}; EXPECTED {result['expected']}"
 
 
 def cause_text(result):
     if result["cause"] == result["expected_cause"]:
         return f"; cause: {result['cause']}" if result["cause"] else ""
-    return f"; cause: {result['cause'] or 'none'}" + (f", EXPECTED {result['expected_cause']}" if result["expected_cause"] else ", which has no word for it")
+    return f"; cause: {result['cause'] or 'none'}" + (f", EXPECTED {result['expected_cause']}"
+                                                      if result["expected_cause"] else
+                                                      ", which has no word for it")
 
 
 def print_result(result):
-    mark = "FAILED" if "problem" in result else "ok" if result["right"] or result["expected"] == "-" else "MISNAMED"
+    mark = "FAILED" if "problem" in result else "ok" if result["right"] or result[
+        "expected"] == "-" else "MISNAMED"
     print(f"{mark:<9}{result['mutant']}  ({result['file']})")
     if "problem" in result:
         print(f"         {result['problem']}")
@@ -210,7 +228,8 @@ def print_result(result):
 
 
 def control(mutants):
-    """The unbroken program, its sources to be broken compiled as the mutants will be: it must pass everything they are held against."""
+    """The unbroken program, its sources to be broken compiled as the mutants will be: it must pass everything
+    they are held against."""
     make_edited_models()
     tree = make_tree("tree-0", ROOT / "build" / "objects")
     for source in sorted({mutant.file for mutant in mutants if mutant.file.endswith(".cpp")}):
@@ -218,7 +237,8 @@ def control(mutants):
             part.with_name(part.name + ".aside").unlink()
     message = build(tree, targets=("build/reference", "build/tests"))
     faults = [f"it does not compile: {message}"] if message else []
-    wanted = [] if faults else [(case, False) for case in all_cases()] + sorted({(m.case, True) for m in mutants if m.own_mask})
+    wanted = [] if faults else [(case, False) for case in all_cases()] + sorted({
+        (m.case, True) for m in mutants if m.own_mask})
     for case, own_mask in wanted:
         caught = catch_by_case(tree, None, case, own_mask, baseline(case, own_mask))
         faults += [caught_text(caught)] if caught else []
@@ -227,7 +247,8 @@ def control(mutants):
         faults += [f"run '{run}': {message}"] if status != 0 else []
     for test in [] if faults else sorted({mutant.test for mutant in mutants if mutant.test}):
         status, n_passed = run_test(tree, test)
-        faults += [f"test '{test}': exit {status}, {n_passed} passed; want 1"] if status != 0 or n_passed != 1 else []
+        faults += [f"test '{test}': exit {status}, {n_passed} passed; want 1"
+                   ] if status != 0 or n_passed != 1 else []
     return tree, faults
 
 
@@ -253,26 +274,38 @@ def examine_all(mutants, n_jobs, first_tree):
 
 
 def markdown(results, summary):
-    lines = ["# Mutants", "", *summary, "", "| mutant | where | caught by | error | `trace diff` names | expected | | likely cause | expected |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "# Mutants", "", *summary, "",
+        "| mutant | where | caught by | error | `trace diff` names | expected | | likely cause | expected |",
+        "|---|---|---|---|---|---|---|---|---|"]
     for result in results:
         caught = result["caught"] or {"by": result.get("problem", "")}
-        by = f"{caught['by']}: {place_text(caught)}" if "tensor" in caught else caught["by"] + (f": {caught['refused']}" if "refused" in caught else "")
-        cells = [result["mutant"], result["file"], by, error_text(caught) if "tensor" in caught else "",
-                 place_text(result["named"]) if result["named"] else "-", result["expected"],
-                 "FAILED" if "problem" in result else "ok" if result["right"] else "" if result["expected"] == "-" else "misnamed",
-                 result["cause"] or "-", result["expected_cause"] or "-"]
+        by = f"{caught['by']}: {place_text(caught)}" if "tensor" in caught else caught["by"] + (
+            f": {caught['refused']}" if "refused" in caught else "")
+        cells = [
+            result["mutant"], result["file"], by,
+            error_text(caught) if "tensor" in caught else "",
+            place_text(result["named"]) if result["named"] else "-", result["expected"], "FAILED" if "problem"
+            in result else "ok" if result["right"] else "" if result["expected"] == "-" else "misnamed",
+            result["cause"] or "-", result["expected_cause"] or "-"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Breaks reference/ one line at a time; the goldens must notice.")
-    parser.add_argument("--only", action="append", default=[], metavar="WORDS", help="mutants whose names hold these words; may be repeated")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="so many at a time")
+    parser = argparse.ArgumentParser(
+        description="Breaks reference/ one line at a time; the goldens must notice.")
+    parser.add_argument("--only", action="append", default=[], metavar="WORDS",
+                        help="mutants whose names hold these words; may be repeated")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+                        help="so many at a time")
     arguments = parser.parse_args()
-    mutants = [mutant for mutant in MUTANTS if not arguments.only or any(words in mutant.name for words in arguments.only)]
+    mutants = [
+        mutant for mutant in MUTANTS
+        if not arguments.only or any(words in mutant.name for words in arguments.only)]
     if not mutants:
-        sys.exit(f"run.py: no mutant's name holds {' or '.join(arguments.only)}; the lists are in tests/mutants/")
+        sys.exit(
+            f"run.py: no mutant's name holds {' or '.join(arguments.only)}; the lists are in tests/mutants/")
 
     print("Control: the unbroken program against all golden cases, and the tests that mutants name")
     tree, faults = control(mutants)
@@ -283,21 +316,30 @@ def main():
     print("  passes\n")
 
     results = examine_all(mutants, max(1, arguments.jobs), tree)
-    n_caught, n_right = sum("problem" not in result for result in results), sum(result["right"] for result in results)
+    n_caught, n_right = sum("problem" not in result for result in results), sum(result["right"]
+                                                                                for result in results)
     least = 0 if arguments.only else math.ceil(RIGHT_SHARE * len(results))
-    summary = [f"{n_caught} of {len(results)} mutants are caught; `trace diff` names the right step of {n_right}"
-               + (f" (at least {least} wanted)." if least else ".")]
+    summary = [
+        f"{n_caught} of {len(results)} mutants are caught; `trace diff` names the right step of {n_right}" +
+        (f" (at least {least} wanted)." if least else ".")]
     with_word = [result for result in results if result["expected_cause"]]
     by_cause = sum(result["cause"] == result["expected_cause"] for result in with_word)
     least_causes = 0 if arguments.only else math.ceil(CAUSE_SHARE * len(with_word))
-    summary += ["", f"Of the {len(with_word)} mutants for which its list of causes has a word it says that word first for {by_cause}"
-                + (f" (at least {least_causes} wanted)." if least_causes else ".")]
+    summary += [
+        "",
+        f"Of the {len(with_word)} mutants for which its list of causes has a word it says that word first "
+        f"for {by_cause}"
+        + (f" (at least {least_causes} wanted)." if least_causes else ".")]
     (SCRATCH / "report.md").write_text(markdown(results, summary))
-    (SCRATCH / "report.json").write_text(json.dumps({"summary": " ".join(filter(None, summary)), "mutants": results}, indent=1) + "\n")
+    (SCRATCH / "report.json").write_text(
+        json.dumps({"summary": " ".join(filter(None, summary)), "mutants": results}, indent=1) + "\n")
     for tree in [EDITED, SCRATCH / "unbroken", *SCRATCH.glob("tree-*")]:
         shutil.rmtree(tree)
     n_failed = len(results) - n_caught + (n_right < least) + (by_cause < least_causes)
-    print(f"\n{summary[0]}\n{summary[-1]}\nThe whole table: build/mutants/report.md\n{n_caught} passed, {n_failed} failed")
+    print(
+        f"\n{summary[0]}\n{summary[-1]}\nThe whole table: build/mutants/report.md\n{n_caught} passed, "
+        f"{n_failed} failed"
+    )
     sys.exit(1 if n_failed else 0)
 
 

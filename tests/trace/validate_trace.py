@@ -14,7 +14,8 @@ from pathlib import Path
 
 import jsonschema
 
-SCHEMA = json.loads((Path(__file__).resolve().parent.parent.parent / "trace" / "schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (Path(__file__).resolve().parent.parent.parent / "trace" / "schema.json").read_text(encoding="utf-8"))
 FIRST_LINE = re.compile(r'^(\{.*"values": \[)$')
 LAST_LINE = re.compile(r'^\](, "statistics": \{.*\})?\}$')
 NONFINITE = ("NaN", "Infinity", "-Infinity")

@@ -5,8 +5,8 @@
     trace["language_model.layers.3.cross_attn.probs"]        # array [head, token, key] of step 0
     trace["lm_head", 2]                                       # step 2
 
-Tensors are read when they are asked for. `trace.names()` lists them, `trace.entry(name, step)` is what trace.json says
-about one, `trace.header` is the rest of trace.json.
+Tensors are read when they are asked for. `trace.names()` lists them, `trace.entry(name, step)` is what
+trace.json says about one, `trace.header` is the rest of trace.json.
 """
 
 import json
@@ -24,7 +24,8 @@ class Trace:
             self.header = json.load(file)
         found = (self.header.get("format"), self.header.get("version"))
         if found != ("pictor-trace", 1):
-            raise ValueError(f"{self.folder / 'trace.json'}: format and version are {found}; want ('pictor-trace', 1)")
+            raise ValueError(
+                f"{self.folder / 'trace.json'}: format and version are {found}; want ('pictor-trace', 1)")
         self.steps = self.header["steps"]
         self.entries = self.header.pop("tensors")
         self.index = {(entry["name"], entry["step"]): entry for entry in self.entries}
@@ -56,7 +57,8 @@ class Trace:
                              + (" and a sample (see sample())" if entry["values"] == "sample" else "")
                              + "; record with --trace-values all")
         if array.size != int(np.prod(entry["shape"], dtype=object)):
-            raise ValueError(f"{self.folder}: {name} step {step}: {array.size} values for shape {entry['shape']}")
+            raise ValueError(
+                f"{self.folder}: {name} step {step}: {array.size} values for shape {entry['shape']}")
         return array.reshape(entry["shape"])
 
     def sample(self, name, step=0):
@@ -71,7 +73,8 @@ class Trace:
             values = json.load(file, parse_int=int if entry["dtype"] == "I64" else float)["values"]
         if entry["dtype"] == "I64":
             return np.array(values, dtype=np.int64)
-        return np.array([NONFINITE[value] if isinstance(value, str) else value for value in values], dtype=np.float32)
+        return np.array([NONFINITE[value] if isinstance(value, str) else value for value in values],
+                        dtype=np.float32)
 
     def path(self, file):
         path = PurePosixPath(file)

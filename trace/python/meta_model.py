@@ -1,9 +1,9 @@
-"""Meta's own Llama 3.2-Vision modules (llama-models 0.3.0) on one CPU, with the weights of a checkpoint in transformers'
-layout.
+"""Meta's own Llama 3.2-Vision modules (llama-models 0.3.0) on one CPU, with the weights of a checkpoint in
+transformers' layout.
 
-Meta's forward code stays as it is. What it imports from fairscale (layers split over many GPUs) is replaced by the same
-layers unsplit. Meta's sizes of the vision side are constants in its code; the modules are built here with the
-checkpoint's.
+Meta's forward code stays as it is. What it imports from fairscale (layers split over many GPUs) is replaced
+by the same layers unsplit. Meta's sizes of the vision side are constants in its code; the modules are built
+here with the checkpoint's.
 """
 
 import sys
@@ -18,7 +18,7 @@ from torch.nn import functional
 from record_common import rope_settings
 
 
-# -- Meta's modules on one CPU ---------------------------------------------------------------------------------------
+# -- Meta's modules on one CPU -------------------------------------------------------------------------------
 
 class Linear(nn.Module):
     """fairscale's ColumnParallelLinear and RowParallelLinear with one part."""
@@ -49,12 +49,13 @@ def import_meta():
 
     initialize = module("fairscale.nn.model_parallel.initialize", get_model_parallel_world_size=lambda: 1,
                         get_model_parallel_rank=lambda: 0, get_model_parallel_group=lambda: None)
-    layers = module("fairscale.nn.model_parallel.layers", ColumnParallelLinear=Linear, RowParallelLinear=Linear,
-                    VocabParallelEmbedding=Embedding)
+    layers = module("fairscale.nn.model_parallel.layers", ColumnParallelLinear=Linear,
+                    RowParallelLinear=Linear, VocabParallelEmbedding=Embedding)
     parallel = module("fairscale.nn.model_parallel", initialize=initialize, layers=layers)
     module("fairscale", nn=module("fairscale.nn", model_parallel=parallel))
     # Cuts pictures into tiles, which is not asked of it here, and would want torchvision.
-    module("llama_models.llama3.multimodal.image_transform", VariableSizeImageTransform=lambda size: lambda image: None)
+    module("llama_models.llama3.multimodal.image_transform",
+           VariableSizeImageTransform=lambda size: lambda image: None)
 
     from llama_models.llama3.multimodal import model as meta
 
@@ -64,12 +65,14 @@ def import_meta():
 
 
 def split_layers(text):
-    """Indices of the self layers, and for each cross layer the self layer it stands before, as Meta counts them."""
+    """Indices of the self layers, and for each cross layer the self layer it stands before, as Meta counts
+    them."""
     cross = text["cross_attention_layers"]
     self_layers = [i for i in range(text["num_hidden_layers"]) if i not in cross]
     for index in cross:
         if index + 1 not in self_layers:
-            raise ValueError(f"cross-attention layer {index} has no self-attention layer behind it, as Meta's must")
+            raise ValueError(
+                f"cross-attention layer {index} has no self-attention layer behind it, as Meta's must")
     return self_layers, [self_layers.index(index + 1) for index in cross]
 
 
@@ -88,20 +91,22 @@ def build(meta, settings, max_tokens):
     text, vision = settings["text_config"], settings["vision_config"]
     check_supported(settings)
     d_mlp, d = text["intermediate_size"], text["hidden_size"]
-    args = meta.ModelArgs(
-        dim=d, n_layers=text["num_hidden_layers"] - len(text["cross_attention_layers"]),
-        n_heads=text["num_attention_heads"], n_kv_heads=text["num_key_value_heads"], vocab_size=text["vocab_size"],
-        # Rounded up to a multiple of d_mlp from just below it: d_mlp.
-        multiple_of=d_mlp, ffn_dim_multiplier=(d_mlp - 0.5) / int(2 * (4 * d) / 3), norm_eps=text["rms_norm_eps"],
-        rope_theta=rope_settings(text)["theta"], use_scaled_rope=rope_settings(text)["scaled"], max_batch_size=1,
-        max_seq_len=max_tokens, vision_chunk_size=vision["image_size"], vision_max_num_chunks=vision["max_num_tiles"],
-        vision_num_cross_attention_layers=len(text["cross_attention_layers"]))
+    args = meta.ModelArgs(dim=d, n_layers=text["num_hidden_layers"] - len(text["cross_attention_layers"]),
+                          n_heads=text["num_attention_heads"], n_kv_heads=text["num_key_value_heads"],
+                          vocab_size=text["vocab_size"],
+                          # Rounded up to a multiple of d_mlp from just below it: d_mlp.
+                          multiple_of=d_mlp, ffn_dim_multiplier=(d_mlp - 0.5) / int(2 * (4 * d) / 3),
+                          norm_eps=text["rms_norm_eps"], rope_theta=rope_settings(text)["theta"],
+                          use_scaled_rope=rope_settings(text)["scaled"], max_batch_size=1,
+                          max_seq_len=max_tokens, vision_chunk_size=vision["image_size"],
+                          vision_max_num_chunks=vision["max_num_tiles"],
+                          vision_num_cross_attention_layers=len(text["cross_attention_layers"]))
     encoder, schedule = meta.VisionEncoder, meta.CrossAttentionTransformerText._init_fusion_schedule
     meta.VisionEncoder = lambda **fixed: encoder(**fixed | dict(
         max_num_tiles=vision["max_num_tiles"], patch_size=vision["patch_size"], width=vision["hidden_size"],
-        layers=vision["num_hidden_layers"], heads=vision["attention_heads"],
-        mlp_ratio=(vision["intermediate_size"] + 0.5) / vision["hidden_size"],
-        n_global_layers=vision["num_global_layers"], return_intermediate=vision["intermediate_layers_indices"]))
+        layers=vision["num_hidden_layers"], heads=vision["attention_heads"], mlp_ratio=(vision[
+            "intermediate_size"] + 0.5) / vision["hidden_size"], n_global_layers=vision[
+                "num_global_layers"], return_intermediate=vision["intermediate_layers_indices"]))
     meta.CrossAttentionTransformerText._init_fusion_schedule = lambda self, n: split_layers(text)[1]
     try:
         model = meta.CrossAttentionTransformer(args)
@@ -112,7 +117,7 @@ def build(meta, settings, max_tokens):
     return model.eval()
 
 
-# -- weights ---------------------------------------------------------------------------------------------------------
+# -- weights -------------------------------------------------------------------------------------------------
 
 def read_weights(folder):
     """Every tensor of the checkpoint as float32 under the newer names."""
@@ -150,9 +155,11 @@ def tile_table(rows, ratios, max_tiles):
     for index, (h, w) in enumerate(ratios):
         table[:h, :w] = rows[index + 1, : h * w].unflatten(0, (h, w))
     for index, (h, w) in enumerate(ratios):
-        if not torch.equal(table[:h, :w].flatten(0, 1), rows[index + 1, : h * w]) or rows[index + 1, h * w:].any():
-            raise ValueError("tile embeddings differ between aspect ratios (or absent tiles have some): Meta's code "
-                             "holds one per place")
+        if not torch.equal(table[:h, :w].flatten(0, 1), rows[index + 1, :h * w]) or rows[index + 1,
+                                                                                         h * w:].any():
+            raise ValueError(
+                "tile embeddings differ between aspect ratios (or absent tiles have some): Meta's code "
+                "holds one per place")
     return table
 
 
@@ -170,7 +177,8 @@ class Filler:
 
     def fill(self, parameter, value):
         if parameter.shape != value.shape:
-            raise ValueError(f"Meta wants shape {tuple(parameter.shape)}, the checkpoint gives {tuple(value.shape)}")
+            raise ValueError(
+                f"Meta wants shape {tuple(parameter.shape)}, the checkpoint gives {tuple(value.shape)}")
         with torch.no_grad():
             parameter.copy_(value)
         self.filled.add(id(parameter))
@@ -196,7 +204,8 @@ def fill_vision(filler, encoder, vision):
     filler.fill(encoder.class_embedding, filler.take(f"{name}class_embedding"))
     for module, part in ((encoder.pre_tile_pos_embed, "pre"), (encoder.post_tile_pos_embed, "post")):
         part = f"{name}{part}_tile_positional_embedding."
-        filler.fill(module.embedding, tile_table(filler.take(f"{part}embedding.weight"), ratios, tiles)[:, :, None])
+        filler.fill(module.embedding,
+                    tile_table(filler.take(f"{part}embedding.weight"), ratios, tiles)[:, :, None])
         filler.fill(module.gate, filler.take(f"{part}gate"))
     part = f"{name}gated_positional_embedding."
     filler.fill(encoder.positional_embedding, filler.take(f"{part}embedding"))

@@ -1,4 +1,5 @@
-"""What record_transformers.py and record_meta.py share: reading a checkpoint's sizes and a run's exact inputs."""
+"""What record_transformers.py and record_meta.py share: reading a checkpoint's sizes and a run's exact
+inputs."""
 
 import json
 import sys
@@ -24,9 +25,11 @@ def rope_settings(text):
     rope = dict(text.get("rope_parameters") or text.get("rope_scaling") or {})
     theta = rope.get("rope_theta", text.get("rope_theta", 500000.0))
     scaled = rope.get("rope_type", rope.get("type", "default")) == "llama3"
-    return {"theta": theta, "scaled": scaled, "factor": rope.get("factor", 8.0),
-            "low_freq_factor": rope.get("low_freq_factor", 1.0), "high_freq_factor": rope.get("high_freq_factor", 4.0),
-            "original_length": rope.get("original_max_position_embeddings", 8192)}
+    return {
+        "theta": theta, "scaled": scaled, "factor": rope.get("factor", 8.0),
+        "low_freq_factor": rope.get("low_freq_factor",
+                                    1.0), "high_freq_factor": rope.get("high_freq_factor", 4.0),
+        "original_length": rope.get("original_max_position_embeddings", 8192)}
 
 
 def describe_picture(folder, vision):
@@ -45,23 +48,25 @@ def describe_model(settings, folder):
     n = vision["image_size"] // vision["patch_size"]
     return {
         "text": {
-            "n_vocabulary": text["vocab_size"], "d_model": text["hidden_size"], "n_layers": text["num_hidden_layers"],
-            "n_heads": text["num_attention_heads"], "n_kv_heads": text["num_key_value_heads"],
+            "n_vocabulary": text["vocab_size"], "d_model": text["hidden_size"],
+            "n_layers": text["num_hidden_layers"], "n_heads": text["num_attention_heads"],
+            "n_kv_heads": text["num_key_value_heads"],
             "d_head": text["hidden_size"] // text["num_attention_heads"], "d_mlp": text["intermediate_size"],
             "cross_attention_layers": text["cross_attention_layers"], "rms_norm_eps": text["rms_norm_eps"],
             "rope": rope_settings(text), "max_positions": text.get("max_position_embeddings", 131072)},
         "vision": {
             "d_model": vision["hidden_size"], "n_layers": vision["num_hidden_layers"],
             "n_global_layers": vision["num_global_layers"], "n_heads": vision["attention_heads"],
-            "d_head": vision["hidden_size"] // vision["attention_heads"], "d_mlp": vision["intermediate_size"],
-            "tile_size": vision["image_size"], "patch_size": vision["patch_size"],
-            "max_tiles": vision["max_num_tiles"], "kept_layers": vision["intermediate_layers_indices"],
-            "aspect_ratios": vision["supported_aspect_ratios"], "layer_norm_eps": vision.get("norm_eps", 1e-5),
-            "patches_per_side": n, "n_patches": n * n + 1, "n_padded_patches": (n * n + 8) // 8 * 8,
-            "d_output": vision["hidden_size"] * (1 + len(vision["intermediate_layers_indices"]))},
+            "d_head": vision["hidden_size"] // vision["attention_heads"],
+            "d_mlp": vision["intermediate_size"], "tile_size": vision["image_size"],
+            "patch_size": vision["patch_size"], "max_tiles": vision["max_num_tiles"],
+            "kept_layers": vision["intermediate_layers_indices"],
+            "aspect_ratios": vision["supported_aspect_ratios"],
+            "layer_norm_eps": vision.get("norm_eps", 1e-5), "patches_per_side": n, "n_patches": n * n + 1,
+            "n_padded_patches": (n * n + 8) // 8 * 8, "d_output": vision["hidden_size"] *
+            (1 + len(vision["intermediate_layers_indices"]))},
         "picture": describe_picture(folder, vision),
-        "image_token": settings.get("image_token_index", settings.get("image_token_id")),
-    }
+        "image_token": settings.get("image_token_index", settings.get("image_token_id")),}
 
 
 def describe_images(inputs, settings):
@@ -98,15 +103,16 @@ def read_inputs(path, settings):
     n_embeddings = settings["text_config"]["vocab_size"] + 8
     outside = [int(i) for i in inputs["input_ids"] if not 0 <= i < n_embeddings]
     if n_tokens == 0 or outside:
-        raise ValueError(f"{path}: input_ids: found {outside[:3] or 'none'}, want ids from 0 to {n_embeddings - 1}")
+        raise ValueError(
+            f"{path}: input_ids: found {outside[:3] or 'none'}, want ids from 0 to {n_embeddings - 1}")
     return {name: inputs[name] for name in wanted}
 
 
 def generated_mask_row(mask, rules):
     """The cross-attention mask row of a generated token.
 
-    With one picture both references go on looking at it. With several, Meta's last interval ends with the prompt, so
-    that generated tokens see no picture; transformers repeats the last row.
+    With one picture both references go on looking at it. With several, Meta's last interval ends with the
+    prompt, so that generated tokens see no picture; transformers repeats the last row.
     """
     if rules == "meta" and mask.shape[1] > 1:
         return numpy.zeros_like(mask[-1:])
@@ -127,7 +133,8 @@ def record_step_inputs(writer, step_ids, mask_rows, inputs=None, pixel_dtype="F3
 
 
 def calling_line():
-    """file:line of the reference implementation that is being run, found on the call stack; "" when none is."""
+    """file:line of the reference implementation that is being run, found on the call stack; "" when none
+    is."""
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename.replace("\\", "/")
@@ -158,7 +165,8 @@ def describe_prompt(inputs, folder=""):
 
 
 class ArrayWriter:
-    """Keeps tensors in memory instead of writing them: {(step, name): array}. For comparisons inside Python."""
+    """Keeps tensors in memory instead of writing them: {(step, name): array}. For comparisons inside
+    Python."""
 
     def __init__(self):
         self.fields, self.steps, self.arrays = {}, [], {}

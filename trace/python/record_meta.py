@@ -1,11 +1,13 @@
-"""Records a run of Meta's own Llama 3.2-Vision code (llama-models 0.3.0) as a trace, with the same names Pictor uses.
+"""Records a run of Meta's own Llama 3.2-Vision code (llama-models 0.3.0) as a trace, under Pictor's names.
 
-    python trace/python/record_meta.py --model DIR --inputs FILE.safetensors --trace DIR [--greedy N] [--only GLOB]...
+    python trace/python/record_meta.py --model DIR --inputs FILE.safetensors --trace DIR [--greedy N]
+                                       [--only GLOB]...
 
-DIR is a checkpoint in transformers' layout; its weights are turned into Meta's. FILE holds what `reference forward`
-takes. Meta's forward code runs unchanged, on one CPU in float32 (meta_model.py builds it). A function mode sees every
-product, norm and attention on the way. Things Meta's attention never holds (scores, probabilities: it calls a fused
-kernel) are computed here from the kernel's own arguments, and the context they give is checked against the kernel's.
+DIR is a checkpoint in transformers' layout; its weights are turned into Meta's. FILE holds what `reference
+forward` takes. Meta's forward code runs unchanged, on one CPU in float32 (meta_model.py builds it). A
+function mode sees every product, norm and attention on the way. Things Meta's attention never holds (scores,
+probabilities: it calls a fused kernel) are computed here from the kernel's own arguments, and the context
+they give is checked against the kernel's.
 """
 
 import argparse
@@ -26,11 +28,11 @@ from meta_model import load_model, pair_order, split_layers
 LOWEST = torch.finfo(torch.float32).min
 
 
-# -- watching --------------------------------------------------------------------------------------------------------
+# -- watching ------------------------------------------------------------------------------------------------
 
 class Watch(TorchFunctionMode):
-    """Sees every torch function Meta's code calls, for it takes products with weights of modules that it never calls.
-    `products[id(weight)]` is given the input and the output of that product."""
+    """Sees every torch function Meta's code calls, for it takes products with weights of modules that it
+    never calls. `products[id(weight)]` is given the input and the output of that product."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +68,7 @@ def attention_parts(query, key, value, mask, context):
 
 
 class Recording:
-    """Everything that is recorded of one model: which weight or module stands for which name of trace/README.md."""
+    """Everything that is recorded of one model: the name in trace/README.md of each weight and module."""
 
     def __init__(self, model, settings, writer):
         self.model, self.settings, self.writer = model, settings, writer
@@ -103,7 +105,8 @@ class Recording:
         return rows if d_head is None else rows.unflatten(-1, (-1, d_head))
 
     def rows_per_tile(self, tensor):
-        """Of [image * tile][row][channel], [image][tile * row][channel] or [.., image][tile][row][channel]."""
+        """Of [image * tile][row][channel], [image][tile * row][channel] or [..,
+        image][tile][row][channel]."""
         if tensor.ndim >= 4:
             return tensor.shape[-2]
         return tensor.shape[0] * tensor.shape[1] // (self.n_images * self.n_tiles)
@@ -124,7 +127,8 @@ class Recording:
         self.after(encoder.ln_post, rows("layernorm_post"))
         self.after(encoder.post_tile_pos_embed, rows("post_tile_positional_embedding"))
         self.after(encoder, lambda out: self.put("vision_model", axes, self.tiles(out)))
-        self.after(self.model.vision_model, lambda out: self.put("multi_modal_projector", axes, self.tiles(out)))
+        self.after(self.model.vision_model,
+                   lambda out: self.put("multi_modal_projector", axes, self.tiles(out)))
 
     def attach_vision_block(self, name, block):
         attention, axes = block.attn, "image tile patch channel"
@@ -149,7 +153,8 @@ class Recording:
             self.after(attention, lambda out: rows(".self_attn.gated")(block.gate_attn.tanh() * out))
         self.before(block.ln_2, rows(".residual"))
         self.after(block.ln_2, rows(".post_attention_layernorm"))
-        # `hidden += bias` works in place afterwards, but only on fc2's output: fc1's product has its bias already.
+        # `hidden += bias` works in place afterwards, but only on fc2's output: fc1's product has its bias
+        # already.
         self.on_product(block.mlp.c_fc.weight, lambda x, out: rows(".mlp.fc1")(out))
         self.after(block.mlp.non_linearity, rows(".mlp.activation_fn"))
         self.after(block.mlp, rows(".mlp"))
@@ -164,7 +169,8 @@ class Recording:
         self_layers, _ = split_layers(self.settings["text_config"])
         for index, block in zip(self_layers, text.layers):
             self.attach_self_block(f"language_model.layers.{index}", block)
-        for index, block in zip(self.settings["text_config"]["cross_attention_layers"], text.cross_attention_layers):
+        for index, block in zip(self.settings["text_config"]["cross_attention_layers"],
+                                text.cross_attention_layers):
             self.attach_cross_block(f"language_model.layers.{index}", block)
         self.after(text.norm, lambda out: self.put("language_model.norm", "token channel", out[0]))
         self.on_product(text.output.weight, lambda x, out: self.put("lm_head", "token vocabulary", out[0]))
@@ -218,7 +224,8 @@ class Recording:
             self.put(f"{name}.self_attn.rotated_q", "token head channel",
                      self.rotated_half(query[0].transpose(0, 1)))
             new = key[0, :: attention.n_rep, self.n_keys - query.shape[2]: self.n_keys]
-            self.put(f"{name}.self_attn.rotated_k", "token kv_head channel", self.rotated_half(new.transpose(0, 1)))
+            self.put(f"{name}.self_attn.rotated_k", "token kv_head channel",
+                     self.rotated_half(new.transpose(0, 1)))
             for leaf, tensor in attention_parts(query, key, value, mask, context):
                 self.put(f"{name}.self_attn.{leaf}", "head token key", tensor[0, :, :, : self.n_keys])
             self.put(f"{name}.self_attn.context", "token head channel", context[0].transpose(0, 1))
@@ -262,7 +269,7 @@ class Recording:
         self.after(block, rows(""))
 
 
-# -- the run ---------------------------------------------------------------------------------------------------------
+# -- the run -------------------------------------------------------------------------------------------------
 
 def additive(mask):
     """Meta's form of the cross-attention mask: 0 where a token may see a tile, the lowest float where not."""
@@ -270,18 +277,21 @@ def additive(mask):
 
 
 def encode_pictures(model, inputs, settings):
-    """Tokens of the pictures and each cross layer's keys and values, as compute_vision_tokens_masks makes them."""
+    """Tokens of the pictures and each cross layer's keys and values, as compute_vision_tokens_masks makes
+    them."""
     vision = settings["vision_config"]
     grids = [vision["supported_aspect_ratios"][i - 1] for i in inputs["aspect_ratio_ids"]]
     for i, (h, w) in enumerate(grids):
         if inputs["aspect_ratio_ids"][i] < 1 or inputs["aspect_ratio_mask"][i].tolist() != [
                 int(tile < h * w) for tile in range(vision["max_num_tiles"])]:
-            raise ValueError(f"picture {i}: its aspect_ratio_mask is not that of its aspect_ratio_id; Meta's code "
-                             "derives one from the other")
+            raise ValueError(
+                f"picture {i}: its aspect_ratio_mask is not that of its aspect_ratio_id; Meta's code "
+                "derives one from the other")
     pixels = torch.from_numpy(inputs["pixel_values"])[None]
     tokens = model.vision_model(pixels, torch.tensor(grids)[None])
     flat = tokens.reshape(1, -1, tokens.shape[-1])
-    caches = torch.stack([layer.compute_xattn_kv_cache(flat) for layer in model.text_model.cross_attention_layers])
+    caches = torch.stack([
+        layer.compute_xattn_kv_cache(flat) for layer in model.text_model.cross_attention_layers])
     return tokens, caches
 
 
@@ -289,7 +299,8 @@ def put_angles(recording, text, positions):
     """cos and sin as transformers lays them out: each of Meta's complex angles twice, by halves."""
     for leaf, angles in (("cos", text.freqs_cis.real), ("sin", text.freqs_cis.imag)):
         angles = angles[positions]
-        recording.put(f"language_model.rotary_emb.{leaf}", "token channel", torch.cat([angles, angles], dim=-1))
+        recording.put(f"language_model.rotary_emb.{leaf}", "token channel", torch.cat([angles, angles],
+                                                                                      dim=-1))
 
 
 def run(model, inputs, settings, greedy, writer):
@@ -314,7 +325,8 @@ def run_steps(model, recording, inputs, settings, greedy, writer):
     for step in range(max(greedy, 1)):
         positions = torch.arange(start, len(ids))
         writer.begin_step("prefill" if step == 0 else "decode", start, len(positions))
-        record_step_inputs(writer, ids[start:], None if mask is None else mask[start:], inputs if step == 0 else None)
+        record_step_inputs(writer, ids[start:], None if mask is None else mask[start:],
+                           inputs if step == 0 else None)
         if has_pictures and step == 0:
             recording.n_images = len(inputs["pixel_values"])
             tokens, caches = encode_pictures(model, inputs, settings)
@@ -331,8 +343,8 @@ def run_steps(model, recording, inputs, settings, greedy, writer):
             recording.row_mask = full_rows[:, :, positions][:, 0]
         logits = text.forward(
             position_ids=positions, h=hidden, xattn_mask=full_mask[:, :, positions] if has_pictures else None,
-            full_text_row_masked_out_mask=full_rows[:, :, positions] if has_pictures else None, xattn_caches=caches,
-            text_only_inference=not has_pictures)
+            full_text_row_masked_out_mask=full_rows[:, :, positions] if has_pictures else None,
+            xattn_caches=caches, text_only_inference=not has_pictures)
         start = len(ids)
         if step < greedy:
             generated.append(int(logits[0, -1].argmax()))
@@ -366,7 +378,8 @@ def main():
     parser.add_argument("--inputs", required=True, help="safetensors file as `reference forward` takes it")
     parser.add_argument("--trace", required=True, help="folder to write")
     parser.add_argument("--greedy", type=int, default=0, help="generate exactly this many tokens")
-    parser.add_argument("--only", action="append", default=[], metavar="GLOB", help="only tensors of these names")
+    parser.add_argument("--only", action="append", default=[], metavar="GLOB",
+                        help="only tensors of these names")
     parser.add_argument("--values", choices=("all", "sample", "none"), default="sample")
     parser.add_argument("--force", action="store_true", help="replace an existing trace")
     options = parser.parse_args()

@@ -1,11 +1,13 @@
 """Runs somebody's own Python script and records what its mllama model computes, with no change to the script.
 
-    python trace/python/record_script.py [--trace DIR] [--only GLOB]... [--values all|sample|none] [--force] SCRIPT [ARGUMENT]...
+    python trace/python/record_script.py [--trace DIR] [--only GLOB]... [--values all|sample|none] [--force]
+    SCRIPT [ARGUMENT]...
 
-The script loads `transformers.MllamaForConditionalGeneration` and calls it as it likes: by hand or by `generate`, with
-functions and modules of its own in place of transformers'. Its first prompt becomes the prefill of the trace, each later
-call with the same cache a decode step. Attention is set to eager, since sdpa shows no probabilities; logits are asked
-for every token. One prompt at a time (batch size 1). A script that fails leaves no trace.
+The script loads `transformers.MllamaForConditionalGeneration` and calls it as it likes: by hand or by
+`generate`, with functions and modules of its own in place of transformers'. Its first prompt becomes the
+prefill of the trace, each later call with the same cache a decode step. Attention is set to eager, since sdpa
+shows no probabilities; logits are asked for every token. One prompt at a time (batch size 1). A script that
+fails leaves no trace.
 """
 
 import argparse
@@ -14,7 +16,6 @@ import sys
 from pathlib import Path
 
 import numpy
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from record_common import describe_images, describe_model, describe_prompt, record_step_inputs, token_texts
@@ -27,7 +28,8 @@ def say(text):
 
 
 class CannotRecord(Exception):
-    """What the script does cannot be recorded; told in one line. The script's own exceptions keep their traceback."""
+    """What the script does cannot be recorded; told in one line. The script's own exceptions keep their
+    traceback."""
 
 
 class ScriptRecorder:
@@ -43,9 +45,12 @@ class ScriptRecorder:
             return original(model, *args, **kwargs)
         ids = args[0] if args else kwargs.get("input_ids")
         if ids is None or ids.shape[0] != 1:
-            raise CannotRecord(f"the model was called with {'no input_ids' if ids is None else f'a batch of {ids.shape[0]}'}; "
-                             "one prompt of token ids at a time can be recorded")
-        if "logits_to_keep" in kwargs:  # generate asks for the last row; every row holds the same numbers or more
+            raise CannotRecord(
+                f"the model was called with "
+                f"{'no input_ids' if ids is None else f'a batch of {ids.shape[0]}'}; "
+                "one prompt of token ids at a time can be recorded")
+        # generate asks for the last row; every row holds the same numbers or more
+        if "logits_to_keep" in kwargs:
             kwargs["logits_to_keep"] = 0
         if self.model is None:
             self.attach(model)
@@ -62,7 +67,8 @@ class ScriptRecorder:
         if model.config._attn_implementation != "eager":
             say(f"attention was {model.config._attn_implementation}; it is set to eager")
             if not hasattr(model, "set_attn_implementation"):
-                raise CannotRecord("this release of transformers cannot change it; load with attn_implementation='eager'")
+                raise CannotRecord(
+                    "this release of transformers cannot change it; load with attn_implementation='eager'")
             model.set_attn_implementation("eager")
         self.model = model
         self.hooks = Hooks(model, Sink(self.writer), "transformers").attach()
@@ -80,7 +86,8 @@ class ScriptRecorder:
         # Some releases are given the whole mask and cut it themselves: its last rows are this step's.
         rows = None if mask is None else mask[0, -len(ids):].cpu().numpy().astype(numpy.int64)
         pixels = kwargs.get("pixel_values")
-        record_step_inputs(self.writer, ids, rows, inputs, "F32" if pixels is None else DTYPE_NAMES[pixels.dtype])
+        record_step_inputs(self.writer, ids, rows, inputs,
+                           "F32" if pixels is None else DTYPE_NAMES[pixels.dtype])
 
     def describe(self, inputs):
         settings, self.folder = self.model.config.to_dict(), self.model.config._name_or_path
@@ -128,10 +135,12 @@ def run_script(script, arguments, writer):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Run a Python script and record what its mllama model computes.",
-                                     epilog="example: python trace/python/record_script.py --trace mine my_script.py")
+    parser = argparse.ArgumentParser(
+        description="Run a Python script and record what its mllama model computes.",
+        epilog="example: python trace/python/record_script.py --trace mine my_script.py")
     parser.add_argument("--trace", default="trace", help="folder to write (default: trace)")
-    parser.add_argument("--only", action="append", default=[], metavar="GLOB", help="only tensors of these names")
+    parser.add_argument("--only", action="append", default=[], metavar="GLOB",
+                        help="only tensors of these names")
     parser.add_argument("--values", choices=("all", "sample", "none"), default="sample")
     parser.add_argument("--force", action="store_true", help="replace an existing trace")
     parser.add_argument("script", metavar="SCRIPT")

@@ -35,7 +35,8 @@ def statistics_of(values):
         numbers = {"min": finite.min(), "max": finite.max(), "mean": finite.mean(), "std": finite.std(),
                    "l2": math.sqrt(float(np.dot(finite, finite)))}
         numbers = {key: float(value) for key, value in numbers.items()}
-    return numbers | {"zeros": int(np.count_nonzero(finite == 0)), "nonfinite": int(values.size - finite.size)}
+    return numbers | {
+        "zeros": int(np.count_nonzero(finite == 0)), "nonfinite": int(values.size - finite.size)}
 
 
 def number_texts(values):
@@ -49,7 +50,8 @@ def number_texts(values):
 
 
 def sample_stride(size, at_most):
-    """Distance of kept numbers: without a factor in common with the size, so that they wander over every axis."""
+    """Distance of kept numbers: without a factor in common with the size, so that they wander over every
+    axis."""
     stride = -(-size // at_most)
     while math.gcd(stride, size) != 1:
         stride += 1
@@ -66,16 +68,17 @@ def write_values(file, values, per_line):
 
 
 class TraceWriter:
-    """values: "all", "sample" (tensors of more than sample_above numbers keep a fixed stride of them) or "none".
-    only: globs over tensor names; empty for every tensor. npy: each tensor whole as .npy too.
-    force: replace an existing trace, once the new one is complete."""
+    """values: "all", "sample" (tensors of more than sample_above numbers keep a fixed stride of them) or
+    "none". only: globs over tensor names; empty for every tensor. npy: each tensor whole as .npy too. force:
+    replace an existing trace, once the new one is complete."""
 
-    def __init__(self, folder, producer, reference=None, only=(), values="all", sample_above=262144, npy=False,
-                 force=False):
+    def __init__(self, folder, producer, reference=None, only=(), values="all", sample_above=262144,
+                 npy=False, force=False):
         if values not in ("all", "sample", "none"):
             raise ValueError(f"values is {values!r}; want 'all', 'sample' or 'none'")
         self.target = Path(folder).resolve()
-        self.only, self.values, self.sample_above, self.npy, self.force = tuple(only), values, sample_above, npy, force
+        self.only, self.values, self.sample_above, self.npy, self.force = tuple(
+            only), values, sample_above, npy, force
         self.check_target()
         self.partial = self.target.parent / f".{self.target.name}.partial-{os.getpid()}"
         (self.partial / "tensors").mkdir(parents=True)
@@ -88,7 +91,8 @@ class TraceWriter:
         if not self.target.exists():
             return
         if not self.force:
-            raise FileExistsError(f"{self.target}: exists already; choose another name, or force to replace it")
+            raise FileExistsError(
+                f"{self.target}: exists already; choose another name, or force to replace it")
         index = self.target / "trace.json"
         is_trace = index.is_file() and b'"pictor-trace"' in index.open("rb").read(4096)
         if not self.target.is_dir() or (any(self.target.iterdir()) and not is_trace):
@@ -112,8 +116,8 @@ class TraceWriter:
         return not self.only or any(fnmatch.fnmatchcase(name, glob) for glob in self.only)
 
     def tensor(self, name, axes, array, dtype=None, source="", chapter=""):
-        """One tensor of the current step. axes: one word per axis. dtype: what the numbers were when computed; by
-        default I64 for whole numbers and F32 for the rest."""
+        """One tensor of the current step. axes: one word per axis. dtype: what the numbers were when
+        computed; by default I64 for whole numbers and F32 for the rest."""
         if not self.wants(name):
             return
         array = np.asarray(array)
@@ -126,14 +130,18 @@ class TraceWriter:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}", name):
             raise ValueError(f"tensor name {name!r}: want letters, digits, '_', '-' and '.'")
         if len(axes) != array.ndim:
-            raise ValueError(f"{name}: axes {' '.join(axes)!r} for shape {array.shape}; want one word per axis")
+            raise ValueError(
+                f"{name}: axes {' '.join(axes)!r} for shape {array.shape}; want one word per axis")
         if not self.steps:
             raise ValueError(f"{name}: comes before begin_step")
         if name in self.names_of_step:
-            raise ValueError(f"{name}: comes twice in step {len(self.steps) - 1}")
+            raise ValueError(f"{name}: appears twice in step {len(self.steps) - 1}")
         self.names_of_step.add(name)
-        head = {"name": name, "step": len(self.steps) - 1, "axes": axes, "shape": list(array.shape), "dtype": dtype}
-        self.write_tensor(head, array, {key: text for key, text in (("source", source), ("chapter", chapter)) if text})
+        head = {
+            "name": name, "step": len(self.steps) - 1, "axes": axes, "shape": list(array.shape),
+            "dtype": dtype}
+        self.write_tensor(head, array,
+                          {key: text for key, text in (("source", source), ("chapter", chapter)) if text})
 
     def write_tensor(self, head, array, tail):
         stem = f"tensors/{head['step']:03}-{head['name']}"

@@ -1,4 +1,5 @@
-"""What every adapter shares: read the kit's cases, ask one engine for logits, write a submission for score.py.
+"""What every adapter shares: read the kit's cases, ask one engine for logits, write a submission for
+score.py.
 
 A submission is a folder: engine.json says who computed, and each case has a folder with logits.npy, float32
 [prompt + decoded tokens, vocabulary], or with result.json when the engine refused the case or crashed on it.
@@ -63,7 +64,8 @@ def write_result(folder, result, why):
 
 def last_line(error):
     """The exception in one line, with the innermost place in the engine's own code."""
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" in frame.filename]
+    places = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" in frame.filename]
     place = f" ({places[-1].filename.split('site-packages/')[-1]}:{places[-1].lineno})" if places else ""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}{place}"
@@ -98,8 +100,9 @@ def main(make_engine, description):
     parser.add_argument("--cases", type=Path, default=CONFORMANCE / "cases")
     parser.add_argument("--patched", nargs="*", default=[], type=Path, metavar="PATCH",
                         help="files of patches/ to apply to the engine's source as it is imported")
-    parser.add_argument("--decode", choices=("released", "meta"), default="released",
-                        help="mask rows of generated tokens, where no code of the engine but a recipe decides")
+    parser.add_argument(
+        "--decode", choices=("released", "meta"), default="released",
+        help="mask rows of generated tokens, where no code of the engine but a recipe decides")
     options = parser.parse_args()
     from patching import apply_on_import
 
@@ -115,4 +118,5 @@ def main(make_engine, description):
     for folder in folders:
         if not options.case or folder.name in options.case:
             outcome = run_case(engine, Case(folder), options.run / folder.name)
-            print(f"{engine.name} {engine.version} {' '.join(patches)}: {folder.name}: {outcome}", file=sys.stderr)
+            print(f"{engine.name} {engine.version} {' '.join(patches)}: {folder.name}: {outcome}",
+                  file=sys.stderr)

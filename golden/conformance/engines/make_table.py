@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Runs every engine through the conformance kit, as released and with patches, and writes TABLE.md and table.json.
+"""Runs every engine through the conformance kit, as released and with patches, and writes TABLE.md and
+table.json.
 
     python3 golden/conformance/engines/make_table.py [--venvs DIR] [--runs DIR] [ENGINE...]
 
-Each engine runs in a Python of its own (install.sh makes them) and is scored by score.py, which is told nothing but
-what the engine computed. Then the patches of patches/ are tried. A cause is confirmed when the engine, with every patch
-but one, is away from Meta's rule, and with all of them within float noise of it, in each case it can run. A cause that
-stops the engine in a case is confirmed when that case stops without its patch and is within float noise with all.
+Each engine runs in a Python of its own (install.sh makes them) and is scored by score.py, which is told
+nothing but what the engine computed. Then the patches of patches/ are tried. A cause is confirmed when the
+engine, with every patch but one, is away from Meta's rule, and with all of them within float noise of it, in
+each case it can run. A cause that stops the engine in a case is confirmed when that case stops without its
+patch and is within float noise with all.
 """
 
 import argparse
@@ -35,19 +37,24 @@ ENGINES = json.loads((HERE / "engines.json").read_text())
 
 
 def run(engine, folder, venvs, causes):
-    """One submission of this engine with the patches of these causes; without venvs, the one that is there."""
+    """One submission of this engine with the patches of these causes; without venvs, the one that is
+    there."""
     if venvs is None:
         return
     files = [str(HERE / "patches" / name) for cause in causes for name in cause.get("patches", [])]
     flags = [flag for cause in causes for flag in cause.get("flags", [])]
-    command = [str(venvs / engine["venv"] / "bin" / "python"), str(HERE / engine["script"]), str(folder), *engine.get("always", []), *flags]
+    command = [
+        str(venvs / engine["venv"] / "bin" / "python"),
+        str(HERE / engine["script"]),
+        str(folder), *engine.get("always", []), *flags]
     done = subprocess.run(command + (["--patched", *files] if files else []), capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
 
 
 def distance_to_meta(folder, cases, predictions):
-    """The worst row of all cases against Meta's rule, in standard deviations of the logits; and in which case."""
+    """The worst row of all cases against Meta's rule, in standard deviations of the logits; and in which
+    case."""
     _, passes, _ = read_submission(folder, cases)
     errors = search.Evidence(passes, predictions).errors(META)
     worst = {name: float(rows.max()) for name, rows in errors.items() if len(rows)}
@@ -92,7 +99,8 @@ def examine(engine, venvs, runs, cases, predictions):
     entry = {"name": name, "report": report, "released": distance_to_meta(runs / name, cases, predictions),
              "notes": engine.get("notes", []), "causes": []}
     if "same_as" in engine:
-        entry["same_as"] = {"name": engine["same_as"], "farthest": farthest(runs / name, runs / engine["same_as"], cases)}
+        entry["same_as"] = {
+            "name": engine["same_as"], "farthest": farthest(runs / name, runs / engine["same_as"], cases)}
     causes = engine.get("causes", [])
     if causes:
         print(f"{name}: all patches", file=sys.stderr)
@@ -133,9 +141,11 @@ def main():
             continue
         made = options.runs / engine["name"] if options.reuse else options.venvs / engine["venv"] / "ready"
         if "built_by" in engine and not made.exists():
-            print(f"{engine['name']}: {engine['built_by']} was not run; its entry stays as it is", file=sys.stderr)
+            print(f"{engine['name']}: {engine['built_by']} was not run; its entry stays as it is",
+                  file=sys.stderr)
         else:
-            entry = examine(engine, None if options.reuse else options.venvs, options.runs, cases, predictions)
+            entry = examine(engine, None if options.reuse else options.venvs, options.runs, cases,
+                            predictions)
             write(options.output, entry)
 
 

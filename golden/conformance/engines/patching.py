@@ -1,4 +1,5 @@
-"""Applies .patch files to an engine's Python source while it is imported; what is installed stays as it is."""
+"""Applies .patch files to an engine's Python source while it is imported; what is installed stays as it
+is."""
 
 import importlib.machinery
 import importlib.util
@@ -46,7 +47,8 @@ class PatchFinder(importlib.machinery.PathFinder):
 
 
 def apply_on_import(patches):
-    """The patches of this run; a module that was imported already would stay unpatched, so that is an error."""
+    """The patches of this run; a module that was imported already would stay unpatched, so that is an
+    error."""
     for patch in patches:
         name = patched_module(patch)
         if name in sys.modules:

@@ -1,8 +1,9 @@
 """Meta's own code (llama-models) through the conformance kit, on one CPU in float32.
 
-trace/python/meta_model.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they run as Meta's
-generation runs them: pictures once, then the prompt, then one given token at a time. Meta's create_vision_mask and
-_pad_masks make the cross-attention mask, for prompt and answer at once; where a case gives it, its rows of the prompt.
+trace/python/meta_model.py builds Meta's modules with a checkpoint's sizes and without fairscale; here they
+run as Meta's generation runs them: pictures once, then the prompt, then one given token at a time. Meta's
+create_vision_mask and _pad_masks make the cross-attention mask, for prompt and answer at once; where a case
+gives it, its rows of the prompt.
 """
 
 import sys
@@ -57,7 +58,8 @@ class Meta:
             for end in range(len(case.ids), total + 1):
                 positions = torch.arange(start, end)
                 hidden = text.get_partially_trainable_embedding(torch.tensor([ids[start:end]]))
-                step = {name: mask if mask is None else mask[:, :, positions] for name, mask in pictures.items()}
+                step = {
+                    name: mask if mask is None else mask[:, :, positions] for name, mask in pictures.items()}
                 out = text.forward(position_ids=positions, h=hidden, xattn_caches=caches,
                                    text_only_inference=not case.n_pictures, **step)
                 rows.append(out[0].numpy())

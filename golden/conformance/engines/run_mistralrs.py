@@ -1,8 +1,9 @@
 """mistral.rs (the Python wheel, or a build of its source; CPU) through the chat cases of the conformance kit.
 
-An API of words and picture files: each prompt of a case is sent as a chat message with the case's PNG files, and the
-log-probabilities of the first answered tokens are what is handed in. The engine chooses these tokens, always its best
-one. If it cannot go on after the first, that one is handed in, and result.json says what stopped it.
+An API of words and picture files: each prompt of a case is sent as a chat message with the case's PNG files,
+and the log-probabilities of the first answered tokens are what is handed in. The engine chooses these tokens,
+always its best one. If it cannot go on after the first, that one is handed in, and result.json says what
+stopped it.
 """
 
 import argparse
@@ -23,7 +24,8 @@ SECONDS = 240
 
 
 def content(case_folder, case, message):
-    """Pictures first, then their tokens and the words: this API does not write the token of a picture by itself."""
+    """Pictures first, then their tokens and the words: this API does not write the token of a picture by
+    itself."""
     parts = []
     for picture in json.loads((case_folder / "case.json").read_text())["pictures"]:
         data = base64.b64encode((case_folder / picture["file"]).read_bytes()).decode()
@@ -44,9 +46,11 @@ def answer(case_folder, output, n_tokens, build):
         dtype=mistralrs.ModelDType.F32), prefix_cache_n=0, no_paged_attn=True)
     entries = []
     for prompt in prompts:
-        reply = runner.send_chat_completion_request(mistralrs.ChatCompletionRequest(
-            model="default", messages=[{"role": "user", "content": content(case_folder, case, prompt["message"])}],
-            max_tokens=n_tokens, temperature=0.0, logprobs=True, top_logprobs=TOP))
+        reply = runner.send_chat_completion_request(
+            mistralrs.ChatCompletionRequest(
+                model="default",
+                messages=[{"role": "user", "content": content(case_folder, case, prompt["message"])}],
+                max_tokens=n_tokens, temperature=0.0, logprobs=True, top_logprobs=TOP))
         after = []
         for answered in reply.choices[0].logprobs.content:
             entries.append({"prompt": prompt["message"], "images": case.n_pictures, "after": list(after),
@@ -121,8 +125,9 @@ def main():
     for folder in sorted(adapter.CONFORMANCE.glob("cases/chat_*")):
         if not options.case or folder.name in options.case:
             run_case(folder, options.run / folder.name, build)
-            print(f"mistralrs: {folder.name}: {sorted(f.name for f in (options.run / folder.name).iterdir())}",
-                  file=sys.stderr)
+            print(
+                f"mistralrs: {folder.name}: {sorted(f.name for f in (options.run / folder.name).iterdir())}",
+                file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """mlx-vlm through the conformance kit, with mlx's CPU build.
 
-The model by its own load_model, masks by its own processor's functions, and the steps of its own generate/ar.py: the
-prompt with everything, then each token with the cross-attention states and nothing else. Weights are float32.
+The model by its own load_model, masks by its own processor's functions, and the steps of its own
+generate/ar.py: the prompt with everything, then each token with the cross-attention states and nothing else.
+Weights are float32.
 """
 
 from importlib.metadata import version
@@ -22,7 +23,8 @@ class MlxVlm:
 
         self.mx, self.load, self.cache, self.processing = mlx.core, load_model, cache, processing_mllama
         self.version = version("mlx-vlm")
-        self.how = f"load_model and the steps of its generate; mlx {version('mlx')} on {mlx.core.default_device()}"
+        self.how = (f"load_model and the steps of its generate; mlx {version('mlx')} "
+                    f"on {mlx.core.default_device()}")
 
     def pictures(self, case):
         if not case.n_pictures:

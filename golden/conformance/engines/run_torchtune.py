@@ -1,8 +1,9 @@
 """torchtune through the conformance kit: its builders, its weight converter, its masks, its KV caches.
 
-What is done with them follows torchtune's own recipe for generation (recipes/dev/generate_v2.py): pictures padded to
-the greatest number of tiles by its collator's rule, its VisionCrossAttentionMask, and while decoding the last row of
-that mask again and again. Sizes that its builders fix in code are refusals here, for the weights do not fit.
+What is done with them follows torchtune's own recipe for generation (recipes/dev/generate_v2.py): pictures
+padded to the greatest number of tiles by its collator's rule, its VisionCrossAttentionMask, and while
+decoding the last row of that mask again and again. Sizes that its builders fix in code are refusals here, for
+the weights do not fit.
 """
 
 from importlib.metadata import version
@@ -25,11 +26,14 @@ class Torchtune:
         self.models, self.convert, self.fusion = models, llama3_vision_hf_to_tune, DeepFusionModel
         self.mask_transform = VisionCrossAttentionMask
         self.version = version("torchtune")
-        self.how = f"its builders and its converter from the hub's names, own masks; torch {torch.__version__}"
+        self.how = ("its builders and its converter from the hub's names, own masks; "
+                    f"torch {torch.__version__}")
 
     def interval(self, text):
-        """torchtune puts a cross-attention layer before every n-th layer: 3, 8, 13, ... in the hub's count."""
-        cross, n_self = text["cross_attention_layers"], text["num_hidden_layers"] - len(text["cross_attention_layers"])
+        """torchtune puts a cross-attention layer before every n-th layer: 3, 8, 13, ... in the hub's
+        count."""
+        cross, n_self = text["cross_attention_layers"], text["num_hidden_layers"] - len(
+            text["cross_attention_layers"])
         step = n_self // len(cross)
         if cross != [step - 1 + i * (step + 1) for i in range(len(cross))]:
             raise adapter.Refused(f"cross-attention layers at {cross}; its builder wants a fixed distance")
@@ -47,10 +51,12 @@ class Torchtune:
             vocab_size=text["vocab_size"], num_layers=n_self, fusion_interval=step, num_special_tokens=8,
             num_heads=text["num_attention_heads"], num_kv_heads=text["num_key_value_heads"],
             embed_dim=text["hidden_size"], max_seq_len=max(total, 64), encoder_max_seq_len=keys,
-            rope_base=text.get("rope_theta") or rope["rope_theta"], intermediate_dim=text["intermediate_size"])
+            rope_base=text.get("rope_theta") or rope["rope_theta"],
+            intermediate_dim=text["intermediate_size"])
         encoder = self.models.llama3_2_vision_encoder(
-            patch_size=vision["patch_size"], num_heads=vision["attention_heads"], clip_embed_dim=vision["hidden_size"],
-            clip_num_layers=vision["num_hidden_layers"], clip_hidden_states=vision["intermediate_layers_indices"],
+            patch_size=vision["patch_size"], num_heads=vision["attention_heads"],
+            clip_embed_dim=vision["hidden_size"], clip_num_layers=vision["num_hidden_layers"],
+            clip_hidden_states=vision["intermediate_layers_indices"],
             num_layers_projection=vision["num_global_layers"], decoder_embed_dim=text["hidden_size"],
             tile_size=vision["image_size"], max_num_tiles=vision["max_num_tiles"])
         model = self.fusion(decoder, encoder)
@@ -68,7 +74,8 @@ class Torchtune:
         """What transform and collator make: tiles of each picture, padded with zeros, and one mask."""
         vision = case.config["vision_config"]
         tiles, per_tile = vision["max_num_tiles"], (vision["image_size"] // vision["patch_size"]) ** 2 + 1
-        images = [torch.from_numpy(case.inputs["pixel_values"][i, : h * w]) for i, (h, w) in enumerate(case.grids)]
+        images = [
+            torch.from_numpy(case.inputs["pixel_values"][i, :h * w]) for i, (h, w) in enumerate(case.grids)]
         sample = {"tokens": case.ids, "encoder_input": {"images": images}}
         transform = self.mask_transform(tile_size=vision["image_size"], patch_size=vision["patch_size"],
                                         image_token_id=case.image_token)

@@ -1,8 +1,8 @@
 """Hugging Face transformers (any release with mllama) through the conformance kit.
 
-The model as a user gets it: from_pretrained in float32 with the attention that the release picks by default, the
-cross-attention mask (where a case leaves it to the engine) built by the release's own functions, and mask rows of
-decoded tokens by its own _update_model_kwargs_for_generation.
+The model as a user gets it: from_pretrained in float32 with the attention that the release picks by default,
+the cross-attention mask (where a case leaves it to the engine) built by the release's own functions, and mask
+rows of decoded tokens by its own _update_model_kwargs_for_generation.
 """
 
 import inspect
@@ -32,7 +32,8 @@ class Transformers:
             new = int(self.version.split(".")[0]) >= 5
             model, report = self.library.MllamaForConditionalGeneration.from_pretrained(
                 folder, output_loading_info=True, **{"dtype" if new else "torch_dtype": torch.float32})
-            # Old releases leave parameters whose names they do not know at random values, with a warning only.
+            # Old releases leave parameters whose names they do not know at random values, with a warning
+            # only.
             missing = sorted(report["missing_keys"])
             if missing:
                 raise adapter.Refused(f"{len(missing)} parameters are not found under the names it knows, "
@@ -41,7 +42,8 @@ class Transformers:
         return self.models[folder]
 
     def mask(self, case):
-        """[1][token][image][tile]: the case's, or where the engine is to make it, by the processor's functions."""
+        """[1][token][image][tile]: the case's, or where the engine is to make it, by the processor's
+        functions."""
         if "cross_attention_mask" in case.inputs:
             return torch.from_numpy(case.inputs["cross_attention_mask"])[None]
         sparse = self.processing.get_cross_attention_token_mask(case.ids, case.image_token)
@@ -66,10 +68,13 @@ class Transformers:
             for step, ids in enumerate(fed):
                 out = model(input_ids=torch.tensor([ids]), **arguments, **(pictures if step == 0 else {}))
                 rows.append(out.logits[0].float().numpy())
-                arguments = model._update_model_kwargs_for_generation(out, arguments, is_encoder_decoder=False)
+                arguments = model._update_model_kwargs_for_generation(out, arguments,
+                                                                      is_encoder_decoder=False)
                 # What generate() does between two steps is not part of the mask's rule.
-                arguments = {key: value for key, value in arguments.items() if key in (
-                    "attention_mask", "use_cache", "cross_attention_mask", "cache_position", "past_key_values")}
+                arguments = {
+                    key: value for key, value in arguments.items()
+                    if key in ("attention_mask", "use_cache", "cross_attention_mask", "cache_position",
+                               "past_key_values")}
         return numpy.concatenate(rows)
 
 

@@ -1,9 +1,10 @@
 """vLLM's model code through the conformance kit, on one CPU in float32.
 
-vLLM's mllama.py, its layers and its weight loader as they are, in what the last releases with that model install; there
-it runs on GPUs only. What stands in for the GPU: the attention kernel over paged keys and values, here a softmax over
-keys kept in a row, and the writing to those pages. What the scheduler hands to the model (lengths, slots, the tokens of
-a step) is made here as vllm/worker/enc_dec_model_runner.py makes it for one request. vLLM makes its own masks.
+vLLM's mllama.py, its layers and its weight loader as they are, in what the last releases with that model
+install; there it runs on GPUs only. What stands in for the GPU: the attention kernel over paged keys and
+values, here a softmax over keys kept in a row, and the writing to those pages. What the scheduler hands to
+the model (lengths, slots, the tokens of a step) is made here as vllm/worker/enc_dec_model_runner.py makes it
+for one request. vLLM makes its own masks.
 """
 
 import os
@@ -40,7 +41,8 @@ class Kernel:
             places = torch.arange(len(key))
             mask = places[None] <= places[len(key) - len(query):, None]
         query, key, value = (x.transpose(0, 1)[None] for x in (query, key, value))
-        out = functional.scaled_dot_product_attention(query, key, value, mask, scale=self.scale, enable_gqa=True)
+        out = functional.scaled_dot_product_attention(query, key, value, mask, scale=self.scale,
+                                                      enable_gqa=True)
         return out[0].transpose(0, 1).flatten(1)
 
 
@@ -69,10 +71,12 @@ class Vllm:
         from vllm.model_executor.models import mllama
 
         self.version = version("vllm")
-        self.how = f"its mllama.py and layers on a CPU, a dense attention for its paged kernel; torch {torch.__version__}"
+        self.how = ("its mllama.py and layers on a CPU, a dense attention for its paged kernel; "
+                    f"torch {torch.__version__}")
         vllm.attention.layer.get_attn_backend = lambda *ignored, **also: Backend
         mllama.PagedAttention = Pages
-        self.mllama, self.context, self.set_config = mllama, forward_context.set_forward_context, set_current_vllm_config
+        self.mllama, self.context = mllama, forward_context.set_forward_context
+        self.set_config = set_current_vllm_config
         self.make_config = lambda: VllmConfig(device_config=DeviceConfig("cpu"),
                                               compilation_config=CompilationConfig(custom_ops=["none"]))
         with set_current_vllm_config(self.make_config()):
@@ -108,7 +112,8 @@ class Vllm:
         if not case.n_pictures:
             return 0
         info = SimpleNamespace(get_hf_config=lambda: config)
-        images = self.mllama.MllamaMultiModalProcessor._get_num_image_in_last_group(SimpleNamespace(info=info), case.ids)
+        images = self.mllama.MllamaMultiModalProcessor._get_num_image_in_last_group(
+            SimpleNamespace(info=info), case.ids)
         tiles = sum(h * w for h, w in case.grids[case.n_pictures - images:])
         return tiles * self.mllama.calc_token_per_chunk(config.vision_config.image_size)
 
