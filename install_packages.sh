@@ -28,7 +28,7 @@ done
 sudo=""
 if [ "$(id -u)" != 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "make: these packages are missing, and neither root nor sudo is at hand: apt-get install$missing" >&2
+        echo "make: these packages are missing, and this is not root and there is no sudo: apt-get install$missing" >&2
         exit 2
     fi
     sudo=sudo

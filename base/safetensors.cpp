@@ -92,8 +92,7 @@ public:
                        fmt::format("tensor {}: field {} is unknown, wanted dtype, shape and data_offsets",
                                    shown(entries.back().name), shown(name)));
             if (!entries.back().fields_seen.insert(name).second)
-                refuse(path_, fmt::format("tensor {}: {} appears twice",
-                                          shown(entries.back().name), name));
+                refuse(path_, fmt::format("tensor {}: {} appears twice", shown(entries.back().name), name));
             field_ = name;
         }
         return true;

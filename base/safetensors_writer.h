@@ -19,8 +19,8 @@ struct OutputTensor {
 };
 
 // Writes a file of these tensors beside `path` under a temporary name, then renames it, so that `path` is
-// never half a file. Throws std::runtime_error when a name appears twice, when `path` is something else than a
-// regular file, or when writing fails; the temporary file is then removed.
+// never half a file. Throws std::runtime_error when a name appears twice, when `path` is something else than
+// a regular file, or when writing fails; the temporary file is then removed.
 void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors);
 
 }  // namespace pictor

@@ -41,7 +41,7 @@ double peak_memory_gb()
     for (std::string line; std::getline(status, line);)
         if (line.rfind("VmHWM:", 0) == 0)
             return std::strtod(line.c_str() + 6, nullptr) * 1024 / 1e9;
-    throw std::runtime_error("peak memory: /proc/self/status does not say");
+    throw std::runtime_error("peak memory: /proc/self/status does not report it");
 }
 
 // Weights of any size that live as long as this object.
@@ -233,7 +233,8 @@ int main(int argc, char** argv)
                                               std::atoll(words[3].c_str()), std::atoi(words[4].c_str()));
         else
             throw std::runtime_error(
-                "usage: bench layer vision|cross|self REPEAT [TRACE-DIR], bench model DIR INPUTS STEPS REPEAT, "
+                "usage: bench layer vision|cross|self REPEAT [TRACE-DIR], bench model DIR INPUTS STEPS "
+                "REPEAT, "
                 "or bench linear ROWS OUT IN REPEAT");
         fmt::print("{}\n", result.dump());
         return 0;

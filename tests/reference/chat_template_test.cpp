@@ -71,10 +71,10 @@ TEST_CASE("chat_template: ids are those of Meta's ChatFormat")
 
 TEST_CASE("chat_template: the text of a prompt")
 {
-    CHECK(
-        text_of({{"user", "What is in this image?", 1}}) ==
-        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n<|image|>What is in this image?<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n");
+    CHECK(text_of({{"user", "What is in this image?", 1}}) ==
+          "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n<|image|>What is in this "
+          "image?<|eot_id|>"
+          "<|start_header_id|>assistant<|end_header_id|>\n\n");
     CHECK(text_of({{"system", "Be brief.", 0},
                    {"user", "Hi", 0},
                    {"assistant", "Hello.", 0},

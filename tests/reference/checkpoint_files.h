@@ -105,14 +105,18 @@ inline nlohmann::json tiny_config()
     return nlohmann::json::parse(R"({
         "model_type": "mllama", "image_token_index": 20,
         "text_config": {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "intermediate_size": 24, "cross_attention_layers": [1], "hidden_act": "silu",
+            "num_key_value_heads": 2, "intermediate_size": 24, "cross_attention_layers": [1],
+              "hidden_act": "silu",
             "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "max_position_embeddings": 64, "bos_token_id": 1,
             "eos_token_id": 2, "tie_word_embeddings": false,
-            "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+              "high_freq_factor": 4.0,
                              "original_max_position_embeddings": 32}},
-        "vision_config": {"hidden_size": 12, "num_hidden_layers": 2, "num_global_layers": 1, "attention_heads": 3,
+        "vision_config": {"hidden_size": 12, "num_hidden_layers": 2, "num_global_layers": 1,
+          "attention_heads": 3,
             "intermediate_size": 10, "image_size": 8, "patch_size": 4, "max_num_tiles": 2, "num_channels": 3,
-            "intermediate_layers_indices": [0], "vision_output_dim": 24, "hidden_act": "gelu", "norm_eps": 1e-5,
+            "intermediate_layers_indices": [0], "vision_output_dim": 24, "hidden_act": "gelu",
+              "norm_eps": 1e-5,
             "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]]}})");
 }
 

@@ -1,5 +1,6 @@
 #include "reference/text/cross_attention_mask.h"
 
+#include "base/at.h"
 #include "tests/catch.h"
 
 using namespace pictor;
@@ -23,8 +24,7 @@ Ints seen_images(const CrossAttentionMask& mask, const Ints& tiles_present)
             for (std::int64_t tile = 0; tile < mask.n_tiles; ++tile) {
                 const bool sees = mask(token, image, tile);
                 tiles += sees ? 1 : 0;
-                from_the_front =
-                    from_the_front && sees == (tile < tiles_present[static_cast<std::size_t>(image)]);
+                from_the_front = from_the_front && sees == (tile < at(tiles_present, image));
             }
             if (tiles > 0)
                 sum = sum < 0 || !from_the_front ? -1 : sum + (1 << image);

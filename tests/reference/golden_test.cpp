@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/golden_inputs.h"
 #include "tests/trace/recorded_run.h"
@@ -120,7 +121,7 @@ TEST_CASE("a golden that is not ours fails, and the first wrong tensor is named"
     const Comparison comparison = compare_traces(run.trace(), other, options);
     REQUIRE_FALSE(comparison.same);
     // Up to the kept states both compute the same.
-    CHECK(comparison.tensors[static_cast<std::size_t>(comparison.first_different)].name == "vision_model");
+    CHECK(at(comparison.tensors, comparison.first_different).name == "vision_model");
 }
 
 TEST_CASE("every kind of tensor in a trace has a golden from each oracle", "[golden]")

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/small_model.h"
 
@@ -49,7 +50,7 @@ void check_all_halves(DType dtype, double (*by_definition)(std::uint16_t))
         matrix.widen_row(out, row.data());
         for (std::int64_t in = 0; in < 256; ++in) {
             const double wanted = by_definition(static_cast<std::uint16_t>(out * 256 + in));
-            const double found = row[static_cast<std::size_t>(in)];
+            const double found = at(row, in);
             const bool same = std::isnan(wanted)
                                   ? std::isnan(found)
                                   : found == wanted && std::signbit(found) == std::signbit(wanted);
@@ -92,15 +93,13 @@ double worst_share(const Tensor& y, const Tensor& x, const TestMatrix& weight, c
         const float* w = row_of_weight.data();
         for (std::int64_t row = 0; row < n_rows; ++row) {
             const float* input = x.data() + row * n_in;
-            double sum = bias.empty() ? 0.0 : bias.values[static_cast<std::size_t>(out)],
-                   size = std::fabs(sum);
+            double sum = bias.empty() ? 0.0 : at(bias.values, out), size = std::fabs(sum);
             for (std::int64_t in = 0; in < n_in; ++in) {
                 const double product = static_cast<double>(input[in]) * w[in];
                 sum += product;
                 size += std::fabs(product);
             }
-            const double share =
-                std::fabs(y.values[static_cast<std::size_t>(row * n_out + out)] - sum) / size;
+            const double share = std::fabs(at(y.values, row * n_out + out) - sum) / size;
             if (!(share <= worst))
                 worst = share;
         }
@@ -240,11 +239,10 @@ TEST_CASE("packed panels multiply strided rows and leave the gaps alone", "[line
                     for (std::int64_t in = 0; in < n_in; ++in)
                         sum += static_cast<double>(x(row * x_stride + in)) *
                                w(out * out_stride + in * in_stride);
-                    worst =
-                        std::max(worst, std::fabs(sum - y[static_cast<std::size_t>(row * y_stride + out)]));
+                    worst = std::max(worst, std::fabs(sum - at(y, row * y_stride + out)));
                 }
                 for (std::int64_t gap = n_out; gap < y_stride; ++gap)
-                    gaps_kept = gaps_kept && y[static_cast<std::size_t>(row * y_stride + gap)] == 77.0f;
+                    gaps_kept = gaps_kept && at(y, row * y_stride + gap) == 77.0f;
             }
             CHECK(worst < 2e-6);
             CHECK(gaps_kept);

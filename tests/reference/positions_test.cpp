@@ -1,5 +1,6 @@
 #include "reference/vision/positions.h"
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/vision_in_double.h"
 
@@ -29,11 +30,10 @@ struct Setup {
             for (std::int64_t tile = 0; tile < config.max_tiles; ++tile)
                 for (std::int64_t patch = 0; patch < config.n_patches(); ++patch, ++row)
                     for (std::int64_t i = 0; i < config.d_model; ++i)
-                        rows[row][static_cast<std::size_t>(i)] +=
-                            position_share * weights.position_embedding(patch, i) +
-                            tile_share *
-                                weights.tile_position_embedding(std::max<std::int64_t>(0, id + id_shift),
-                                                                tile, patch * config.d_model + i);
+                        at(rows[row], i) += position_share * weights.position_embedding(patch, i) +
+                                            tile_share * weights.tile_position_embedding(
+                                                             std::max<std::int64_t>(0, id + id_shift), tile,
+                                                             patch * config.d_model + i);
         return rows;
     }
     Rows tile_in_double(double share, std::int64_t id_shift = 0) const
@@ -44,9 +44,8 @@ struct Setup {
             for (std::int64_t tile = 0; tile < config.max_tiles; ++tile)
                 for (std::int64_t patch = 0; patch < config.n_patches(); ++patch, ++row)
                     for (std::int64_t i = 0; i < config.d_model; ++i)
-                        rows[row][static_cast<std::size_t>(i)] +=
-                            share *
-                            weights.pre_tile_embedding(std::max<std::int64_t>(0, id + id_shift), tile, i);
+                        at(rows[row], i) += share * weights.pre_tile_embedding(
+                                                        std::max<std::int64_t>(0, id + id_shift), tile, i);
         return rows;
     }
 };

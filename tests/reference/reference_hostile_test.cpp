@@ -2,6 +2,7 @@
 // the fault.
 #include <limits>
 
+#include "base/at.h"
 #include "base/safetensors.h"
 #include "tests/reference/golden_inputs.h"
 #include "tests/reference/reference_runs.h"
@@ -183,7 +184,7 @@ TEST_CASE("reference: a picture that is none", "[command_line][hostile]")
     const auto with_width = [&](std::uint32_t width) {  // big-endian, at byte 16 of a PNG
         std::string bytes = whole;
         for (int i = 0; i < 4; ++i)
-            bytes[static_cast<std::size_t>(16 + i)] = static_cast<char>(width >> (24 - 8 * i));
+            pictor::at(bytes, 16 + i) = static_cast<char>(width >> (24 - 8 * i));
         return bytes;
     };
     std::map<std::string, std::string> files{{"empty.png", ""},

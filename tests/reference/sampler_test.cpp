@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "base/at.h"
 #include "tests/catch.h"
 
 using namespace pictor;
@@ -23,7 +24,7 @@ std::vector<double> frequencies(const SamplingOptions& options, int n_draws)
     RandomNumbers random(options.seed);
     std::vector<double> share(logits.size());
     for (int i = 0; i < n_draws; ++i)
-        share[static_cast<std::size_t>(draw(options, random))] += 1.0 / n_draws;
+        at(share, draw(options, random)) += 1.0 / n_draws;
     return share;
 }
 
@@ -133,7 +134,7 @@ TEST_CASE("equal logits share equally under temperature", "[sampler]")
     RandomNumbers random(4);
     std::array<int, 4> count{};
     for (int i = 0; i < 8000; ++i)
-        ++count[static_cast<std::size_t>(sample(equal.data(), 4, options_of(1.0f, 1.0f, 0, 0), random))];
+        ++at(count, sample(equal.data(), 4, options_of(1.0f, 1.0f, 0, 0), random));
     for (int found : count)
         CHECK(found == Approx(2000).margin(160));
 }

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/text_in_double.h"
 #include "tests/trace/recorded_run.h"
@@ -125,8 +126,7 @@ TEST_CASE("recorded attention is what was computed", "[self_attention]")
             for (std::int64_t key = 0; key < n_tokens; ++key) {
                 double score = 0;
                 for (std::size_t i = 0; i < 6; ++i)
-                    score += query[static_cast<std::size_t>(token * n_heads + head)][i] *
-                             keys[static_cast<std::size_t>(key * 2 + head / 2)][i];
+                    score += at(query, token * n_heads + head)[i] * at(keys, key * 2 + head / 2)[i];
                 worst = std::max(worst, std::fabs(score / std::sqrt(6.0) - scores(head, token, key)));
                 masks_right =
                     masks_right &&

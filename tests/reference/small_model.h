@@ -11,6 +11,7 @@
 #include <random>
 #include <vector>
 
+#include "base/at.h"
 #include "reference/model.h"
 
 namespace pictor_test {
@@ -187,7 +188,7 @@ inline pictor::VisionInputs random_images(
     const std::int64_t n_images = static_cast<std::int64_t>(ids_and_tiles.size());
     images.pixel_values = Tensor({n_images, config.max_tiles, 3, config.tile_size, config.tile_size});
     for (std::int64_t image = 0; image < n_images; ++image) {
-        const auto [id, n_present] = ids_and_tiles[static_cast<std::size_t>(image)];
+        const auto [id, n_present] = pictor::at(ids_and_tiles, image);
         images.aspect_ratio_ids.push_back(id);
         for (std::int64_t tile = 0; tile < config.max_tiles; ++tile) {
             images.aspect_ratio_mask.push_back(tile < n_present ? 1 : 0);

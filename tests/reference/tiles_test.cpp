@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/at.h"
 #include "reference/image/resize.h"
 #include "tests/catch.h"
 
@@ -53,7 +54,7 @@ double largest_difference(const TiledImage& tiled, const Image& canvas, const js
                        n_tiles = tiled.tiles_high * tiled.tiles_wide;
     double largest = 0;
     for (std::int64_t colour = 0; colour < 3; ++colour) {
-        const auto values = table[static_cast<std::size_t>(colour)].get<std::vector<float>>();
+        const auto values = at(table, colour).get<std::vector<float>>();
         REQUIRE(values.size() == 256);
         for (std::int64_t tile = 0; tile < tiled.pixel_values.extent(0); ++tile)
             for (std::int64_t row = 0; row < tile_size; ++row)
@@ -117,7 +118,7 @@ TEST_CASE("tiles: canvas and size of 2,400 pictures, thin ones too")
         const ImageSize canvas = choose_canvas(picture, number[2], number[3]);
         REQUIRE(canvas == ImageSize{number[4], number[5]});
         REQUIRE(fit_to_canvas(picture, canvas, number[2]) == ImageSize{number[6], number[7]});
-        REQUIRE(tile_grids(number[3])[static_cast<std::size_t>(number[8] - 1)] ==
+        REQUIRE(at(tile_grids(number[3]), number[8] - 1) ==
                 ImageSize{canvas.height / number[2], canvas.width / number[2]});
         ++n_sizes;
     }

@@ -1,5 +1,6 @@
 #include "reference/text/token_embedding.h"
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/small_model.h"
 
@@ -15,9 +16,9 @@ TEST_CASE("each token gets its row of the table", "[token_embedding]")
     std::vector<float> row(4);
     const std::vector<std::int64_t> ids{3, 0, 8, 3};
     for (std::int64_t token = 0; token < 4; ++token) {
-        table.widen_row(ids[static_cast<std::size_t>(token)], row.data());
+        table.widen_row(at(ids, token), row.data());
         for (std::int64_t channel = 0; channel < 4; ++channel)
-            CHECK(embedded(token, channel) == row[static_cast<std::size_t>(channel)]);
+            CHECK(embedded(token, channel) == at(row, channel));
     }
     CHECK(embed_tokens(table, {}).shape == Shape{0, 4});
 }

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/at.h"
 #include "reference/prompt/chat_template.h"
 #include "tests/catch.h"
 #include "tests/reference/tokenizer_files.h"
@@ -245,7 +246,7 @@ TEST_CASE("tokenizer: a long word of one letter takes no square of its length")
 {
     const Tokenizer tokenizer = load_edited([](json& file) {
         for (int length = 2, id = 261; length <= 64; length *= 2, ++id) {
-            file["model"]["vocab"][std::string(static_cast<std::size_t>(length), 'q')] = id;
+            file["model"]["vocab"][std::string(std::size_t(length), 'q')] = id;
             const std::string half(static_cast<std::size_t>(length / 2), 'q');
             file["model"]["merges"].push_back(json::array({half, half}));
         }

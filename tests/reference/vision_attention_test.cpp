@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/vision_in_double.h"
 #include "tests/trace/recorded_run.h"
@@ -103,8 +104,8 @@ TEST_CASE("TRAP padding_masks_padding_only: patches look at padding and absent t
             for (std::int64_t query = 0; query < 24; ++query)
                 for (std::int64_t key = 0; key < 24; ++key) {
                     const std::size_t first = static_cast<std::size_t>(image * 24);
-                    const bool both = setup.padding[first + static_cast<std::size_t>(query)] != 0 &&
-                                      setup.padding[first + static_cast<std::size_t>(key)] != 0;
+                    const bool both =
+                        at(setup.padding, first + query) != 0 && at(setup.padding, first + key) != 0;
                     REQUIRE(masked(image, head, query, key) ==
                             (both ? std::numeric_limits<float>::lowest() : scores(image, head, query, key)));
                     REQUIRE((probs(image, head, query, key) == 0.0f) == both);

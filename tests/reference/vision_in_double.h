@@ -2,6 +2,7 @@
 // mistake that others made can be switched on, so that a test can show what it would have done.
 #pragma once
 
+#include "base/at.h"
 #include "tests/reference/small_model.h"
 
 namespace pictor_test {
@@ -108,13 +109,12 @@ inline Rows embedded_image_in_double(const pictor::VisionWeights& weights, const
                                                  pixels + tile * 3 * config.tile_size * config.tile_size);
         for (Row& patch : patches)
             for (std::int64_t i = 0; i < d; ++i)
-                patch[static_cast<std::size_t>(i)] +=
-                    before * weights.pre_tile_embedding(row_of_table, tile, i);
+                pictor::at(patch, i) += before * weights.pre_tile_embedding(row_of_table, tile, i);
         patches.insert(patches.begin(),
                        Row(weights.class_embedding.values.begin(), weights.class_embedding.values.end()));
         for (std::size_t patch = 0; patch < patches.size(); ++patch)
             for (std::int64_t i = 0; i < d; ++i)
-                patches[patch][static_cast<std::size_t>(i)] +=
+                pictor::at(patches[patch], i) +=
                     (mistakes.whole_positions ? 1.0 : 1.0 - share) *
                         weights.position_embedding(static_cast<std::int64_t>(patch), i) +
                     share * weights.tile_position_embedding(row_of_table, tile,
@@ -130,7 +130,7 @@ inline Rows vision_encoder_in_double(const pictor::VisionWeights& weights, const
                                      pictor::Rule rule, const VisionMistakes& mistakes = {})
 {
     const std::int64_t n_patches = config.n_patches(), n_rows = (n_patches + 7) / 8 * 8,
-                       id = images.aspect_ratio_ids[static_cast<std::size_t>(image)];
+                       id = pictor::at(images.aspect_ratio_ids, image);
     const Rows embedded = layer_norm_in_double(
         embedded_image_in_double(weights, config, images.pixel_values.row(image), id, mistakes),
         weights.layernorm_pre, config.layer_norm_eps);
@@ -138,9 +138,8 @@ inline Rows vision_encoder_in_double(const pictor::VisionWeights& weights, const
     std::vector<std::uint8_t> padding;
     for (std::int64_t tile = 0; tile < config.max_tiles; ++tile)
         for (std::int64_t row = 0; row < n_rows; ++row) {
-            const bool exists =
-                images.aspect_ratio_mask[static_cast<std::size_t>(image * config.max_tiles + tile)] != 0;
-            hidden.push_back(row < n_patches ? embedded[static_cast<std::size_t>(tile * n_patches + row)]
+            const bool exists = pictor::at(images.aspect_ratio_mask, image * config.max_tiles + tile) != 0;
+            hidden.push_back(row < n_patches ? pictor::at(embedded, tile * n_patches + row)
                                              : Row(static_cast<std::size_t>(config.d_model)));
             padding.push_back(exists && row < n_patches ? 0 : 1);
         }
@@ -153,7 +152,7 @@ inline Rows vision_encoder_in_double(const pictor::VisionWeights& weights, const
                                                     : std::tanh(static_cast<double>(weights.post_tile_gate));
     for (std::size_t row = 0; row < hidden.size(); ++row)
         for (std::int64_t i = 0; i < config.d_model; ++i)
-            hidden[row][static_cast<std::size_t>(i)] +=
+            pictor::at(hidden[row], i) +=
                 after * weights.post_tile_embedding(mistakes.id_counts_from_zero ? id - 1 : id,
                                                     static_cast<std::int64_t>(row) / n_rows, i);
     for (const pictor::VisionLayerWeights& layer : weights.global_layers)

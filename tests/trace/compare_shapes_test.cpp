@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "base/at.h"
 #include "tests/trace/explain_fixture.h"
 
 using namespace pictor;
@@ -165,18 +166,16 @@ TEST_CASE("a prompt padded on the left is compared from its first word on", "[ex
             wide[axis] += entry.axes[axis] == "token" || (entry.axes[axis] == "key" && own_keys) ? extra : 0;
         std::vector<float> values(static_cast<std::size_t>(checked_size("wide", wide)), 7.0f);
         for (std::int64_t i = 0; i < checked_size("wide", wide); ++i) {
-            std::vector<std::int64_t> at = unravel(i, wide);
+            const std::vector<std::int64_t> place = unravel(i, wide);
             bool real = true;
             std::int64_t from = 0;
             for (std::size_t axis = 0; axis < wide.size(); ++axis) {
-                const std::int64_t index = at[axis] - (wide[axis] - entry.shape[axis]);
+                const std::int64_t index = place[axis] - (wide[axis] - entry.shape[axis]);
                 real = real && index >= 0;
                 from = from * entry.shape[axis] + index;
             }
             const auto slot = static_cast<std::size_t>(i);
-            values[slot] = real                             ? copied.values[static_cast<std::size_t>(from)]
-                           : entry.name.ends_with(".probs") ? 0
-                                                            : 7.0f;
+            values[slot] = real ? at(copied.values, from) : entry.name.ends_with(".probs") ? 0 : 7.0f;
         }
         copied.values = values;
         copied.shape = wide;

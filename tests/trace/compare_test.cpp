@@ -5,6 +5,7 @@
 #include <limits>
 #include <sstream>
 
+#include "base/at.h"
 #include "tests/trace/trace_fixture.h"
 #include "trace/comparing/compare.h"
 #include "trace/reading/places.h"
@@ -46,7 +47,7 @@ struct Pair {
 const TensorComparison& first_of(const Comparison& comparison)
 {
     REQUIRE(comparison.first_different >= 0);
-    return comparison.tensors[static_cast<std::size_t>(comparison.first_different)];
+    return at(comparison.tensors, comparison.first_different);
 }
 
 void write_one(const fs::path& folder, const std::vector<float>& values, TraceOptions options)
@@ -95,7 +96,8 @@ TEST_CASE("compare: finds the first tensor, the worst element and the first, in 
     CHECK_THAT(
         report,
         ContainsSubstring(
-            "worst  at [1, 1, 3]: head 1, token 1 \" cat\", key 3 = image 0 tile 0 patch 3 (row 1, column 0)"));
+            "worst  at [1, 1, 3]: head 1, token 1 \" cat\", key 3 = image 0 tile 0 patch 3 (row 1, column "
+            "0)"));
     CHECK_THAT(report, ContainsSubstring("first  at [0, 1, 2]"));
     CHECK_THAT(report, ContainsSubstring("different: 4 tensors compared, 1 differ"));
     CHECK_THAT(report, ContainsSubstring("computed at tests/trace/trace_fixture.h:"));
@@ -190,8 +192,7 @@ TEST_CASE("compare: other shapes and missing tensors fail; --common only names t
     REQUIRE(named.only_b.size() == 1);
     std::ostringstream out;
     print_comparison(out, named, plain, extra, common);
-    CHECK_THAT(out.str(),
-               ContainsSubstring("1 tensor is only in") && ContainsSubstring("(ignored): extra"));
+    CHECK_THAT(out.str(), ContainsSubstring("1 tensor is only in") && ContainsSubstring("(ignored): extra"));
     CompareOptions check;  // golden must be in the run; what else the run has is fine
     check.extra_is_fine = true;
     CHECK(compare_traces(extra, plain, check).same);

@@ -121,8 +121,10 @@ TEST_CASE("convert: every dtype of .safetensors")
                            25);  // F64: 1.5
     write_text(folder / "x.safetensors",
                safetensors(R"({"half": {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]},
-        "brain": {"dtype": "BF16", "shape": [2], "data_offsets": [8, 12]}, "int": {"dtype": "I32", "shape": [], "data_offsets": [12, 16]},
-        "byte": {"dtype": "U8", "shape": [1], "data_offsets": [16, 17]}, "double": {"dtype": "F64", "shape": [1, 1, 1], "data_offsets": [17, 25]},
+        "brain": {"dtype": "BF16", "shape": [2], "data_offsets": [8, 12]}, "int": {"dtype": "I32",
+          "shape": [], "data_offsets": [12, 16]},
+        "byte": {"dtype": "U8", "shape": [1], "data_offsets": [16, 17]}, "double": {"dtype": "F64",
+          "shape": [1, 1, 1], "data_offsets": [17, 25]},
         "empty": {"dtype": "F32", "shape": [0, 3], "data_offsets": [25, 25]}})",
                            data));
     ConvertOptions options;
@@ -213,18 +215,27 @@ TEST_CASE("convert: the debugger tree of transformers")
     write_text(folder / "tree.json", R"JSON({"module_path": "Mllama", "inputs": {"args": []}, "children": [
         {"module_path": "Mllama.model.language_model.layers.0", "inputs": null, "outputs": null, "children": [
             {"module_path": "Mllama.model.language_model.layers.0.q_proj",
-             "inputs": {"args": [{"shape": "torch.Size([1])", "dtype": "torch.float32", "value": ["tensor([9.])"]}]},
+             "inputs": {"args": [{"shape": "torch.Size([1])", "dtype": "torch.float32", "value": [
+               "tensor([9.])"]}]},
              "outputs": {"shape": "torch.Size([1, 2, 3])", "dtype": "torch.float32",
-                "value": ["tensor([[[ 1.0000e+00, -2.5000e-01,  nan],", "         [ 3., -inf, 5.0000e+00]]], device='cuda:0')"],
+                "value": ["tensor([[[ 1.0000e+00, -2.5000e-01,  nan],",
+                  "         [ 3., -inf, 5.0000e+00]]], device='cuda:0')"],
                 "mean": "tensor(1.)", "std": "tensor(1.)", "min": "tensor(1.)", "max": "tensor(1.)"}},
             {"module_path": "Mllama.model.language_model.layers.0.rotary",
-             "outputs": [{"shape": "torch.Size([2])", "dtype": "torch.bfloat16", "value": ["tensor([1., 2.], dtype=torch.bfloat16)"]},
+             "outputs": [{"shape": "torch.Size([2])", "dtype": "torch.bfloat16", "value": [
+               "tensor([1., 2.], dtype=torch.bfloat16)"]},
                          {"shape": [2], "dtype": "torch.int64", "data": [3, 4]}, "None"]},
-            {"module_path": "Mllama.model.language_model.layers.0.act", "outputs": {"shape": "torch.Size([2])", "dtype": "torch.bool", "value": ["tensor([ True, False])"]}},
-            {"module_path": "Mllama.model.language_model.layers.0.act", "outputs": {"shape": "torch.Size([])", "dtype": "torch.float32", "value": ["tensor(7.)"]}}]},
-        {"module_path": "Mllama.lm_head", "outputs": {"shape": "torch.Size([1, 2000])", "dtype": "torch.float32",
-            "value": ["tensor([[1., 2.,  ..., 3., 4.]])"], "mean": "tensor(2.5000e+00)", "std": "tensor(1.0000e+00)", "min": "tensor(1.)", "max": "tensor(4.)"}},
-        {"module_path": "Mllama.norm", "outputs": {"shape": "torch.Size([2, 1])", "dtype": "torch.float32", "value": "./norm.safetensors"}}]})JSON");
+            {"module_path": "Mllama.model.language_model.layers.0.act",
+              "outputs": {"shape": "torch.Size([2])", "dtype": "torch.bool", "value": [
+              "tensor([ True, False])"]}},
+            {"module_path": "Mllama.model.language_model.layers.0.act",
+              "outputs": {"shape": "torch.Size([])", "dtype": "torch.float32", "value": ["tensor(7.)"]}}]},
+        {"module_path": "Mllama.lm_head", "outputs": {"shape": "torch.Size([1, 2000])",
+          "dtype": "torch.float32",
+            "value": ["tensor([[1., 2.,  ..., 3., 4.]])"], "mean": "tensor(2.5000e+00)",
+              "std": "tensor(1.0000e+00)", "min": "tensor(1.)", "max": "tensor(4.)"}},
+        {"module_path": "Mllama.norm", "outputs": {"shape": "torch.Size([2, 1])", "dtype": "torch.float32",
+          "value": "./norm.safetensors"}}]})JSON");
     write_text(folder / "norm.safetensors",
                safetensors(R"JSON({"data": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}})JSON",
                            std::string("\0\0\x80\x3f\0\0\0\x40", 8)));
@@ -295,7 +306,8 @@ TEST_CASE("convert: broken debugger trees")
         output(R"JSON({"shape": "torch.Size([1])", "dtype": "torch.int64", "value": ["tensor([1.5])"]})JSON"),
         "no whole number");
     check(
-        "{\"module_path\": \"M.a/b\", \"outputs\": {\"shape\": [0], \"dtype\": \"torch.float32\", \"data\": []}}",
+        "{\"module_path\": \"M.a/b\", \"outputs\": {\"shape\": [0], \"dtype\": \"torch.float32\", \"data\": "
+        "[]}}",
         "tensor name");
     std::string deep;
     for (int i = 0; i < 150; ++i)

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/at.h"
 #include "reference/generate.h"
 #include "tests/reference/golden_inputs.h"
 #include "tests/trace/explain_fixture.h"
@@ -209,7 +210,7 @@ TEST_CASE("CAUSE cross_keys_stale: keys and values of an earlier picture", "[exp
     REQUIRE(!found.explanation.faults.empty());
     const pictor::Fault& fault = found.explanation.faults.front();
     CHECK(found.tensor(fault) == cross + "scores");
-    CHECK(found.comparison.tensors[static_cast<std::size_t>(fault.index)].step == 1);
+    CHECK(at(found.comparison.tensors, fault.index).step == 1);
     REQUIRE(fault.cause == 0);
     CHECK(std::string(found.explanation.causes[0].name.text()) == cause_under_test());
     CHECK(found.explanation.causes[0].after < 1e-4);

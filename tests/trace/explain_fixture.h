@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/trace/trace_fixture.h"
 #include "trace/comparing/page.h"
@@ -59,7 +60,7 @@ inline void write_part(const std::filesystem::path& folder, const GoldenStep& pa
     for (const char* key : {"reference", "model", "prompt", "images"})
         writer.describe(key, trace.header().at(key));
     for (std::int64_t step = 0; step <= part.step; ++step) {
-        const pictor::TraceStep& golden = trace.steps()[static_cast<std::size_t>(step)];
+        const pictor::TraceStep& golden = at(trace.steps(), step);
         writer.begin_step(golden.kind, golden.first_token, golden.token_count);
         const pictor::Recorder record = writer.recorder();
         for (const pictor::TraceEntry& entry : trace.entries()) {
@@ -88,7 +89,7 @@ struct Compared {
 
     const std::string& tensor(const pictor::Fault& fault) const
     {
-        return comparison.tensors[static_cast<std::size_t>(fault.index)].name;
+        return at(comparison.tensors, fault.index).name;
     }
 };
 
@@ -147,8 +148,8 @@ inline Values reordered(const Values& values, std::int64_t width,
 {
     Values result = values;
     for (std::size_t i = 0; i < values.size(); ++i) {
-        const auto at = static_cast<std::int64_t>(i);
-        result[i] = values[static_cast<std::size_t>(at / width * width + from(at % width))];
+        const auto place = static_cast<std::int64_t>(i);
+        result[i] = pictor::at(values, place / width * width + from(place % width));
     }
     return result;
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "tests/catch.h"
 #include "tests/trace/explain_fixture.h"
@@ -31,14 +32,11 @@ struct Explained {
         explain_options.model = model;
         explanation = explain(comparison, a, b, explain_options);
     }
-    std::string name(const Fault& fault) const
-    {
-        return comparison.tensors[static_cast<std::size_t>(fault.index)].name;
-    }
+    std::string name(const Fault& fault) const { return at(comparison.tensors, fault.index).name; }
     std::string cause(std::size_t fault) const
     {
         const std::int64_t index = explanation.faults.at(fault).cause;
-        return index < 0 ? "" : std::string(explanation.causes[static_cast<std::size_t>(index)].name.text());
+        return index < 0 ? "" : std::string(at(explanation.causes, index).name.text());
     }
 };
 
@@ -103,7 +101,8 @@ TEST_CASE("explain: a fault without a known cause is still told from what follow
 }
 
 TEST_CASE(
-    "explain: a step that works number by number is judged on some of them where a tensor is too large, or sampled",
+    "explain: a step that works number by number is judged on some of them where a tensor is too large, or "
+    "sampled",
     "[explain]")
 {
     struct Fault {
@@ -226,14 +225,12 @@ TEST_CASE(
         CHECK(comparison.rounding == "BF16");
         const Explanation explanation = explain(comparison, half, trace, {});
         for (const Fault& fault : explanation.faults)
-            UNSCOPED_INFO(comparison.tensors[static_cast<std::size_t>(fault.index)].name << ": "
-                                                                                         << fault.text);
+            UNSCOPED_INFO(at(comparison.tensors, fault.index).name << ": " << fault.text);
         CHECK(comparison.same == !faulty);
         if (faulty) {
             REQUIRE(explanation.faults.size() ==
                     2);  // the gate, and the sum that the test did not change with it
-            CHECK(comparison.tensors[static_cast<std::size_t>(comparison.first_different)].name ==
-                  module + ".gated");
+            CHECK(at(comparison.tensors, comparison.first_different).name == module + ".gated");
             CHECK_THAT(explanation.faults[0].text, ContainsSubstring("the branch is multiplied by"));
         }
     }
@@ -245,9 +242,9 @@ TEST_CASE("page: what comes from a trace is text", "[explain][hostile]")
           "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;");
     CHECK(escape_markup(std::string("a\0b\x01\x7f\n\t", 7)) == "a\xef\xbf\xbd"
                                                                "b\xef\xbf\xbd\xef\xbf\xbd\n\t");
-    CHECK(
-        escape_markup("\xc3\xa9 \xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xef\xbf\xbf") ==
-        "\xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd");
+    CHECK(escape_markup("\xc3\xa9 \xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xef\xbf\xbf") ==
+          "\xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd "
+          "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd");
 }
 
 TEST_CASE("numbers in plain decimals are read as the nearest float", "[explain]")

@@ -67,7 +67,8 @@ TEST_CASE("recorder: writes what the format says")
     CHECK(
         tensor.rfind(
             "{\"name\": \"language_model.embed_tokens\", \"step\": 0, \"axes\": [\"token\", \"channel\"], "
-            "\"shape\": [3, 4], \"dtype\": \"F32\", \"values\": [\n0.1,-2.5,3,4,\n5,6.25,7,8,\n9,10,11,-12\n], "
+            "\"shape\": [3, 4], \"dtype\": \"F32\", \"values\": [\n0.1,-2.5,3,4,\n5,6.25,7,8,\n9,10,11,-12\n"
+            "], "
             "\"statistics\": {\"min\": -12, \"max\": 11,",
             0) == 0);
     CHECK(nlohmann::json::parse(tensor)["statistics"] == entry["statistics"]);
@@ -232,8 +233,8 @@ TEST_CASE("recorder: globs")
     CHECK_FALSE(glob_matches("*a*a*a*a*a*a*a*a*a*a*b", hostile));
 }
 
-TEST_CASE(
-    "recorder: an existing folder is refused unless force, and then replaced only when the new one is complete")
+TEST_CASE("recorder: an existing folder is refused unless force, and then replaced only when the new one is "
+          "complete")
 {
     const TemporaryFolder folder;
     SmallTrace().write(folder / "run");

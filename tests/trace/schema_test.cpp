@@ -150,7 +150,8 @@ assert hidden.dtype == np.float32 and hidden.shape == (3, 4)
 assert hidden[0, 0] == np.float32(1) / np.float32(3) and hidden[0, 2] == -np.inf and hidden[2, 3] == -12
 assert trace["language_model.embed_tokens", 1].shape == (1, 4)
 assert trace["input_ids"].dtype == np.int64 and trace["input_ids"].tolist() == [5, 90, 128256]
-assert trace.names()[0] == "input_ids" and len(trace) == 4 and ("lm_head", 0) not in trace and "input_ids" in trace
+assert trace.names()[0] == "input_ids" and len(trace) == 4
+assert ("lm_head", 0) not in trace and "input_ids" in trace
 assert trace.header["prompt"]["text"] == "a cat"
 for bad in ("lm_head", ("input_ids", 1)):
     try:
@@ -190,7 +191,8 @@ import sys
 import numpy as np
 from load_trace import load_trace
 from write_trace import TraceWriter
-numbers = np.random.default_rng(1).integers(0, 1 << 32, 3000, dtype=np.uint64).astype(np.uint32).view(np.float32).reshape(3, 1000)
+bits = np.random.default_rng(1).integers(0, 1 << 32, 3000, dtype=np.uint64).astype(np.uint32)
+numbers = bits.view(np.float32).reshape(3, 1000)
 small = np.array([[1/3, -2.5], [np.nan, np.inf]], dtype=np.float32)
 for values in ("all", "sample", "none"):
     folder = f"{sys.argv[1]}/{values}"
@@ -212,7 +214,8 @@ try:
         raise RuntimeError("on purpose")
 except RuntimeError:
     pass
-for bad in (lambda t: t.tensor("a/b", "", 1), lambda t: t.tensor("x", "token", 1.0), lambda t: t.begin_step("no", 0, 0),
+for bad in (lambda t: t.tensor("a/b", "", 1), lambda t: t.tensor("x", "token", 1.0),
+            lambda t: t.begin_step("no", 0, 0),
             lambda t: t.tensor("x", "", 1.0, dtype="F64"), lambda t: t.describe("steps", [])):
     trace = TraceWriter(f"{sys.argv[1]}/failed", producer="test 1")
     trace.begin_step("prefill", 0, 1)

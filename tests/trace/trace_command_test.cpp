@@ -256,7 +256,8 @@ TEST_CASE("trace convert: to safetensors, to .npy, and back", "[command_line]")
 
     write_file(folder.path / "tree.json",
                R"json({"module_path": "MllamaForConditionalGeneration", "outputs": null, "children": [
-        {"module_path": "MllamaForConditionalGeneration.lm_head", "outputs": {"shape": "torch.Size([1, 2])", "dtype": "torch.float32", "value": [[1.5, -2.0]]}}]})json");
+        {"module_path": "MllamaForConditionalGeneration.lm_head", "outputs": {"shape": "torch.Size([1, 2])",
+          "dtype": "torch.float32", "value": [[1.5, -2.0]]}}]})json");
     check_fine(trace(
         {"convert", (folder.path / "tree.json").string(), (folder.path / "tree").string(), "--squeeze"}));
     const CommandResult shown = trace({"show", (folder.path / "tree").string(), "lm_head"});

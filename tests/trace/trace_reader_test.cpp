@@ -66,11 +66,10 @@ TEST_CASE("trace reader: entries, steps, values")
 TEST_CASE("trace reader: any white space and any order of members")
 {
     BrokenTrace broken;
-    write_text(
-        broken.hidden,
-        "\n{ \"dtype\" :\"F32\",\t\"values\": [ 0.1 ,-2.5, 3.0,4e0,\n\n 5,6.25,7,8 ,9" +
-            std::string(1000000, ' ') +
-            ",10,11,-1.2E1 ] , \"axes\":[\"token\",\"channel\"],\"shape\":[3,4],\"name\":\"language_model.embed_tokens\",\"step\":0 } \n");
+    write_text(broken.hidden, "\n{ \"dtype\" :\"F32\",\t\"values\": [ 0.1 ,-2.5, 3.0,4e0,\n\n 5,6.25,7,8 ,9" +
+                                  std::string(1000000, ' ') +
+                                  ",10,11,-1.2E1 ] , \"axes\":[\"token\",\"channel\"],\"shape\":[3,4],"
+                                  "\"name\":\"language_model.embed_tokens\",\"step\":0 } \n");
     const Trace trace(broken.run);
     CHECK(trace.load(*trace.find("language_model.embed_tokens")).values == SmallTrace().hidden);
 }

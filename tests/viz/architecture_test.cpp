@@ -251,7 +251,8 @@ TEST_CASE("drawings are written by the file's ending, whole or not at all", "[ar
 {
     const TemporaryFolder folder("output");
     const std::string svg =
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20\" height=\"10\"><rect width=\"20\" height=\"10\"/></svg>";
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20\" height=\"10\"><rect width=\"20\" "
+        "height=\"10\"/></svg>";
     for (const auto& [name, start] : std::vector<std::pair<std::string, std::string>>{
              {"a.svg", "<svg"}, {"a.PNG", "\x89PNG"}, {"a.pdf", "%PDF"}}) {
         write_drawing(svg, folder.path / name);

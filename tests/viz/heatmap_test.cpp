@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "reference/image/tiles.h"
 #include "tests/catch.h"
@@ -58,10 +59,8 @@ std::vector<double> brightness_of_keys(const TiledImage& tiled)
         for (std::int64_t y = 0; y < tile_size; ++y)
             for (std::int64_t x = 0; x < tile_size; ++x) {
                 const float value =
-                    tiled.pixel_values
-                        .values[static_cast<std::size_t>(((tile * 3 + 0) * tile_size + y) * tile_size + x)];
-                keys[static_cast<std::size_t>(tile * per_tile + 1 + y / patch_size * side +
-                                              x / patch_size)] += 0.5 * value + 0.5;
+                    at(tiled.pixel_values.values, ((tile * 3 + 0) * tile_size + y) * tile_size + x);
+                at(keys, tile * per_tile + 1 + y / patch_size * side + x / patch_size) += 0.5 * value + 0.5;
             }
     return keys;
 }
@@ -78,8 +77,7 @@ TEST_CASE("seam: the sizes of these tests reach all eight tile grids", "[heatmap
 {
     std::vector<std::int64_t> seen(9, 0);
     for (const ImageSize& size : sizes)
-        ++seen[static_cast<std::size_t>(
-            cut_into_tiles(blank(size.height, size.width), small_tiles()).aspect_ratio_id)];
+        ++at(seen, cut_into_tiles(blank(size.height, size.width), small_tiles()).aspect_ratio_id);
     for (std::size_t id = 1; id <= 8; ++id) {
         INFO("aspect ratio id " << id);
         CHECK(seen[id] > 0);
@@ -142,8 +140,7 @@ TEST_CASE("seam: on resized and padded pictures every pixel shows the key it was
                 const PictureRectangle r = rectangle_of(g, *place);
                 const TilePatch back = key_of(g, *place);
                 const bool right =
-                    grid[static_cast<std::size_t>(place->row * g.grid_columns() + place->column)] ==
-                        static_cast<double>(key) &&
+                    at(grid, place->row * g.grid_columns() + place->column) == static_cast<double>(key) &&
                     back.tile * per_tile + back.patch == key && r.x0 <= x + 0.5 && x + 0.5 < r.x1 &&
                     r.y0 <= y + 0.5 && y + 0.5 < r.y1;
                 INFO(size.height << " x " << size.width << " at " << y << ", " << x);
@@ -197,7 +194,7 @@ TEST_CASE("the ledger adds up to 100 percent and knows every kind of key", "[hea
 
         double other = 0;
         for (std::int64_t key = 0; key < 4 * per_tile; ++key)
-            other += keys[static_cast<std::size_t>(key)];
+            other += at(keys, key);
         CHECK(ledger.other_pictures == Approx(other));
         // Uniform attention over this picture's canvas: its shares are shares of area.
         std::vector<double> even(static_cast<std::size_t>(4 * per_tile), 1.0);

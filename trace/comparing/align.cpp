@@ -1,4 +1,5 @@
 #include "trace/comparing/align.h"
+#include "base/at.h"
 
 #include <algorithm>
 #include <optional>
@@ -105,8 +106,7 @@ bool visit_aligned(const Trace& a, const Trace& b, const TensorComparison& tenso
         const std::vector<std::int64_t> indices = unravel(i, aligned.extents);
         const std::int64_t at_a = position_of(indices, aligned.first_a, x.shape),
                            at_b = position_of(indices, aligned.first_b, y.shape);
-        visit(tensor.named_by_b ? at_b : at_a, x.values[static_cast<std::size_t>(at_a)],
-              y.values[static_cast<std::size_t>(at_b)]);
+        visit(tensor.named_by_b ? at_b : at_a, at(x.values, at_a), at(y.values, at_b));
     }
     return true;
 }

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/comparing/align.h"
 #include "trace/recording/glob.h"
 
@@ -357,7 +358,7 @@ Comparison compare_traces(const Trace& a, const Trace& b, const CompareOptions& 
         throw std::runtime_error(broken);
 
     for (std::int64_t i = count; i-- > 0;)
-        if (!comparison.tensors[static_cast<std::size_t>(i)].same)
+        if (!at(comparison.tensors, i).same)
             comparison.first_different = i;
     for (const std::string& note : notes)
         if (!note.empty() &&

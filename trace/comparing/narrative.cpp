@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/explain.h"
 #include "trace/graph/operations.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 std::string size_text(const TensorComparison& tensor)
 {
-    return std::isfinite(tensor.relative_rms) ? fmt::format("{:.2g}", tensor.relative_rms) : "beyond measure";
+    return std::isfinite(tensor.relative_rms) ? fmt::format("{:.2g}", tensor.relative_rms) : "infinite";
 }
 
 json cause_json(const Cause& cause)
@@ -63,7 +64,7 @@ std::string growth_text(const Comparison& comparison)
 {
     if (comparison.first_different < 0)
         return "";
-    const TensorComparison& first = comparison.tensors[static_cast<std::size_t>(comparison.first_different)];
+    const TensorComparison& first = at(comparison.tensors, comparison.first_different);
     const TensorComparison* before = nullptr;  // the largest error of a state before the first difference
     std::vector<const TensorComparison*> after;
     for (const GrowthPoint& point : growth_of(comparison)) {
@@ -104,11 +105,12 @@ std::string allowance_text(const Comparison& comparison, bool built_in)
                                    comparison.rounding, unit);
     if (built_in)
         text += fmt::format(
-            ": allowed is {:.2g} x each tensor's standard deviation (96 units; rounding alone\ncame to at most 63 on the golden cases) and {:.2g} x |b| (8 units)",
+            ": allowed is {:.2g} x each tensor's standard deviation (96 units; rounding alone\ncame to at "
+            "most 63 on the golden cases) and {:.2g} x |b| (8 units)",
             96 * unit, 8 * unit);
     if (comparison.explanation)
-        text +=
-            ".\nWhatever the allowance, each step that can be computed again was held to a few units of its own inputs";
+        text += ".\nWhatever the tolerance, each step that can be recomputed was checked to a few units of "
+                "roundoff of its own inputs";
     return text + ".";
 }
 
@@ -119,10 +121,10 @@ void print_explanation(std::ostream& out, const Explanation& explanation, const 
     if (explanation.of_tensor.empty())
         return;
     if (explanation.faults.empty())
-        out << "\nNo step is done differently as far as the recorded tensors tell\n";
+        out << "\nNo step differs, as far as the recorded tensors show\n";
     for (std::size_t i = 0; i < std::min(explanation.faults.size(), faults_shown); ++i) {
         const Fault& fault = explanation.faults[i];
-        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
+        const TensorComparison& tensor = at(comparison.tensors, fault.index);
         const std::string more =
             fault.also.empty() ? "" : fmt::format(" (and {} more of its kind)", fault.also.size());
         out << fmt::format("\n{}: step {}, {}{}\n",
@@ -130,21 +132,20 @@ void print_explanation(std::ostream& out, const Explanation& explanation, const 
                                   : fmt::format("Fault {}, not explained by those before it", i + 1),
                            tensor.step, tensor.name, more);
         if (fault.cause >= 0)
-            out << fmt::format("  likely cause: {}\n",
-                               explanation.causes[static_cast<std::size_t>(fault.cause)].name.text());
+            out << fmt::format("  likely cause: {}\n", at(explanation.causes, fault.cause).name.text());
         out << fmt::format("  {}\n", fault.text);
     }
     if (explanation.faults.size() > faults_shown)
         out << fmt::format("... and {} more faults\n", explanation.faults.size() - faults_shown);
     out << fmt::format(
-        "\nOf {} tensors that differ {} follow from their own inputs (computed again from each trace's numbers)",
+        "\nOf {} tensors that differ, {} follow from their own inputs (recomputed from each trace's numbers)",
         explanation.of_tensor.size(), explanation.count(Verdict::explained));
     if (const std::int64_t likely = explanation.count(Verdict::likely); likely > 0)
         out << fmt::format(
-            ", {} only propagate an earlier error (linear layers; --model DIR computes them again)", likely);
+            ", {} only propagate an earlier error (linear layers; --model DIR recomputes them)", likely);
     out << fmt::format(", {} are faults", explanation.count(Verdict::fault));
     if (const std::int64_t unknown = explanation.count(Verdict::unknown); unknown > 0)
-        out << fmt::format(", of {} the trace does not tell", unknown);
+        out << fmt::format(", {} cannot be judged from the traces", unknown);
     out << "\n";
 }
 
@@ -153,7 +154,7 @@ void add_explanation(const Explanation& explanation, const Comparison& compariso
                      json& result)
 {
     for (const auto& [index, judgement] : explanation.of_tensor) {
-        json& tensor = tensors[static_cast<std::size_t>(index)];
+        json& tensor = at(tensors, index);
         tensor["verdict"] = verdict_text(judgement.verdict);
         tensor["why"] = judgement.text;
     }
@@ -162,11 +163,11 @@ void add_explanation(const Explanation& explanation, const Comparison& compariso
         result["causes"].push_back(cause_json(cause));
     result["faults"] = json::array();
     for (const Fault& fault : explanation.faults) {
-        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
+        const TensorComparison& tensor = at(comparison.tensors, fault.index);
         json also = json::array();
         for (std::int64_t index : fault.also)
-            also.push_back({{"name", comparison.tensors[static_cast<std::size_t>(index)].name},
-                            {"step", comparison.tensors[static_cast<std::size_t>(index)].step}});
+            also.push_back(
+                {{"name", at(comparison.tensors, index).name}, {"step", at(comparison.tensors, index).step}});
         result["faults"].push_back({{"name", tensor.name},
                                     {"step", tensor.step},
                                     {"text", fault.text},
@@ -174,8 +175,7 @@ void add_explanation(const Explanation& explanation, const Comparison& compariso
                                     {"cause", nullptr},
                                     {"tested", tested_json(explanation.of_tensor.at(fault.index).tested)}});
         if (fault.cause >= 0)
-            result["faults"].back()["cause"] =
-                explanation.causes[static_cast<std::size_t>(fault.cause)].name.text();
+            result["faults"].back()["cause"] = at(explanation.causes, fault.cause).name.text();
     }
     result["explained"] = {{"computed_again", explanation.count(Verdict::explained)},
                            {"passed_on", explanation.count(Verdict::likely)},

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "trace/comparing/narrative.h"
 #include "trace/explaining/explain.h"
@@ -41,14 +42,16 @@ std::string head(const Comparison& comparison, const Trace& a, const Trace& b)
     for (const TensorComparison& tensor : comparison.tensors)
         different += !tensor.same;
     std::string text = fmt::format(
-        "<header>\n<h1>{}</h1>\n<dl><dt>a</dt><dd><code>{}</code> by {}</dd><dt>b</dt><dd><code>{}</code> by {}</dd></dl>\n<ul class=\"counts\">"
+        "<header>\n<h1>{}</h1>\n<dl><dt>a</dt><dd><code>{}</code> by {}</dd><dt>b</dt><dd><code>{}</code> by "
+        "{}</dd></dl>\n<ul class=\"counts\">"
         "<li><b>{}</b> tensors compared</li><li><b>{}</b> differ</li>",
-        comparison.same ? "Two traces that agree" : "Where two traces part",
+        comparison.same ? "Two traces that agree" : "Where two traces differ",
         escape_markup(a.folder().string()), escape_markup(producer_of(a)), escape_markup(b.folder().string()),
         escape_markup(producer_of(b)), comparison.tensors.size(), different);
     if (const Explanation* explanation = comparison.explanation.get())
         text += fmt::format(
-            "<li><b>{}</b> follow from their inputs</li><li><b>{}</b> only propagate an earlier error</li><li><b>{}</b> steps at fault</li><li><b>{}</b> the trace does not tell</li>",
+            "<li><b>{}</b> follow from their inputs</li><li><b>{}</b> only propagate an earlier error</li>"
+            "<li><b>{}</b> steps at fault</li><li><b>{}</b> cannot be judged</li>",
             explanation->count(Verdict::explained), explanation->count(Verdict::likely),
             explanation->faults.size(), explanation->count(Verdict::unknown));
     return text + "</ul>\n</header>\n";
@@ -67,7 +70,7 @@ std::string first_difference(const Comparison& comparison, const Places& places)
 {
     if (comparison.first_different < 0)
         return "<div class=\"card same\"><h3>No tensor differs by more than is allowed</h3></div>\n";
-    const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(comparison.first_different)];
+    const TensorComparison& tensor = at(comparison.tensors, comparison.first_different);
     std::string text = fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span></h3><dl>",
                                    tensor.step, escape_markup(tensor.name));
     if (!tensor.problem.empty())
@@ -95,7 +98,8 @@ std::string tested_table(const std::vector<Tested>& tested)
         least_b = each.b >= 0 ? std::min(least_b, each.b) : least_b;
     }
     std::string text = fmt::format(
-        "<details><summary>{} rules tested on the numbers</summary><div class=\"scroll\"><table><thead><tr><th>rule</th><th>if followed</th><th>a is off by</th><th>b is off by</th></tr></thead><tbody>",
+        "<details><summary>{} rules tested on the numbers</summary><div class=\"scroll\"><table><thead><tr>"
+        "<th>rule</th><th>if followed</th><th>a is off by</th><th>b is off by</th></tr></thead><tbody>",
         tested.size());
     const auto off = [](double value) { return value < 0 ? "" : real_text(value); };
     for (const Tested& each : tested)
@@ -112,19 +116,21 @@ std::string faults_section(const Comparison& comparison)
     if (!explanation || explanation->of_tensor.empty())
         return "";
     std::string text =
-        "<section aria-labelledby=\"faults-title\">\n<h2 id=\"faults-title\">Which steps are done differently</h2>\n"
-        "<p class=\"soft small\">Each step is computed again from each trace's own inputs, so that a fault further up does not show here again.</p>\n";
+        "<section aria-labelledby=\"faults-title\">\n<h2 id=\"faults-title\">Which steps are done "
+        "differently</h2>\n"
+        "<p class=\"soft small\">Each step is computed again from each trace's own inputs, so that a fault "
+        "further up does not show here again.</p>\n";
     if (explanation->faults.empty())
         text += "<div class=\"card same\"><h3>None, as far as the recorded tensors tell</h3></div>\n";
     for (const Fault& fault : explanation->faults) {
-        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(fault.index)];
+        const TensorComparison& tensor = at(comparison.tensors, fault.index);
         text +=
             fmt::format("<div class=\"card\"><h3>step {}, <span class=\"name\">{}</span>{}</h3>", tensor.step,
                         escape_markup(tensor.name),
                         fault.also.empty() ? "" : fmt::format(" and {} more of its kind", fault.also.size()));
         if (fault.cause >= 0)
             text += fmt::format("<p><span class=\"cause\">{}</span></p>",
-                                explanation->causes[static_cast<std::size_t>(fault.cause)].name.text());
+                                at(explanation->causes, fault.cause).name.text());
         text += fmt::format("<p>{}</p>", escape_markup(fault.text));
         if (const std::vector<Tested>& tested = explanation->of_tensor.at(fault.index).tested;
             !tested.empty())
@@ -148,7 +154,9 @@ std::string growth_chart(const Comparison& comparison)
         return top + (height - top - bottom) * (highest - power) / (highest - lowest);
     };
     std::string text = fmt::format(
-        "<svg viewBox=\"0 0 {:g} {:g}\" role=\"img\" aria-label=\"error of each tensor by its spread, in the order of computation\">",
+        "<svg viewBox=\"0 0 {:g} {:g}\" role=\"img\" aria-label=\"error of each tensor by its standard "
+        "deviation, in the "
+        "order of computation\">",
         width, height);
     std::string line, marks, labels;
     std::size_t start = 0;
@@ -170,7 +178,8 @@ std::string growth_chart(const Comparison& comparison)
     }
     for (int power = static_cast<int>(lowest) + 1; power <= static_cast<int>(highest); power += 2)
         text += fmt::format(
-            "<line class=\"grid\" x1=\"{:g}\" x2=\"{:g}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"8\" y=\"{:.1f}\">1e{}</text>",
+            "<line class=\"grid\" x1=\"{:g}\" x2=\"{:g}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"8\" "
+            "y=\"{:.1f}\">1e{}</text>",
             left, width - right, y(std::pow(10, power)), y(std::pow(10, power)), y(std::pow(10, power)) + 4,
             power);
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i)
@@ -184,9 +193,10 @@ std::string growth_chart(const Comparison& comparison)
     if (comparison.explanation)
         for (const auto& [index, judgement] : comparison.explanation->of_tensor)
             if (judgement.verdict == Verdict::fault) {
-                const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(index)];
+                const TensorComparison& tensor = at(comparison.tensors, index);
                 marks += fmt::format(
-                    "<circle class=\"fault\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}, step {}: {}</title></circle>",
+                    "<circle class=\"fault\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}, step {}: "
+                    "{}</title></circle>",
                     x(static_cast<double>(index)), y(tensor.relative_rms), escape_markup(tensor.name),
                     tensor.step, escape_markup(judgement.text));
             }
@@ -197,7 +207,8 @@ std::string tensor_row(const TensorComparison& tensor, const Judgement* judgemen
 {
     const std::string verdict = judgement ? std::string(verdict_text(judgement->verdict)) : "";
     std::string row = fmt::format(
-        "<tr data-same=\"{}\" data-verdict=\"{}\"{}><td class=\"name\">{}</td><td class=\"number\" data-key=\"{}\">{}</td>",
+        "<tr data-same=\"{}\" data-verdict=\"{}\"{}><td class=\"name\">{}</td><td class=\"number\" "
+        "data-key=\"{}\">{}</td>",
         tensor.same ? "yes" : "no", verdict, verdict == "fault" ? " class=\"fault\"" : "",
         escape_markup(tensor.name), tensor.step, tensor.step);
     row +=
@@ -218,10 +229,15 @@ std::string tensor_row(const TensorComparison& tensor, const Judgement* judgemen
 std::string tensors_section(const Comparison& comparison, const Places& places_a, const Places& places_b)
 {
     std::string text =
-        "<section aria-labelledby=\"tensors-title\">\n<h2 id=\"tensors-title\">Every tensor</h2>\n<div class=\"controls\"><label>search <input type=\"search\" id=\"search\" placeholder=\"cross_attn probs\"></label>"
-        "<label>show <select id=\"only\"><option value=\"all\">all</option><option value=\"different\">those that differ</option><option value=\"fault\">faults</option>"
-        "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option value=\"unknown\">unknown</option></select></label>"
-        "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n<div class=\"scroll\"><table id=\"tensors\"><thead><tr>";
+        "<section aria-labelledby=\"tensors-title\">\n<h2 id=\"tensors-title\">Every tensor</h2>\n<div "
+        "class=\"controls\"><label>search <input type=\"search\" id=\"search\" placeholder=\"cross_attn "
+        "probs\"></label>"
+        "<label>show <select id=\"only\"><option value=\"all\">all</option><option value=\"different\">those "
+        "that differ</option><option value=\"fault\">faults</option>"
+        "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option "
+        "value=\"unknown\">unknown</option></select></label>"
+        "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n<div class=\"scroll\">"
+        "<table id=\"tensors\"><thead><tr>";
     for (const char* title : {"tensor", "step", "max error", "error/std", "rms/std", "numbers off",
                               "worst place", "a", "b", "verdict", "why"})
         text += fmt::format("<th scope=\"col\"><button type=\"button\">{}</button></th>", title);
@@ -268,11 +284,12 @@ std::string comparison_page(const Comparison& comparison, const Trace& a, const 
                             const CompareOptions& options)
 {
     const Places places_a(a), places_b(b);
-    const bool by_b = comparison.first_different >= 0 &&
-                      comparison.tensors[static_cast<std::size_t>(comparison.first_different)].named_by_b;
+    const bool by_b =
+        comparison.first_different >= 0 && at(comparison.tensors, comparison.first_different).named_by_b;
     std::string page =
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<title>Where two traces part</title>\n<style>" +
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+        "content=\"width=device-width, initial-scale=1\">\n"
+        "<title>Where two traces differ</title>\n<style>" +
         std::string(page_style) + "</style>\n</head>\n<body>\n";
     page += head(comparison, a, b) + "<main>\n";
     page += "<section aria-labelledby=\"first-title\">\n<h2 id=\"first-title\">The first difference</h2>\n" +
@@ -280,11 +297,11 @@ std::string comparison_page(const Comparison& comparison, const Trace& a, const 
     if (!comparison.generated_problem.empty())
         page += paragraphs(comparison.generated_problem);
     page += faults_section(comparison);
-    page +=
-        "<section aria-labelledby=\"growth-title\">\n<h2 id=\"growth-title\">How the error grew</h2>\n" +
-        paragraphs(growth_text(comparison)) + growth_chart(comparison) +
-        "<p class=\"soft small\">Root mean square error of each tensor by its standard deviation, in the order of computation; what is below 1e-9 lies on the ground. "
-        "Dashed: the first difference; dots: faults.</p>\n</section>\n";
+    page += "<section aria-labelledby=\"growth-title\">\n<h2 id=\"growth-title\">How the error grew</h2>\n" +
+            paragraphs(growth_text(comparison)) + growth_chart(comparison) +
+            "<p class=\"soft small\">Root mean square error of each tensor by its standard deviation, in the "
+            "order of computation; errors below 1e-9 are drawn on the bottom line. "
+            "Dashed: the first difference; dots: faults.</p>\n</section>\n";
     if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in());
         !allowed.empty())
         page +=

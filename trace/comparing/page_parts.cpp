@@ -4,10 +4,13 @@
 namespace pictor {
 
 const char* const page_style = R"css(
-:root{--paper:#ffffff;--ink:#1d2230;--soft:#5b6475;--line:#d9dde5;--panel:#f5f6f9;--accent:#c4501b;--row:#33518f;--good:#2f7d4f;--band:#eef0f5}
-@media (prefers-color-scheme:dark){:root{--paper:#14171d;--ink:#e9ecf2;--soft:#a6afbf;--line:#323947;--panel:#1c2129;--accent:#f0894f;--row:#8fb4ff;--good:#7fcf9f;--band:#1a1f28}}
+:root{--paper:#ffffff;--ink:#1d2230;--soft:#5b6475;--line:#d9dde5;--panel:#f5f6f9;--accent:#c4501b;
+--row:#33518f;--good:#2f7d4f;--band:#eef0f5}
+@media (prefers-color-scheme:dark){:root{--paper:#14171d;--ink:#e9ecf2;--soft:#a6afbf;--line:#323947;
+--panel:#1c2129;--accent:#f0894f;--row:#8fb4ff;--good:#7fcf9f;--band:#1a1f28}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 "DejaVu Sans","Segoe UI","Helvetica Neue",Arial,sans-serif}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:16px/1.5 "DejaVu Sans","Segoe UI","Helvetica Neue",Arial,sans-serif}
 main,header{max-width:1240px;margin:0 auto;padding:0 24px}
 header{padding-top:28px}
 h1{font-size:27px;line-height:1.2;margin:0 0 4px}
@@ -17,9 +20,11 @@ p{margin:6px 0}
 .soft{color:var(--soft)}
 .small{font-size:13.5px}
 code,.name{font-family:"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:.9em;overflow-wrap:anywhere}
-.card{border:1px solid var(--line);border-left:5px solid var(--accent);border-radius:8px;background:var(--panel);padding:14px 18px;margin:12px 0}
+.card{border:1px solid var(--line);border-left:5px solid var(--accent);border-radius:8px;
+background:var(--panel);padding:14px 18px;margin:12px 0}
 .card.same{border-left-color:var(--good)}
-.cause{display:inline-block;background:var(--accent);color:var(--paper);border-radius:5px;padding:0 8px;font-size:13.5px;font-weight:bold}
+.cause{display:inline-block;background:var(--accent);color:var(--paper);border-radius:5px;padding:0 8px;
+font-size:13.5px;font-weight:bold}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:3px 18px;margin:8px 0}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
@@ -44,7 +49,8 @@ tr.best td{font-weight:bold}
 .verdict-explained{color:var(--good)}
 .controls{display:flex;flex-wrap:wrap;gap:10px 18px;align-items:center;margin:12px 0}
 .controls label{display:flex;gap:8px;align-items:center;font-size:14px}
-input,select{font:inherit;font-size:14px;color:inherit;background:var(--panel);border:1px solid var(--line);border-radius:7px;padding:5px 11px}
+input,select{font:inherit;font-size:14px;color:inherit;background:var(--panel);border:1px solid var(--line);
+border-radius:7px;padding:5px 11px}
 input[type=search]{width:min(420px,70vw)}
 :focus-visible{outline:3px solid var(--row);outline-offset:2px}
 svg{display:block;width:100%;height:auto}
@@ -61,13 +67,15 @@ const char* const page_script = R"js(
 'use strict';
 (() => {
 const table = document.getElementById('tensors'), body = table.tBodies[0], rows = [...body.rows];
-const search = document.getElementById('search'), only = document.getElementById('only'), found = document.getElementById('found');
+const [search, only, found] = ['search', 'only', 'found'].map(id => document.getElementById(id));
 function filter() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of rows) {
     const text = row.textContent.toLowerCase();
-    row.hidden = !(words.every(word => text.includes(word)) && (only.value === 'all' || (only.value === 'different' ? row.dataset.same === 'no' : row.dataset.verdict === only.value)));
+    const wanted = only.value === 'all' ||
+      (only.value === 'different' ? row.dataset.same === 'no' : row.dataset.verdict === only.value);
+    row.hidden = !(wanted && words.every(word => text.includes(word)));
     shown += !row.hidden;
   }
   found.textContent = shown + ' of ' + rows.length + ' tensors';
@@ -76,12 +84,19 @@ function sort(column, header) {
   const down = header.getAttribute('aria-sort') !== 'descending';
   for (const other of table.tHead.rows[0].cells) other.removeAttribute('aria-sort');
   header.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-  const key = row => row.cells[column].dataset.key === undefined ? row.cells[column].textContent : Number(row.cells[column].dataset.key);
+  const key = row => {
+    const {dataset, textContent} = row.cells[column];
+    return dataset.key === undefined ? textContent : Number(dataset.key);
+  };
   const keys = new Map(rows.map(row => [row, key(row)]));
-  rows.sort((p, q) => { const x = keys.get(p), y = keys.get(q), order = typeof x === 'number' ? x - y : x.localeCompare(y); return down ? -order : order; });
+  rows.sort((p, q) => {
+    const x = keys.get(p), y = keys.get(q), order = typeof x === 'number' ? x - y : x.localeCompare(y);
+    return down ? -order : order;
+  });
   body.append(...rows);
 }
-[...table.tHead.rows[0].cells].forEach((header, column) => header.querySelector('button').addEventListener('click', () => sort(column, header)));
+[...table.tHead.rows[0].cells].forEach((header, column) =>
+  header.querySelector('button').addEventListener('click', () => sort(column, header)));
 search.addEventListener('input', filter);
 only.addEventListener('change', filter);
 filter();

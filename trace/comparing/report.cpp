@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/comparing/compare.h"
 #include "trace/comparing/narrative.h"
 #include "trace/explaining/explain.h"
@@ -70,10 +71,10 @@ void print_neighbours(std::ostream& out, const Comparison& comparison)
     const std::int64_t to = std::min(count, comparison.first_different + rows_after + 1);
     std::size_t width = 6;
     for (std::int64_t i = from; i < to; ++i)
-        width = std::max(width, comparison.tensors[static_cast<std::size_t>(i)].name.size());
+        width = std::max(width, at(comparison.tensors, i).name.size());
     out << fmt::format("\nAround it\n    step  {:<{}}  max error  error/std  numbers off\n", "tensor", width);
     for (std::int64_t i = from; i < to; ++i) {
-        const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(i)];
+        const TensorComparison& tensor = at(comparison.tensors, i);
         const std::string numbers = tensor.how.empty() ? tensor.problem
                                     : tensor.how == "statistics"
                                         ? "statistics only"
@@ -171,7 +172,7 @@ void print_comparison(std::ostream& out, const Comparison& comparison, const Tra
     if (!options.common)
         print_missing(out, within_steps(comparison.only_b, a, true), b.folder().string(), false);
     if (comparison.first_different >= 0) {
-        print_first(out, comparison.tensors[static_cast<std::size_t>(comparison.first_different)], a, b);
+        print_first(out, at(comparison.tensors, comparison.first_different), a, b);
         print_neighbours(out, comparison);
         out << "\nHow the error grew\n" << growth_text(comparison);
         if (comparison.explanation)
@@ -224,7 +225,7 @@ json comparison_json(const Comparison& comparison, const Trace& a, const Trace& 
     if (comparison.explanation)
         add_explanation(*comparison.explanation, comparison, tensors, result);
     if (comparison.first_different >= 0)
-        result["first_different"] = tensors[static_cast<std::size_t>(comparison.first_different)];
+        result["first_different"] = at(tensors, comparison.first_different);
     if (!comparison.generated_problem.empty())
         result["generated"] = comparison.generated_problem;
     result["tensors"] = std::move(tensors);

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/attention.h"
 #include "trace/explaining/least_squares.h"
 
@@ -91,17 +92,16 @@ Predicted multiply_context(const Numbers& probs, const std::optional<Heads>& v, 
     const double each = static_cast<double>(heads * v->d) * static_cast<double>(keys);
     const std::int64_t computed =
         std::clamp<std::int64_t>(static_cast<std::int64_t>(most_work / each), 1, groups * rows);
-    for (std::int64_t at = 0; at < computed; ++at) {
-        const std::int64_t group = at / rows, row = at % rows;
+    for (std::int64_t query = 0; query < computed; ++query) {
+        const std::int64_t group = query / rows, row = query % rows;
         for (std::int64_t head = 0; head < heads; ++head) {
             const float* p = probs->values.data() + ((group * heads + head) * rows + row) * keys;
             const std::int64_t kv = key_head(sharing, head, heads, v->heads);
             std::vector<double> sum(static_cast<std::size_t>(v->d));
             for (std::int64_t key = 0; key < keys; ++key)
                 for (std::int64_t channel = 0; channel < v->d; ++channel)
-                    sum[static_cast<std::size_t>(channel)] +=
-                        static_cast<double>(p[key]) * v->row(group, key, kv)[channel];
-            std::copy(sum.begin(), sum.end(), context.values.begin() + (at * heads + head) * v->d);
+                    at(sum, channel) += static_cast<double>(p[key]) * v->row(group, key, kv)[channel];
+            std::copy(sum.begin(), sum.end(), context.values.begin() + (query * heads + head) * v->d);
         }
     }
     return context;
@@ -114,10 +114,9 @@ void soften(float* row, std::int64_t keys, double scale, double extra)
         largest = std::max(largest, static_cast<double>(row[key]) * scale);
     std::vector<double> exps(static_cast<std::size_t>(keys));
     for (std::int64_t key = 0; key < keys; ++key)
-        sum += exps[static_cast<std::size_t>(key)] =
-            std::exp(static_cast<double>(row[key]) * scale - largest);
+        sum += at(exps, key) = std::exp(static_cast<double>(row[key]) * scale - largest);
     for (std::int64_t key = 0; key < keys; ++key)
-        row[key] = static_cast<float>(exps[static_cast<std::size_t>(key)] / sum);
+        row[key] = static_cast<float>(at(exps, key) / sum);
 }
 
 std::optional<Heads> queries(const Side& side, const NameParts& parts, const char* leaf)
@@ -188,8 +187,8 @@ Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::st
         for (std::int64_t head = 0; head < fitted_heads; ++head)
             for (std::int64_t row = 0; row < rows->rows; ++row) {
                 const float* const query = rows->row(0, row, head);
-                maps[static_cast<std::size_t>(head / per_kv)].add(
-                    {query, query + d}, scores->values.data() + (head * rows->rows + row) * n_keys);
+                at(maps, head / per_kv)
+                    .add({query, query + d}, scores->values.data() + (head * rows->rows + row) * n_keys);
             }
     }
     if (n_rows < d + d / 4 + 2)
@@ -200,8 +199,7 @@ Predicted fit_other_keys(const Side& side, const NameParts& parts, const std::st
     for (std::int64_t head = 0; head < fitted_heads; ++head)
         for (std::int64_t row = 0; row < own_queries->rows; ++row) {
             const float* const query = own_queries->row(0, row, head);
-            const std::vector<double> scores =
-                maps[static_cast<std::size_t>(head / per_kv)].predict({query, query + d});
+            const std::vector<double> scores = at(maps, head / per_kv).predict({query, query + d});
             std::copy(scores.begin(), scores.end(),
                       fitted.values.begin() + (head * own_queries->rows + row) * n_keys);
         }
@@ -272,7 +270,7 @@ std::vector<StepRule> score_rules(const Pair& pair, const NameParts& parts)
                                                        Sharing::by_group, size_on(side))
                                      : std::nullopt;
                      }});
-    rules.push_back({"cross_keys_stale", "query x the first picture's keys for every picture",
+    rules.push_back({"cross_keys_stale", "query x the first image's keys for every image",
                      [=](const Side& side) -> Predicted {
                          const auto rows = queries(side, parts, q);
                          return rows
@@ -313,7 +311,7 @@ Judgement judge_scores(const Pair& pair, const NameParts& parts)
         pair.a.step() > 0) {
         rules.push_back(
             {"cross_keys_stale",
-             "q_norm x one other set of keys in every decode step, kept from another picture",
+             "q_norm x one other set of keys in every decode step, kept from another image",
              [parts, name = pair.name](const Side& side) { return fit_other_keys(side, parts, name); }});
         judgement = judge_by_rules(pair, rules);
     }
@@ -332,7 +330,7 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts)
     };
     std::vector<StepRule> rules{
         rule("", "softmax of masked_scores", "masked_scores", 1, 0),
-        rule("mask_not_used", "softmax of scores, the mask left out", "scores", 1, 0),
+        rule("mask_not_used", "softmax of scores, the mask not used", "scores", 1, 0),
         rule("softmax_plus_one", "softmax with 1 more in the sum", "masked_scores", 1, 1)};
     const auto unseen = [&](const char* text, bool uniform) {
         return StepRule{
@@ -344,7 +342,7 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts)
                     return std::nullopt;
                 return by_row(masked, [&](float* row, std::int64_t token, std::int64_t n_keys, auto) {
                     soften(row, n_keys, 1, 0);
-                    if (!sees[static_cast<std::size_t>(token)])
+                    if (!at(sees, token))
                         std::fill_n(row, n_keys, uniform ? 1.0f / static_cast<float>(n_keys) : 0.0f);
                 });
             }};
@@ -391,11 +389,11 @@ Judgement judge_context(const Pair& pair, const NameParts& parts)
                                      0.0f);
                  return silenced;
              }});
-        rules.push_back({"cross_keys_stale", "probs x the first picture's values for every picture",
-                         [=](const Side& side) {
-                             return context(side, first_picture_for_all(side, keys(side, parts, "v_proj")),
-                                            Sharing::by_group);
-                         }});
+        rules.push_back(
+            {"cross_keys_stale", "probs x the first image's values for every image", [=](const Side& side) {
+                 return context(side, first_picture_for_all(side, keys(side, parts, "v_proj")),
+                                Sharing::by_group);
+             }});
     }
     return judge_by_rules(pair, rules);
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 
 namespace pictor {
@@ -60,9 +61,8 @@ Gate fit_gate(const Numbers& x, const Numbers& y, const std::string& dtype, cons
     double xx = 0, xy = 0;
     const auto for_rows = [&](const auto& visit) {
         for (std::int64_t i = 0; i < n_rows * width; ++i)
-            if (all || rows[static_cast<std::size_t>(i / width)])
-                visit(static_cast<double>(x->values[static_cast<std::size_t>(i)]),
-                      static_cast<double>(y->values[static_cast<std::size_t>(i)]));
+            if (all || at(rows, i / width))
+                visit(static_cast<double>(at(x->values, i)), static_cast<double>(at(y->values, i)));
     };
     for_rows([&](double in, double out) {
         xx += in * in;
@@ -124,7 +124,8 @@ Judgement name_gate(const Pair& pair, const Gate& a, const Gate& b, double scale
                 judgement.causes.push_back(
                     {mistake.cause,
                      fmt::format(
-                         "{} multiplies the branch by {:.6g}, {} by {:.6g}: {}'s is {} of which {}'s is the tanh (difference {} before, {} after)",
+                         "{} multiplies the branch by {:.6g}, {} by {:.6g}: {}'s is {} of which {}'s is the "
+                         "tanh (difference {} before, {} after)",
                          odd_is_a ? "a" : "b", odd, odd_is_a ? "b" : "a", right, odd_is_a ? "a" : "b",
                          mistake.text, odd_is_a ? "b" : "a", amount(before), amount(after)),
                      pair.name,
@@ -161,7 +162,7 @@ Judgement compare_gates(const Pair& pair, const Gate& a, const Gate& b, const Nu
     if (fits_a != fits_b) {
         judgement.verdict = Verdict::fault;
         judgement.text = fmt::format(
-            "{} is its branch times {:.6g} (to {}); {} is no multiple of its branch ({} off)",
+            "{} is its branch times {:.6g} (to {}); {} is not a multiple of its branch ({} off)",
             fits_a ? "a" : "b", fits_a ? a.factor : b.factor, amount(fits_a ? a.misfit : b.misfit),
             fits_a ? "b" : "a", amount(fits_a ? b.misfit : a.misfit));
     } else if (!fits_a)
@@ -181,10 +182,9 @@ UnseenRows unseen_rows(const Numbers& x, const Numbers& y, const std::vector<cha
     bool all_zero = true, all_same = true;
     const std::int64_t width = width_of(*x);
     for (std::int64_t i = 0; i < rows_of(*x) * width; ++i) {
-        if (sees[static_cast<std::size_t>(i / width)])
+        if (at(sees, i / width))
             continue;
-        const double in = x->values[static_cast<std::size_t>(i)],
-                     out = y->values[static_cast<std::size_t>(i)];
+        const double in = at(x->values, i), out = at(y->values, i);
         all_zero = all_zero && out == 0;
         all_same = all_same && std::fabs(out - gate.factor * in) <= gate.floor;
     }
@@ -298,7 +298,7 @@ Judgement judge_gated_output(const Pair& pair, const NameParts&)
                                  unseen_text(rows_b));
     double before = 0;
     for (std::size_t i = 0; i < out_a->values.size() && i < out_b->values.size(); ++i)
-        if (!sees_a[i / static_cast<std::size_t>(width_of(*out_a))])
+        if (!at(sees_a, i / width_of(*out_a)))
             before = std::max(before, std::fabs(static_cast<double>(out_a->values[i]) - out_b->values[i]));
     judgement.causes.push_back({"row_mask", judgement.text, pair.name, pair.a.step(), before, 0, {}});
     return judgement;

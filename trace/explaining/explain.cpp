@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/judges.h"
 
 namespace pictor {
@@ -79,7 +80,7 @@ std::optional<Judgement> judge_nan(const Pair& pair)
         if (has_nan(odd, input) || (!odd.has(input) && odd.trace().find(input, 0) && odd.step() > 0 &&
                                     odd.trace().find(input, 0)->statistics.nonfinite > 0)) {
             judgement.verdict = Verdict::explained;
-            judgement.text = fmt::format("{} only passes on the NaN in {}", who, input);
+            judgement.text = fmt::format("{} only propagates the NaN in {}", who, input);
             return judgement;
         }
     judgement.verdict = Verdict::fault;
@@ -111,8 +112,7 @@ Judgement judge_narrowed(const Pair& pair, const TensorComparison& tensor)
 Judgement judge_one(const Comparison& comparison, const Places& places, const Pair& pair,
                     const TensorComparison& tensor, bool first)
 {
-    if (comparison.narrowed >= 0 &&
-        &tensor == &comparison.tensors[static_cast<std::size_t>(comparison.narrowed)])
+    if (comparison.narrowed >= 0 && &tensor == &at(comparison.tensors, comparison.narrowed))
         return judge_narrowed(pair, tensor);
     if (std::optional<Judgement> nan = judge_nan(pair))
         return *nan;
@@ -122,7 +122,7 @@ Judgement judge_one(const Comparison& comparison, const Places& places, const Pa
     const int agree = inputs_agree(comparison, places, pair);
     if (judgement.verdict == Verdict::unknown && agree == 1) {
         judgement.verdict = Verdict::fault;
-        judgement.text = "what goes in agrees, what comes out does not" +
+        judgement.text = "the inputs agree, the output does not" +
                          (judgement.text.empty() ? "" : " (" + judgement.text + ")");
     }
     const bool whole_numbers =
@@ -180,7 +180,7 @@ void gather(const Comparison& comparison, Explanation& explanation)
     for (auto& [index, judgement] : explanation.of_tensor) {
         if (judgement.verdict != Verdict::fault)
             continue;
-        const std::string& name = comparison.tensors[static_cast<std::size_t>(index)].name;
+        const std::string& name = at(comparison.tensors, index).name;
         const CauseName cause = judgement.causes.empty() ? CauseName() : judgement.causes.front().name;
         const auto [place, is_new] =
             fault_of.emplace(fmt::format("{} {}", kind_of(name), cause.text()), explanation.faults.size());
@@ -188,7 +188,7 @@ void gather(const Comparison& comparison, Explanation& explanation)
             Fault& fault = explanation.faults[place->second];
             fault.also.push_back(index);
             if (fault.cause >= 0)
-                explanation.causes[static_cast<std::size_t>(fault.cause)].also.push_back(name);
+                at(explanation.causes, fault.cause).also.push_back(name);
             continue;
         }
         Fault fault{index, judgement.text, -1, {}};
@@ -244,11 +244,11 @@ Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, cons
 #pragma omp parallel for schedule(dynamic)
     for (std::size_t g = 0; g < groups.size(); ++g) {
         try {
-            const std::int64_t step = comparison.tensors[static_cast<std::size_t>(groups[g].front())].step;
+            const std::int64_t step = at(comparison.tensors, groups[g].front()).step;
             const Side side_a(a, facts, weights.get(), step, options.largest),
                 side_b(b, facts, weights.get(), step, options.largest);
             for (std::int64_t index : groups[g]) {
-                const TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(index)];
+                const TensorComparison& tensor = at(comparison.tensors, index);
                 Judgement judgement = judge_one(comparison, places, {side_a, side_b, tensor.name}, tensor,
                                                 index == comparison.first_different);
 #pragma omp critical(explained)
@@ -262,7 +262,7 @@ Explanation explain(Comparison& comparison, const Trace& a, const Trace& b, cons
     if (!broken.empty())
         throw std::runtime_error(broken);
     for (auto each = explanation.of_tensor.begin(); each != explanation.of_tensor.end();) {
-        TensorComparison& tensor = comparison.tensors[static_cast<std::size_t>(each->first)];
+        TensorComparison& tensor = at(comparison.tensors, each->first);
         const bool within = tensor.same && each->second.verdict != Verdict::fault;
         if (tensor.same && !within) {
             tensor.same = comparison.same = false;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 
 namespace pictor {
@@ -117,7 +118,7 @@ Judgement judge_generated_mask(const Pair& pair, const TraceTensor& a, const Tra
                                      odd_is_a ? "a" : "b", odd_is_a ? "b" : "a"),
                          1, 0);
     }
-    return fault(pair, {}, "generated tokens may see other tiles", 1, 0);
+    return fault(pair, {}, "generated tokens may see different tiles", 1, 0);
 }
 
 }  // namespace
@@ -126,7 +127,7 @@ Judgement judge_input_ids(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b)
-        return unknown("not held whole in both traces");
+        return unknown("not recorded in full in both traces");
     if (pair.a.step() > 0)
         return judge_chosen_token(pair, *a, *b);
     const auto doubled = [](const std::vector<float>& longer, const std::vector<float>& shorter) {
@@ -156,7 +157,7 @@ Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b || a->values.size() != b->values.size() || a->values.empty())
-        return unknown("not held whole in both traces");
+        return unknown("not recorded in full in both traces");
     // The trap aspect_id_0: 0 stands for no picture, the first grid is 1.
     for (const bool odd_is_a : {true, false}) {
         const std::vector<float>&odd = odd_is_a ? a->values : b->values,
@@ -179,22 +180,20 @@ Judgement judge_aspect_ratio_ids(const Pair& pair, const NameParts&)
                    y = static_cast<std::int64_t>(b->values[i]) - 1,
                    n = static_cast<std::int64_t>(facts.aspect_ratios.size());
         turned = turned && x >= 0 && y >= 0 && x < n && y < n &&
-                 facts.aspect_ratios[static_cast<std::size_t>(x)].first ==
-                     facts.aspect_ratios[static_cast<std::size_t>(y)].second &&
-                 facts.aspect_ratios[static_cast<std::size_t>(x)].second ==
-                     facts.aspect_ratios[static_cast<std::size_t>(y)].first;
+                 at(facts.aspect_ratios, x).first == at(facts.aspect_ratios, y).second &&
+                 at(facts.aspect_ratios, x).second == at(facts.aspect_ratios, y).first;
     }
     if (turned)
         return fault(pair, "tiles_high_before_wide",
                      "the grids are turned: (w, h) in one, (h, w) in the other", 1, 0);
-    return fault(pair, {}, "the images have other tile grids", 1, 0);
+    return fault(pair, {}, "the images have different tile grids", 1, 0);
 }
 
 Judgement judge_cross_mask(const Pair& pair, const NameParts&)
 {
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b || a->shape != b->shape || a->shape.size() != 3)
-        return unknown("not held whole and in the same shape in both traces");
+        return unknown("not recorded in full and in the same shape in both traces");
     const auto count = [](const Numbers& x, float v) {
         return std::count(x->values.begin(), x->values.end(), v);
     };
@@ -213,10 +212,10 @@ Judgement judge_cross_mask(const Pair& pair, const NameParts&)
                               b->values.begin() + (row - shift) * width);
         if (same)
             return fault(pair, "row_mask_shifted",
-                         fmt::format("the rows of a stand one token {}", shift > 0 ? "later" : "earlier"), 1,
+                         fmt::format("a's rows are shifted one token {}", shift > 0 ? "later" : "earlier"), 1,
                          0);
     }
-    return fault(pair, {}, "other rows may see other tiles", 1, 0);
+    return fault(pair, {}, "the rows may see different tiles", 1, 0);
 }
 
 Judgement judge_row_mask(const Pair& pair, const NameParts&)
@@ -283,10 +282,10 @@ Judgement judge_embeddings(const Pair& pair, const NameParts&)
     if (words > 0 && of_words <= floor)
         return fault(
             pair, "embedding_rows_plus_8",
-            fmt::format(
-                "words have equal rows in the two, ids behind the vocabulary ({} and up) have not: the table's last rows, "
-                "those of <|image|> and its like, are not read",
-                n_vocabulary),
+            fmt::format("words have equal rows in the two, ids beyond the vocabulary ({} and up) do not: the "
+                        "table's last rows, "
+                        "those of <|image|> and its like, are not read",
+                        n_vocabulary),
             before, of_words);
     const double factor = xx > 0 ? xy / xx : 0, root = std::sqrt(static_cast<double>(width));
     for (const bool odd_is_a : {true, false})
@@ -297,7 +296,8 @@ Judgement judge_embeddings(const Pair& pair, const NameParts&)
     return fault(
         pair, {},
         fmt::format(
-            "equal ids have other rows in the two (up to {} apart): another table, or other rows of it",
+            "equal ids have different rows in the two (up to {} apart): different tables, or different rows "
+            "of one",
             amount(before)),
         before, 0);
 }

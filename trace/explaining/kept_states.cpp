@@ -33,7 +33,7 @@ const std::vector<KeptRule>& kept_rules()
          [](const ModelFacts&, std::int64_t layer) {
              return local_vision_state(std::max<std::int64_t>(0, layer - 1));
          }},
-        {"kept_states_off_by_one", "the output of the layer behind",
+        {"kept_states_off_by_one", "the output of the layer after",
          [](const ModelFacts&, std::int64_t layer) { return local_vision_state(layer + 2); }}};
     return rules;
 }
@@ -112,7 +112,7 @@ Judgement judge_kept_states(const Pair& pair, const NameParts&)
             for (const KeptRule& kept : kept_rules()) {
                 const bool usual = layout == Layout::interleaved && final_first;
                 const char* const where = layout == Layout::interleaved ? "interleaved by channel"
-                                          : layout == Layout::blocks    ? "one state behind the other"
+                                          : layout == Layout::blocks    ? "one state after the other"
                                                                         : "interleaved in reverse";
                 rules.push_back({usual                           ? kept.cause
                                  : layout == Layout::interleaved ? CauseName("final_state_last")

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/least_squares.h"
 #include "trace/explaining/steps.h"
 
@@ -40,13 +41,14 @@ Numbers patches_of(const Numbers& pixels, std::int64_t n_patches)
     result->shape = {tiles, n_patches, colours * patch * patch};
     result->values.reserve(pixels->values.size());
     for (std::int64_t tile = 0; tile < tiles; ++tile)
-        for (std::int64_t at = 0; at < n_patches; ++at)
+        for (std::int64_t patch_index = 0; patch_index < n_patches; ++patch_index)
             for (std::int64_t colour = 0; colour < colours; ++colour)
                 for (std::int64_t row = 0; row < patch; ++row)
                     for (std::int64_t column = 0; column < patch; ++column)
-                        result->values.push_back(pixels->values[static_cast<std::size_t>(
-                            ((tile * colours + colour) * size + at / side * patch + row) * size +
-                            at % side * patch + column)]);
+                        result->values.push_back(
+                            at(pixels->values,
+                               ((tile * colours + colour) * size + patch_index / side * patch + row) * size +
+                                   patch_index % side * patch + column));
     return result;
 }
 
@@ -116,16 +118,16 @@ Predicted product(const Side& side, const std::string& name, const Product& how)
         for (std::int64_t in = 0; in < d_in; ++in) {
             const std::int64_t column =
                 how.column ? std::clamp<std::int64_t>(how.column(in), 0, d_in - 1) : in;
-            weights_of_out[static_cast<std::size_t>(in)] = (*weight)[static_cast<std::size_t>(
-                how.transposed ? column * d_out + from : from * d_in + column)];
+            at(weights_of_out, in) =
+                at(*weight, how.transposed ? column * d_out + from : from * d_in + column);
         }
         for (std::int64_t row = 0; row < rows->n; ++row) {
-            const bool silent = how.zero_unseen && !sees[static_cast<std::size_t>(row)];
+            const bool silent = how.zero_unseen && !at(sees, row);
             const float* const x = rows->x->values.data() + row * d_in;
-            double sum = add_bias ? (*bias)[static_cast<std::size_t>(from)] : 0;
+            double sum = add_bias ? at(*bias, from) : 0;
             for (std::int64_t in = 0; in < d_in && !silent; ++in)
-                sum += static_cast<double>(x[in]) * weights_of_out[static_cast<std::size_t>(in)];
-            y.values[static_cast<std::size_t>(row * d_out + out)] = static_cast<float>(sum);
+                sum += static_cast<double>(x[in]) * at(weights_of_out, in);
+            at(y.values, row * d_out + out) = static_cast<float>(sum);
         }
     }
     return y;
@@ -211,16 +213,14 @@ Judgement judge_zero_rows(const Pair& pair, const Rows& a, const Rows& b)
                             !is_zero(a.x->values.data() + row * a.d_in, a.d_in);
         const bool zero_b = is_zero(b.y->values.data() + row * b.d_out, b.d_out) &&
                             !is_zero(b.x->values.data() + row * b.d_in, b.d_in);
-        const bool blind =
-            static_cast<std::int64_t>(sees.size()) == a.n && !sees[static_cast<std::size_t>(row)];
+        const bool blind = static_cast<std::int64_t>(sees.size()) == a.n && !at(sees, row);
         unseen += blind;
         only_a += zero_a && !zero_b;
         only_b += zero_b && !zero_a;
         elsewhere += zero_a != zero_b && !blind;
         for (std::int64_t i = row * a.d_out; zero_a != zero_b && i < (row + 1) * a.d_out; ++i)
             before =
-                std::max(before, std::fabs(static_cast<double>(a.y->values[static_cast<std::size_t>(i)]) -
-                                           b.y->values[static_cast<std::size_t>(i)]));
+                std::max(before, std::fabs(static_cast<double>(at(a.y->values, i)) - at(b.y->values, i)));
     }
     if (only_a + only_b == 0)
         return judgement;
@@ -229,7 +229,8 @@ Judgement judge_zero_rows(const Pair& pair, const Rows& a, const Rows& b)
     judgement.text = fmt::format(
         "{} rows are zero in {} alone{}", only_a + only_b, only_b > 0 ? "b" : "a",
         row_mask
-            ? ", exactly those that may see no image: the row mask in front of this layer, which the other trace does not apply"
+            ? ", exactly those that may see no image: the row mask in front of this layer, which the other "
+              "trace does not apply"
             : "");
     if (row_mask)
         judgement.causes.push_back({"row_mask", judgement.text, pair.name, pair.a.step(), before, 0, {}});
@@ -321,7 +322,8 @@ Judgement judge_without_weights(const Pair& pair, const Rows& a, const Rows& b)
         if (*residual > 0.05 * apart) {
             judgement.verdict = Verdict::fault;
             judgement.text = fmt::format(
-                "no one linear map fits the rows of both ({} off at least): other weights, or another order of channels",
+                "no one linear map fits the rows of both ({} off at least): other weights, or another order "
+                "of channels",
                 amount(*residual));
             return judgement;
         }

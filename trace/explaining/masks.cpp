@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/at.h"
 #include "trace/explaining/attention.h"
 
 namespace pictor {
@@ -13,10 +14,7 @@ constexpr float lowest = std::numeric_limits<float>::lowest();
 struct TileMask {
     std::vector<float> may_see;
     std::int64_t tokens = 0, tiles = 0, tiles_of_image = 0, patches = 0;
-    bool sees(std::int64_t token, std::int64_t tile) const
-    {
-        return may_see[static_cast<std::size_t>(token * tiles + tile)] != 0;
-    }
+    bool sees(std::int64_t token, std::int64_t tile) const { return at(may_see, token * tiles + tile) != 0; }
     bool sees_nothing(std::int64_t token) const
     {
         for (std::int64_t tile = 0; tile < tiles; ++tile)
@@ -75,7 +73,7 @@ std::vector<StepRule> cross_mask_rules(const NameParts& parts)
             [](const TileMask& m, auto token, auto tile, auto) {
                 return m.sees_nothing(token) || m.sees(token, tile);
             }),
-        cross_mask_rule(parts, "all_zero_bias_rows", "scores with rows that see nothing hidden altogether",
+        cross_mask_rule(parts, "all_zero_bias_rows", "scores with rows that see nothing masked altogether",
                         [](const TileMask& m, auto token, auto tile, auto) { return m.sees(token, tile); }),
         cross_mask_rule(parts, "cross_mask_missing", "scores without a mask",
                         [](const TileMask&, auto, auto, auto) { return true; }),

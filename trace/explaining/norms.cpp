@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 
 namespace pictor {
@@ -56,7 +57,7 @@ Fit fit_norm(const NormInput& input, const TraceTensor& y, const NormRule& rule)
     for (std::int64_t row = 0; row < rows; ++row) {
         normalise(input.x->values.data() + row * input.width, input.width, rule, n.data());
         for (std::size_t i = 0; i < width; ++i) {
-            const double value = y.values[static_cast<std::size_t>(row) * width + i];
+            const double value = at(y.values, row * width + i);
             sum_n[i] += n[i];
             sum_y[i] += value;
             sum_nn[i] += n[i] * n[i];
@@ -189,7 +190,8 @@ Judgement compare_fits(const Pair& pair, const NormRule& rule, Judgement judgeme
     judgement.verdict = Verdict::fault;
     Cause cause{"norm_weight", "", pair.name, pair.a.step(), error.max, 0, {}};
     cause.text =
-        fmt::format("both are {}, with other weights: with those that b's rows tell, a's numbers are {} off",
+        fmt::format("both are {}, with different weights: with the weights that b's rows imply, a's numbers "
+                    "are {} off",
                     rule.text, amount(error.max));
     for (const double more : {1.0, -1.0}) {  // a's are b's and 1, or the other way round
         Fit shifted = b;
@@ -241,7 +243,7 @@ Judgement judge_norm(const Pair& pair, const NameParts& parts)
                          return input ? Predicted(*input->x) : std::nullopt;
                      }});
     if (parts.leaf.ends_with("cross_attn.q_norm"))
-        rules.push_back({"no_rope_on_cross_attention", "normalised, then turned by RoPE",
+        rules.push_back({"no_rope_on_cross_attention", "normalised, then rotated by RoPE",
                          [norm = norms.front(), name = pair.name](const Side& side) {
                              return predict_turned_norm(side, name, norm);
                          }});

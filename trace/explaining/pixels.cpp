@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 #include "trace/explaining/tile_orders.h"
 
@@ -56,7 +57,7 @@ const ColourMistake colour_mistakes[] = {
      [](double pixel, double mean, double std) { return (pixel - std) / mean; }},
     {"pixel_range", "pixels from -1 to 1 by mean and std of 0.5",
      [](double pixel, double, double) { return (pixel - 0.5) / 0.5; }},
-    {"std_not_divided", "the mean taken off, not divided by std",
+    {"std_not_divided", "the mean subtracted, but not divided by std",
      [](double pixel, double mean, double) { return pixel - mean; }},
     {"std_not_divided", "multiplied by std instead of divided",
      [](double pixel, double mean, double std) { return (pixel - mean) * std; }}};
@@ -136,8 +137,7 @@ Mistaken rows_as_columns(const TraceTensor& right, const TraceTensor&, const Sid
     std::vector<float> result = right.values;
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(result.size()); ++i) {
         const std::int64_t plane = i / (size * size), row = i / size % size, column = i % size;
-        result[static_cast<std::size_t>(i)] =
-            right.values[static_cast<std::size_t>((plane * size + column) * size + row)];
+        at(result, i) = at(right.values, (plane * size + column) * size + row);
     }
     return result;
 }
@@ -197,7 +197,7 @@ Judgement judge_pixels(const Pair& pair, const NameParts&)
     Judgement judgement;
     const Numbers a = pair.a.find(pair.name), b = pair.b.find(pair.name);
     if (!a || !b || a->shape != b->shape || a->shape.size() != 5) {
-        judgement.text = "not held whole and in the same shape in both traces";
+        judgement.text = "not recorded in full and in the same shape in both traces";
         return judgement;
     }
     if (const std::string dtype = rounded_alike(*a, *b); !dtype.empty()) {

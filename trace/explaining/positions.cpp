@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 #include "trace/explaining/tile_orders.h"
 
@@ -14,13 +15,13 @@ namespace {
 struct Patches {
     std::vector<std::int64_t> shape;
     std::vector<double> values;
-    double& at(std::int64_t tile, std::int64_t patch, std::int64_t channel)
+    double& value(std::int64_t tile, std::int64_t patch, std::int64_t channel)
     {
-        return values[static_cast<std::size_t>((tile * shape[2] + patch) * shape[3] + channel)];
+        return at(values, (tile * shape[2] + patch) * shape[3] + channel);
     }
-    double at(std::int64_t tile, std::int64_t patch, std::int64_t channel) const
+    double value(std::int64_t tile, std::int64_t patch, std::int64_t channel) const
     {
-        return values[static_cast<std::size_t>((tile * shape[2] + patch) * shape[3] + channel)];
+        return at(values, (tile * shape[2] + patch) * shape[3] + channel);
     }
     std::int64_t tiles() const { return shape[0] * shape[1]; }
 };
@@ -38,8 +39,8 @@ std::optional<Patches> added(const Side& side, const std::string& name)
     for (std::int64_t tile = 0; tile < result.tiles(); ++tile)
         for (std::int64_t patch = front; patch < out->shape[2]; ++patch)
             for (std::int64_t channel = 0; channel < out->shape[3]; ++channel)
-                result.at(tile, patch, channel) -= in->values[static_cast<std::size_t>(
-                    (tile * in->shape[2] + patch - front) * in->shape[3] + channel)];
+                result.value(tile, patch, channel) -=
+                    at(in->values, (tile * in->shape[2] + patch - front) * in->shape[3] + channel);
     return result;
 }
 
@@ -61,8 +62,9 @@ Patches with_tiles_from(const Patches& x,
             const std::int64_t from = order(image, tile);
             for (std::int64_t patch = 0; patch < x.shape[2]; ++patch)
                 for (std::int64_t channel = 0; channel < x.shape[3]; ++channel)
-                    result.at(image * x.shape[1] + tile, patch, channel) =
-                        from >= 0 && from < x.shape[1] ? x.at(image * x.shape[1] + from, patch, channel) : 0;
+                    result.value(image * x.shape[1] + tile, patch, channel) =
+                        from >= 0 && from < x.shape[1] ? x.value(image * x.shape[1] + from, patch, channel)
+                                                       : 0;
         }
     return result;
 }
@@ -284,8 +286,7 @@ Predicted add_from_tables(const Side& side, const std::string& name, const Table
     TraceTensor out = *in;
     for (std::int64_t image = 0; image < n_images; ++image)
         for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
-            const auto id =
-                static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]) + rule.id_offset;
+            const auto id = static_cast<std::int64_t>(at(ids->values, image)) + rule.id_offset;
             const auto [high, wide] = side.grid_of(image);
             const std::int64_t from = rule.order ? rule.order->from(tile, {n_tiles, high, wide}) : tile;
             const bool known = id >= 0 && id < n_rows && from >= 0 && from < n_tiles;
@@ -293,7 +294,7 @@ Predicted add_from_tables(const Side& side, const std::string& name, const Table
             float* const values = out.values.data() + (image * n_tiles + tile) * n_patches * d;
             for (std::int64_t i = 0; i < n_patches * d; ++i) {
                 const double of_tile = known ? share * row[i % per_tile] : 0,
-                             plain = tables.plain ? rest * (*tables.plain)[static_cast<std::size_t>(i)] : 0;
+                             plain = tables.plain ? rest * at((*tables.plain), i) : 0;
                 values[i] = static_cast<float>(values[i] + of_tile + plain);
             }
         }
@@ -364,8 +365,8 @@ Judgement judge_positions(const Pair& pair, const NameParts&)
              for (std::int64_t tile = 0; tile < right.tiles(); ++tile)
                  for (std::int64_t patch = 0; patch < right.shape[2]; ++patch)
                      for (std::int64_t channel = 0; channel < right.shape[3]; ++channel)
-                         result.at(tile, patch, channel) +=
-                             odd.at(0, patch, channel) - right.at(0, patch, channel);
+                         result.value(tile, patch, channel) +=
+                             odd.value(0, patch, channel) - right.value(0, patch, channel);
              return result;
          }});
     return judge_added(pair, mistakes, "positions");

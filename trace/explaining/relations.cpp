@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/explain.h"
 #include "trace/explaining/steps.h"
 #include "trace/explaining/tile_orders.h"
@@ -37,7 +38,7 @@ Predicted reorder(const TraceTensor& b, std::size_t axis, const std::vector<std:
          outer < static_cast<std::int64_t>(b.values.size()) / std::max<std::int64_t>(1, inner * extent);
          ++outer)
         for (std::int64_t i = 0; i < extent; ++i) {
-            const std::int64_t source = from[static_cast<std::size_t>(i)];
+            const std::int64_t source = at(from, i);
             const auto to = result.values.begin() + (outer * extent + i) * inner;
             if (source < 0)
                 std::fill_n(to, inner, 0.0f);
@@ -51,7 +52,7 @@ std::vector<std::int64_t> order(std::int64_t n, const std::function<std::int64_t
 {
     std::vector<std::int64_t> result(static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < n; ++i)
-        result[static_cast<std::size_t>(i)] = from(i);
+        at(result, i) = from(i);
     return result;
 }
 
@@ -89,10 +90,8 @@ void add_orders_of_heads(const TraceEntry& entry, const Direction& direction,
                          [=](const TraceTensor& b) -> Predicted {
                              TraceTensor result = b;
                              for (std::size_t i = 0; i < b.values.size(); ++i) {
-                                 const auto at = static_cast<std::int64_t>(i) % (heads * d);
-                                 result.values[i] =
-                                     b.values[i - static_cast<std::size_t>(at) +
-                                              static_cast<std::size_t>(at % d * heads + at / d)];
+                                 const auto place = static_cast<std::int64_t>(i) % (heads * d);
+                                 result.values[i] = at(b.values, i - place + (place % d * heads + place / d));
                              }
                              return result;
                          }});

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 
 namespace pictor {
@@ -50,8 +51,8 @@ Predicted angles(const Side& side, const std::string& name, const AngleRule& rul
             const float angle = static_cast<float>(position) * frequency;
             const auto value = static_cast<float>(sine ? std::sin(static_cast<double>(angle))
                                                        : std::cos(static_cast<double>(angle)));
-            result.values[static_cast<std::size_t>(token * d_head + pair)] =
-                result.values[static_cast<std::size_t>(token * d_head + pair + half)] = value;
+            at(result.values, token * d_head + pair) = at(result.values, token * d_head + pair + half) =
+                value;
         }
     }
     return result;
@@ -83,8 +84,7 @@ Predicted rotate(const Numbers& x, const Numbers& cos, const Numbers& sin, const
         float* out = result.values.data() + row * d;
         const std::int64_t token = row / heads;
         for (std::int64_t pair = 0; pair < half; ++pair) {
-            const double c = cos->values[static_cast<std::size_t>(token * d + pair)],
-                         s = sin->values[static_cast<std::size_t>(token * d + pair)];
+            const double c = at(cos->values, token * d + pair), s = at(sin->values, token * d + pair);
             const double first = in[channel_of(turn.from, pair, 0, half)],
                          second = in[channel_of(turn.from, pair, 1, half)];
             out[channel_of(turn.to, pair, 0, half)] =
@@ -163,19 +163,19 @@ Judgement judge_rotated(const Pair& pair, const NameParts& parts)
     const Pairing halves = Pairing::halves, neighbours = Pairing::neighbours;
     return judge_by_rules(
         pair,
-        {rule("", from + " turned in pairs of channels i and i + d_head / 2", {}),
-         rule("rope_pairs_halves", from + " turned in pairs of neighbouring channels",
+        {rule("", from + " rotated in pairs of channels i and i + d_head / 2", {}),
+         rule("rope_pairs_halves", from + " rotated in pairs of neighbouring channels",
               {neighbours, neighbours}),
-         rule("rope_pairs_halves", from + " turned in pairs of neighbouring channels and laid out in halves",
+         rule("rope_pairs_halves", from + " rotated in pairs of neighbouring channels and laid out in halves",
               {neighbours, halves}),
-         rule("rope_pairs_halves", from + " turned in halves and laid out as neighbouring channels",
+         rule("rope_pairs_halves", from + " rotated in halves and laid out as neighbouring channels",
               {halves, neighbours}),
-         rule("rope_direction", from + " turned the other way", {halves, halves, 1, -1}),
-         rule("rope_direction", from + " turned the other way in pairs of neighbours",
+         rule("rope_direction", from + " rotated the other way", {halves, halves, 1, -1}),
+         rule("rope_direction", from + " rotated the other way in pairs of neighbours",
               {neighbours, neighbours, 1, -1}),
-         rule("rope_direction", from + " with the second channel added where it is taken off",
+         rule("rope_direction", from + " with the second channel added where it should be subtracted",
               {halves, halves, 1, 1}),
-         rule("rope_direction", from + " with the first channel taken off where it is added",
+         rule("rope_direction", from + " with the first channel subtracted where it should be added",
               {halves, halves, -1, -1}),
          {"rope_missing", from + " not turned", [=](const Side& side) -> Predicted {
               const Numbers x = side.find(module + from);

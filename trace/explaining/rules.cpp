@@ -1,4 +1,5 @@
 #include "trace/explaining/rules.h"
+#include "base/at.h"
 
 #include <algorithm>
 #include <cmath>
@@ -36,8 +37,7 @@ Misfit misfit_of_rule(const StepRule& rule, const Side& side, const std::string&
     const TraceSample places = side.places_of(name);
     TraceTensor at_places{found.shape, {}};
     for (std::int64_t i = 0; i < places.count; ++i)
-        at_places.values.push_back(
-            predicted->values[static_cast<std::size_t>(places.start + i * places.stride)]);
+        at_places.values.push_back(at(predicted->values, places.start + i * places.stride));
     return misfit(at_places, found);
 }
 
@@ -171,7 +171,7 @@ Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, d
     const Numbers found_a = pair.a.find_at(pair.name, pair.a.places_of(pair.name)),
                   found_b = pair.b.find_at(pair.name, pair.b.places_of(pair.name));
     if (!found_a || !found_b) {
-        judgement.text = "not held in both traces";
+        judgement.text = "not recorded in both traces";
         return judgement;
     }
     // The usual case: both do what the references do, to a few units in the last place; no need to try the
@@ -196,7 +196,7 @@ Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, d
                                         a.misfits[i].measured ? a.misfits[i].max : -1,
                                         b.misfits[i].measured ? b.misfits[i].max : -1});
     if (!a.any_measured || !b.any_measured) {
-        judgement.text = "what it is computed from is not held whole in both traces";
+        judgement.text = "what it is computed from is not recorded in full in both traces";
         return judgement;
     }
     if (const std::size_t rule = common_rule(a, b, rules.size()); rule < rules.size()) {
@@ -212,10 +212,9 @@ Judgement judge_by_rules(const Pair& pair, const std::vector<StepRule>& rules, d
         judgement.text =
             a.rules.empty() ? stray_text("b", "a", rules, b, a) : stray_text("a", "b", rules, a, b);
     } else {
-        judgement.text =
-            fmt::format("neither follows a rule that is known here (nearest: a {}, {} off; b {}, {} off)",
-                        rules[a.nearest].text, amount(misfit_or_inf(a.misfits[a.nearest])),
-                        rules[b.nearest].text, amount(misfit_or_inf(b.misfits[b.nearest])));
+        judgement.text = fmt::format("neither follows any rule tested (nearest: a {}, {} off; b {}, {} off)",
+                                     rules[a.nearest].text, amount(misfit_or_inf(a.misfits[a.nearest])),
+                                     rules[b.nearest].text, amount(misfit_or_inf(b.misfits[b.nearest])));
     }
     return judgement;
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/comparing/policy.h"
 #include "trace/recording/recorder.h"
 
@@ -75,7 +76,7 @@ TraceTensor read_at(const Trace& trace, const TraceEntry& entry, const TraceSamp
     std::int64_t first = 0, next = places.start;
     while (const std::int64_t n = stream.read(block.data(), static_cast<std::int64_t>(block.size()))) {
         for (; next < first + n; next += places.stride)
-            some.values.push_back(block[static_cast<std::size_t>(next - first)]);
+            some.values.push_back(at(block, next - first));
         first += n;
     }
     return some;
@@ -175,8 +176,8 @@ Numbers Side::find_at(const std::string& name, const TraceSample& places) const
         return keep(key, {{own->kept()}, trace_->load_kept(*own)});
     if (const Numbers numbers = find(name)) {
         TraceTensor some{{places.count}, {}};
-        for (std::int64_t at = places.start; at < own->size(); at += places.stride)
-            some.values.push_back(numbers->values[static_cast<std::size_t>(at)]);
+        for (std::int64_t place = places.start; place < own->size(); place += places.stride)
+            some.values.push_back(at(numbers->values, place));
         return keep(key, std::move(some));
     }
     return own->values == TraceValues::all ? keep(key, read_at(*trace_, *own, places)) : nullptr;
@@ -188,9 +189,9 @@ std::vector<float> Side::pick(const std::string& name, const std::vector<std::in
     const TraceSample places = places_of(name);
     const Numbers numbers = find_at(name, places);
     for (std::size_t i = 0; numbers && i < positions.size(); ++i) {
-        const std::int64_t at = positions[i] - places.start;
-        if (at >= 0 && at % places.stride == 0)
-            picked[i] = numbers->values[static_cast<std::size_t>(at / places.stride)];
+        const std::int64_t place = positions[i] - places.start;
+        if (place >= 0 && place % places.stride == 0)
+            picked[i] = at(numbers->values, place / places.stride);
     }
     return picked;
 }
@@ -233,9 +234,9 @@ std::pair<std::int64_t, std::int64_t> Side::grid_of(std::int64_t image) const
     const Numbers ids = find("aspect_ratio_ids", 0);
     if (!ids || image >= static_cast<std::int64_t>(ids->values.size()))
         return {0, 0};
-    const auto index = static_cast<std::int64_t>(ids->values[static_cast<std::size_t>(image)]) - 1;
+    const auto index = static_cast<std::int64_t>(at(ids->values, image)) - 1;
     return index >= 0 && index < static_cast<std::int64_t>(facts_->aspect_ratios.size())
-               ? facts_->aspect_ratios[static_cast<std::size_t>(index)]
+               ? at(facts_->aspect_ratios, index)
                : std::pair<std::int64_t, std::int64_t>{0, 0};
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/at.h"
 #include "trace/explaining/model_weights.h"
 #include "trace/graph/operations.h"
 #include "trace/reading/reader.h"
@@ -69,7 +70,7 @@ public:
     // The coarser of a tensor's dtype and its inputs'.
     std::string rounding_of(const std::string& name) const;
     std::int64_t step() const { return step_; }
-    std::int64_t first_token() const { return trace_->steps()[static_cast<std::size_t>(step_)].first_token; }
+    std::int64_t first_token() const { return at(trace_->steps(), step_).first_token; }
     const ModelFacts& facts() const { return *facts_; }
     const ModelWeights* weights() const { return weights_; }
     const Trace& trace() const { return *trace_; }

@@ -1,4 +1,5 @@
 #include "trace/reading/places.h"
+#include "base/at.h"
 
 #include <fmt/format.h>
 
@@ -62,7 +63,7 @@ std::string Places::patch(std::int64_t row, bool padded) const
         return fmt::format("patch {}", row);
     const std::int64_t tile = row / rows % max_tiles_, image = row / rows / max_tiles_, patch = row % rows;
     const auto [high, wide] = image < static_cast<std::int64_t>(grids_.size())
-                                  ? grids_[static_cast<std::size_t>(image)]
+                                  ? at(grids_, image)
                                   : std::pair<std::int64_t, std::int64_t>{0, 0};
     const std::string of_image = grids_.size() > 1 ? fmt::format(" of image {}", image) : "",
                       of_tile = fmt::format(" of {}tile {}",
@@ -82,7 +83,7 @@ std::string Places::token_text(std::int64_t token) const
 {
     if (token < 0 || token >= static_cast<std::int64_t>(tokens_.size()))
         return "";
-    const json text = tokens_[static_cast<std::size_t>(token)];
+    const json text = at(tokens_, token);
     return fmt::format(" {}", text.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/npy.h"
 #include "trace/graph/operations.h"
 #include "trace/reading/places.h"
@@ -149,14 +150,14 @@ void show_histogram(std::ostream& out, const Trace& trace, const TraceEntry& ent
     ValueStream numbers = trace.stream(entry);
     while (const std::int64_t count = numbers.read(block.data(), static_cast<std::int64_t>(block.size())))
         for (std::int64_t i = 0; i < count; ++i)
-            if (const double value = block[static_cast<std::size_t>(i)]; std::isfinite(value)) {
+            if (const double value = at(block, i); std::isfinite(value)) {
                 const double place = (value - low) / (high - low) * histogram_bins;
-                ++counts[static_cast<std::size_t>(std::clamp(place, 0.0, histogram_bins - 1.0))];
+                ++at(counts, std::clamp(place, 0.0, histogram_bins - 1.0));
             }
     const std::int64_t most = std::max<std::int64_t>(1, *std::max_element(counts.begin(), counts.end()));
     out << (entry.values == TraceValues::sample ? "histogram of the sample\n" : "histogram\n");
     for (int bin = 0; bin < histogram_bins; ++bin) {
-        const std::int64_t count = counts[static_cast<std::size_t>(bin)];
+        const std::int64_t count = at(counts, bin);
         const auto bar = static_cast<std::size_t>((count * histogram_width + most - 1) / most);
         out << fmt::format("  {:>11.4g} {:<{}} {}\n", low + (high - low) * bin / histogram_bins,
                            std::string(bar, '#'), histogram_width, count);
@@ -210,7 +211,7 @@ std::vector<std::string> pick(const Trace& trace, const TraceEntry& entry,
             read += count;
             count = numbers.read(block.data(), static_cast<std::int64_t>(block.size()));
         }
-        texts.push_back(fmt::format("{:.9g}", block[static_cast<std::size_t>(kept / stride - read)]));
+        texts.push_back(fmt::format("{:.9g}", at(block, kept / stride - read)));
     }
     return texts;
 }
@@ -320,13 +321,12 @@ void show_trace(std::ostream& out, const Trace& trace, std::int64_t step, bool a
     show_text(out, trace, "images", "/images");
     std::vector<std::int64_t> counts(trace.steps().size());
     for (const TraceEntry& entry : trace.entries())
-        ++counts[static_cast<std::size_t>(entry.step)];
+        ++at(counts, entry.step);
     for (const TraceStep& each : trace.steps())
         if (each.index < 4 || each.index == step ||
             each.index + 1 == static_cast<std::int64_t>(trace.steps().size()))
             out << fmt::format("step {:<5} {}: {} tokens from {} on, {} tensors\n", each.index, each.kind,
-                               each.token_count, each.first_token,
-                               counts[static_cast<std::size_t>(each.index)]);
+                               each.token_count, each.first_token, at(counts, each.index));
         else if (each.index == 4)
             out << "...\n";
     out << fmt::format("\nTensors of step {}\n", step);

@@ -42,7 +42,8 @@ fs::path checked_target(const fs::path& folder, bool force)
                         folder.string()));
     if (!fs::is_empty(target) && !looks_like_a_trace(target))
         throw std::runtime_error(fmt::format(
-            "trace folder {}: holds something that is not a trace (no trace.json of format \"pictor-trace\"), so --force does "
+            "trace folder {}: holds something that is not a trace (no trace.json of format \"pictor-trace\"),"
+            " so --force does "
             "not replace it",
             folder.string()));
     return target;

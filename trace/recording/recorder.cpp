@@ -424,7 +424,7 @@ void TraceWriter::State::check_new_tensor(const std::string& name, const std::ve
         throw std::runtime_error(fmt::format("recorded tensor {}: comes before begin_step", name));
     if (!names_of_step.insert(name).second)
         throw std::runtime_error(
-            fmt::format("recorded tensor {}: comes twice in step {}", name, steps.size() - 1));
+            fmt::format("recorded tensor {}: appears twice in step {}", name, steps.size() - 1));
 }
 
 void TraceWriter::State::write_index() const

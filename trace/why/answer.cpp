@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "trace/reading/show.h"
 #include "trace/why/sums.h"
@@ -55,24 +56,24 @@ std::vector<std::int64_t> largest_in(const WhyRun& run, const TraceEntry& entry,
     const Numbers numbers = run.need(entry.name, entry.step);
     const bool likeliest =
         entry.name.ends_with("probs") || entry.name == "lm_head" || entry.name.ends_with("scores");
-    std::vector<std::int64_t> at, best;
+    std::vector<std::int64_t> indices, best;
     double most = 0;
     for (const SliceAxis& axis : slice) {
-        at.push_back(axis.first);
+        indices.push_back(axis.first);
         if (axis.first >= axis.last)
             throw std::runtime_error(fmt::format("{}: the slice holds no number", entry.name));
     }
     while (true) {
-        const double value = numbers->values[static_cast<std::size_t>(position_in(numbers, entry.name, at))];
+        const double value = at(numbers->values, position_in(numbers, entry.name, indices));
         const double size = likeliest ? value : std::fabs(value);
         if (best.empty() || size > most) {
             most = size;
-            best = at;
+            best = indices;
         }
         std::size_t axis = slice.size();
-        while (axis > 0 && ++at[axis - 1] == slice[axis - 1].last) {
+        while (axis > 0 && ++indices[axis - 1] == slice[axis - 1].last) {
             --axis;
-            at[axis] = slice[axis].first;
+            indices[axis] = slice[axis].first;
         }
         if (axis == 0)
             return best;
@@ -115,8 +116,7 @@ Answer answer_one(const WhyRun& run, const Ask& ask)
     } catch (const Untold& reason) {
         answer.untold = reason.text;
     } catch (const std::out_of_range&) {
-        answer.untold =
-            fmt::format("{} and the tensors around it have sizes that do not go together", ask.name);
+        answer.untold = fmt::format("{} and the tensors around it have sizes that do not match", ask.name);
     }
     return answer;
 }

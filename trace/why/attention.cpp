@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 #include "trace/why/sums.h"
 
@@ -34,13 +35,13 @@ struct Heads {
     Numbers numbers;
     std::string name;
     std::int64_t step = 0, groups = 1, rows = 0, heads = 0, d = 0;
-    std::int64_t at(std::int64_t group, std::int64_t row, std::int64_t head) const
+    std::int64_t start(std::int64_t group, std::int64_t row, std::int64_t head) const
     {
         return ((group * rows + row) * heads + head) * d;
     }
     const float* row(std::int64_t group, std::int64_t r, std::int64_t head) const
     {
-        return numbers->values.data() + at(group, r, head);
+        return numbers->values.data() + start(group, r, head);
     }
 };
 
@@ -122,7 +123,7 @@ void check_heads(const Heads& q, const Heads& k, const ScorePlace& at)
 {
     if (q.d != k.d || q.groups != k.groups || k.heads < 1 || q.heads % k.heads != 0 || at.group >= q.groups ||
         at.head >= q.heads || at.row >= q.rows || at.key >= k.rows)
-        throw Untold{fmt::format("{} and {} have sizes that do not go together", q.name, k.name)};
+        throw Untold{fmt::format("{} and {} have sizes that do not match", q.name, k.name)};
 }
 
 void add_score_terms(const WhyRun& run, const Ask& ask, Answer& answer)
@@ -138,7 +139,7 @@ void add_score_terms(const WhyRun& run, const Ask& ask, Answer& answer)
     for (std::int64_t channel = 0; channel < q.d; ++channel)
         values.push_back(static_cast<double>(x[channel]) * y[channel] * scale);
     take_terms(answer, values, [&](std::size_t channel) -> Term {
-        const std::int64_t in_query = q.at(at.group, at.row, at.head) + static_cast<std::int64_t>(channel);
+        const std::int64_t in_query = q.start(at.group, at.row, at.head) + static_cast<std::int64_t>(channel);
         return {0, fmt::format("channel {}", channel),
                 fmt::format("query {} x key {}", number_text(x[channel]), number_text(y[channel])),
                 Ask{q.name, attention.step, unravel(in_query, q.numbers->shape), {}, ""}};
@@ -176,7 +177,7 @@ Gathered gather(const WhyRun& run, const Attention& attention, const Ask& ask, s
     const std::int64_t width = n_heads * v.d;
     if (v.rows != n_keys || v.heads < 1 || n_heads % v.heads != 0 || row >= n_rows || group >= v.groups ||
         (n == 4 && group >= probs->shape[0]))
-        throw Untold{fmt::format("{} and {} have sizes that do not go together", probs_name, v.name)};
+        throw Untold{fmt::format("{} and {} have sizes that do not match", probs_name, v.name)};
     std::vector<double> weights(static_cast<std::size_t>(width));
     if (ask.direction.empty()) {
         const std::vector<float> own = run.need_row(output, "weight", ask.indices.back());
@@ -197,8 +198,8 @@ Gathered gather(const WhyRun& run, const Attention& attention, const Ask& ask, s
             double worth = 0;
             for (std::int64_t channel = 0; channel < v.d; ++channel)
                 worth += weight[channel] * value[channel];
-            const std::int64_t at = ((group * n_heads + head) * n_rows + row) * n_keys + key;
-            gathered.shares.push_back(probs->values[static_cast<std::size_t>(at)]);
+            const std::int64_t place = ((group * n_heads + head) * n_rows + row) * n_keys + key;
+            gathered.shares.push_back(at(probs->values, place));
             gathered.worth.push_back(worth * factor);
             gathered.values.push_back(gathered.shares.back() * gathered.worth.back());
         }
@@ -255,7 +256,7 @@ void sum_probability(const WhyRun& run, const Ask& ask, Answer& answer)
                               probs = row_of(run, ask.name, ask);
     const auto key = static_cast<std::size_t>(at.key);
     if (scores.size() != probs.size() || key >= scores.size())
-        throw Untold{fmt::format("{} and its masked scores have sizes that do not go together", ask.name)};
+        throw Untold{fmt::format("{} and its masked scores have sizes that do not match", ask.name)};
     answer.how = "softmax: e to the score, divided by the sum of that over every key";
     std::vector<std::size_t> order(probs.size());
     for (std::size_t i = 0; i < order.size(); ++i)
@@ -301,7 +302,7 @@ void sum_context(const WhyRun& run, const Ask& ask, Answer& answer)
                        n_heads = probs->shape[n - 3];
     if (v.rows != n_keys || v.heads < 1 || n_heads % v.heads != 0 || channel >= v.d || row >= n_rows ||
         head >= n_heads || group >= v.groups || (vision && group >= probs->shape[0]))
-        throw Untold{fmt::format("{} and {} have sizes that do not go together", probs_name, v.name)};
+        throw Untold{fmt::format("{} and {} have sizes that do not match", probs_name, v.name)};
     const std::int64_t kv_head = head / (n_heads / v.heads);
     const float* const share = probs->values.data() + ((group * n_heads + head) * n_rows + row) * n_keys;
     std::vector<double> values;
@@ -313,7 +314,7 @@ void sum_context(const WhyRun& run, const Ask& ask, Answer& answer)
         return {0, key_text(run, attention, key, group),
                 fmt::format("probability {} x value {}", number_text(share[k]),
                             number_text(v.row(group, key, kv_head)[channel])),
-                cached_number(run, v, v.at(group, key, kv_head) + channel)};
+                cached_number(run, v, v.start(group, key, kv_head) + channel)};
     });
 }
 
@@ -366,7 +367,7 @@ void sum_rotated(const WhyRun& run, const Ask& ask, Answer& answer)
     const double own = value_of(run, {from, ask.step, ask.indices, {}, ""}), partner = value_of(run, other),
                  cos = value_of(run, {cos_name, ask.step, angle, {}, ""}),
                  sin = value_of(run, {sin_name, ask.step, angle, {}, ""});
-    answer.how = fmt::format("RoPE: channels {} and {} turned together by the angle of this position",
+    answer.how = fmt::format("RoPE: channels {} and {} rotated together by the angle of this position",
                              std::min(channel, other.indices[2]), std::max(channel, other.indices[2]));
     take_terms(
         answer,

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/why/sums.h"
 
 namespace pictor {
@@ -13,19 +14,18 @@ struct Added {
     double gate = 0, tile = 0, plain = 0;
 };
 
-double at_of(const std::shared_ptr<const std::vector<float>>& values, std::int64_t at,
+double at_of(const std::shared_ptr<const std::vector<float>>& values, std::int64_t place,
              const std::string& name)
 {
-    if (!values || at < 0 || at >= static_cast<std::int64_t>(values->size()))
+    if (!values || place < 0 || place >= static_cast<std::int64_t>(values->size()))
         throw Untold{fmt::format("the weights of {} do not have the trace's sizes", name)};
-    return (*values)[static_cast<std::size_t>(at)];
+    return at(*values, place);
 }
 
 std::int64_t aspect_id(const WhyRun& run, std::int64_t image)
 {
     const Numbers ids = run.need("aspect_ratio_ids", 0);
-    return static_cast<std::int64_t>(
-        ids->values[static_cast<std::size_t>(position_in(ids, "aspect_ratio_ids", {image}))]);
+    return static_cast<std::int64_t>(at(ids->values, position_in(ids, "aspect_ratio_ids", {image})));
 }
 
 // Row `id` of a table [ids][tiles x of_tile], at `within` of tile `tile`.
@@ -35,7 +35,7 @@ double table_value(const WhyRun& run, const std::string& module, std::int64_t id
     const std::vector<float> row = run.need_row(module, "weight", id);
     if (static_cast<std::int64_t>(row.size()) != n_tiles * of_tile)
         throw Untold{fmt::format("the weights of {} do not have the trace's sizes", module)};
-    return row[static_cast<std::size_t>(tile * of_tile + within)];
+    return at(row, tile * of_tile + within);
 }
 
 Term given(double value, std::string text) { return {value, std::move(text), "", std::nullopt}; }
@@ -73,18 +73,18 @@ void sum_pixel(const WhyRun& run, const Ask& ask, Answer& answer)
         return;
     }
     take_terms(answer, {given(level / 255 / std[colour], fmt::format("{} of 255", std::lround(level))),
-                        given(-mean[colour] / std[colour], "the mean of the training images, taken off")});
+                        given(-mean[colour] / std[colour], "the mean of the training images, subtracted")});
 }
 
 void sum_row_mask(const WhyRun& run, const Ask& ask, Answer& answer)
 {
     const Numbers mask = run.need("cross_attention_mask", ask.step);
     if (mask->shape.size() != 3 || ask.indices.at(0) >= mask->shape[0])
-        throw Untold{"cross_attention_mask and the row mask have sizes that do not go together"};
+        throw Untold{"cross_attention_mask and the row mask have sizes that do not match"};
     std::int64_t tiles = 0;
     const std::int64_t width = mask->shape[1] * mask->shape[2];
     for (std::int64_t tile = 0; tile < width; ++tile)
-        tiles += mask->values[static_cast<std::size_t>(ask.indices[0] * width + tile)] != 0;
+        tiles += at(mask->values, ask.indices[0] * width + tile) != 0;
     answer.how = "1 where the token may see at least one tile";
     take_terms(answer, {given(tiles > 0 ? 1 : 0, fmt::format("it may see {} of {} tiles", tiles, width))});
 }
@@ -92,8 +92,8 @@ void sum_row_mask(const WhyRun& run, const Ask& ask, Answer& answer)
 void sum_embedding(const WhyRun& run, const Ask& ask, Answer& answer)
 {
     const Numbers ids = run.need("input_ids", ask.step);
-    const auto id = static_cast<std::int64_t>(
-        ids->values[static_cast<std::size_t>(position_in(ids, "input_ids", {ask.indices.at(0)}))]);
+    const auto id =
+        static_cast<std::int64_t>(at(ids->values, position_in(ids, "input_ids", {ask.indices.at(0)})));
     answer.how = fmt::format("row {} of the table of embeddings, that of {}", id, run.word(id));
     if (!run.weights()) {
         take_terms(answer, {given(answer.value, "copied from the table")});
@@ -114,7 +114,7 @@ void sum_tile_embedding(const WhyRun& run, const Ask& ask, Answer& answer)
     const double in = value_of(run, before);
     std::vector<Term> terms{{in, "the patch", "", before}};
     if (!run.weights())
-        terms.push_back(given(answer.value - in, "tanh(gate) x the tile's embedding, read off the sum"));
+        terms.push_back(given(answer.value - in, "tanh(gate) x the tile's embedding, inferred from the sum"));
     else {
         const std::int64_t id = aspect_id(run, ask.indices[0]), tile = ask.indices[1],
                            d = run.need(ask.name, 0)->shape.back(), n_tiles = run.need(ask.name, 0)->shape[1];
@@ -141,7 +141,7 @@ void sum_positions(const WhyRun& run, const Ask& ask, Answer& answer)
     }
     if (!run.weights()) {
         const double in = patch > 0 ? terms[0].value : 0;
-        terms.push_back(given(answer.value - in, patch > 0 ? "the positions, read off the sum"
+        terms.push_back(given(answer.value - in, patch > 0 ? "the positions, inferred from the sum"
                                                            : "the class token and its positions"));
     } else {
         if (patch == 0)
@@ -168,14 +168,14 @@ void sum_kept_state(const WhyRun& run, const Ask& ask, Answer& answer)
     const std::vector<std::int64_t>& kept = run.facts().kept_layers;
     const auto n_kept = static_cast<std::int64_t>(kept.size());
     const std::int64_t width = joined->shape.back() / (n_kept + 1), column = ask.indices.back(),
-                       at = column - width;
+                       kept_channel = column - width;
     answer.how = "the final state and the kept ones side by side: this number is a copy";
     Ask from{only_input(run, ask), ask.step, ask.indices, {}, ""};
-    from.indices.back() = at < 0 ? column : at / n_kept;
+    from.indices.back() = kept_channel < 0 ? column : kept_channel / n_kept;
     std::string text = "the final state";
-    if (at >= 0) {
+    if (kept_channel >= 0) {
         // Meta keeps what flows into a layer, transformers since 4.56 what flows out of it.
-        const std::int64_t layer = kept[static_cast<std::size_t>(at % n_kept)];
+        const std::int64_t layer = at(kept, kept_channel % n_kept);
         from.name = local_vision_state(layer);
         text = fmt::format("the input of vision layer {}", layer);
         Ask behind = from;

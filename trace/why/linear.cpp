@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/why/sums.h"
 
 namespace pictor {
@@ -38,7 +39,7 @@ Product product_of(const WhyRun& run, const Ask& ask)
     product.d_in = rows > 0 ? static_cast<std::int64_t>(product.x->values.size()) / rows : 0;
     if (product.d_in < 1 || rows * product.d_in != static_cast<std::int64_t>(product.x->values.size()))
         throw Untold{
-            fmt::format("{} and {} have numbers of rows that do not go together", ask.name, product.x_name)};
+            fmt::format("{} and {} have numbers of rows that do not match", ask.name, product.x_name)};
     return product;
 }
 
@@ -74,7 +75,7 @@ std::optional<double> bias_of(const WhyRun& run, const Ask& ask, const Product& 
         return std::nullopt;
     if (ask.direction.empty())
         return product.out < static_cast<std::int64_t>(bias.size())
-                   ? std::optional<double>(bias[static_cast<std::size_t>(product.out)])
+                   ? std::optional<double>(at(bias, product.out))
                    : std::nullopt;
     double sum = 0;
     for (std::size_t i = 0; i < std::min(bias.size(), ask.direction.size()); ++i)
@@ -88,11 +89,11 @@ std::string channel_text(const WhyRun& run, const Product& product, std::int64_t
     const std::vector<std::int64_t>& kept = run.facts().kept_layers;
     const auto n_kept = static_cast<std::int64_t>(kept.size());
     if (product.x_name == "vision_model" && product.d_in % (n_kept + 1) == 0) {
-        const std::int64_t width = product.d_in / (n_kept + 1), at = channel - width;
-        if (at < 0)
+        const std::int64_t width = product.d_in / (n_kept + 1), kept_channel = channel - width;
+        if (kept_channel < 0)
             return fmt::format("channel {} of the final state", channel);
-        return fmt::format("channel {} of the state kept at layer {}", at / n_kept,
-                           kept[static_cast<std::size_t>(at % n_kept)]);
+        return fmt::format("channel {} of the state kept at layer {}", kept_channel / n_kept,
+                           at(kept, kept_channel % n_kept));
     }
     const bool hidden = product.x_name.ends_with("mlp.gated") || product.x_name.ends_with("activation_fn");
     return fmt::format("{} {}", hidden ? "hidden neuron" : "channel", channel);
@@ -112,7 +113,7 @@ void add_competitors(const WhyRun& run, const Ask& ask, Answer& answer)
         sum += std::exp(row[id] - largest);
     std::vector<std::int64_t> order(static_cast<std::size_t>(n_vocabulary));
     for (std::int64_t id = 0; id < n_vocabulary; ++id)
-        order[static_cast<std::size_t>(id)] = id;
+        at(order, id) = id;
     const std::size_t count = std::min(shown, order.size());
     std::partial_sort(
         order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
@@ -156,19 +157,19 @@ void sum_patch_embedding(const WhyRun& run, const Ask& ask, Answer& answer)
 {
     answer.how = "the convolution: every pixel of the patch x its weight";
     const Numbers pixels = run.need("pixel_values", 0), y = run.need(ask.name, ask.step);
-    const std::int64_t at = position_in(y, ask.name, ask.indices);
+    const std::int64_t place = position_in(y, ask.name, ask.indices);
     const std::int64_t side = run.facts().n_patches > 1
                                   ? std::lround(std::sqrt(static_cast<double>(run.facts().n_patches - 1)))
                                   : 0;
     if (pixels->shape.size() != 5 || y->shape.size() != 4 || side < 1 || y->shape[2] != side * side ||
         pixels->shape[0] != y->shape[0] || pixels->shape[1] != y->shape[1] || pixels->shape[3] % side != 0 ||
         pixels->shape[4] != pixels->shape[3])
-        throw Untold{"pixel_values and the patches have sizes that do not go together"};
+        throw Untold{"pixel_values and the patches have sizes that do not match"};
     const std::int64_t colours = pixels->shape[2], size = pixels->shape[3], edge = size / side;
     const std::vector<float> weights = run.need_row(ask.name, "weight", ask.indices[3]);
     if (static_cast<std::int64_t>(weights.size()) != colours * edge * edge)
         throw Untold{fmt::format("the weights of {} do not have the trace's sizes", ask.name)};
-    const std::int64_t tile = at / y->shape[3] / y->shape[2], patch = ask.indices[2];
+    const std::int64_t tile = place / y->shape[3] / y->shape[2], patch = ask.indices[2];
     const auto pixel_at = [&](std::int64_t i) {
         const std::int64_t colour = i / (edge * edge), row = i / edge % edge, column = i % edge;
         return ((tile * colours + colour) * size + patch / side * edge + row) * size + patch % side * edge +
@@ -176,21 +177,19 @@ void sum_patch_embedding(const WhyRun& run, const Ask& ask, Answer& answer)
     };
     std::vector<double> values;
     for (std::size_t i = 0; i < weights.size(); ++i)
-        values.push_back(
-            static_cast<double>(
-                pixels->values[static_cast<std::size_t>(pixel_at(static_cast<std::int64_t>(i)))]) *
-            weights[i]);
+        values.push_back(static_cast<double>(at(pixels->values, pixel_at(static_cast<std::int64_t>(i)))) *
+                         weights[i]);
     take_terms(answer, values, [&](std::size_t i) -> Term {
         static const char* const names[] = {"red", "green", "blue"};
         const auto n = static_cast<std::int64_t>(i);
         const std::int64_t colour = n / (edge * edge), position = pixel_at(n);
-        return {0,
-                fmt::format("{} at row {}, column {} of the patch",
-                            colour < 3 ? names[colour] : fmt::format("colour {}", colour).c_str(),
-                            n / edge % edge, n % edge),
-                fmt::format("{} x weight {}", number_text(pixels->values[static_cast<std::size_t>(position)]),
-                            number_text(weights[i])),
-                Ask{"pixel_values", 0, unravel(position, pixels->shape), {}, ""}};
+        return {
+            0,
+            fmt::format("{} at row {}, column {} of the patch",
+                        colour < 3 ? names[colour] : fmt::format("colour {}", colour).c_str(),
+                        n / edge % edge, n % edge),
+            fmt::format("{} x weight {}", number_text(at(pixels->values, position)), number_text(weights[i])),
+            Ask{"pixel_values", 0, unravel(position, pixels->shape), {}, ""}};
     });
 }
 
@@ -207,10 +206,10 @@ void sum_logit(const WhyRun& run, const Ask& ask, Answer& answer)
         scales->size() != weights.size())
         throw Untold{"the weights of lm_head do not have the trace's sizes"};
     const Numbers x = run.need(state, ask.step);
-    const std::int64_t at = position_in(x, state, {ask.indices[0], 0});
+    const std::int64_t start = position_in(x, state, {ask.indices[0], 0});
     double square = 0;
     for (std::int64_t channel = 0; channel < d_model; ++channel) {
-        const double value = x->values[static_cast<std::size_t>(at + channel)];
+        const double value = at(x->values, start + channel);
         square += value * value;
     }
     const double scale = 1 / std::sqrt(square / static_cast<double>(d_model) + run.facts().rms_eps);

@@ -11,14 +11,17 @@ namespace pictor {
 namespace {
 
 constexpr const char* style = R"(
-:root{color-scheme:light dark;--ink:#1d2233;--soft:#5a6072;--paper:#fff;--card:#f4f5f9;--plus:#2f6fd0;--minus:#c2571a}
+:root{color-scheme:light dark;--ink:#1d2233;--soft:#5a6072;--paper:#fff;--card:#f4f5f9;--plus:#2f6fd0;
+--minus:#c2571a}
 @media(prefers-color-scheme:dark){:root{--ink:#e8eaf2;--soft:#a3a9bd;--paper:#14161d;--card:#1e212b;
 --plus:#6fa3f5;--minus:#ef9a62}}
-body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:64rem;margin:2rem auto;
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:64rem;
+margin:2rem auto;
 padding:0 1rem}
 h1,h2{font-size:1.15rem;overflow-wrap:anywhere}h1{font-size:1.4rem}
 section{background:var(--card);border-radius:.6rem;padding:1rem 1.2rem;margin:1rem 0}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .6rem .2rem 0;vertical-align:top}
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .6rem .2rem 0;
+vertical-align:top}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .bar{width:30%}.bar svg{display:block;width:100%;height:1rem}.soft{color:var(--soft)}
 @media(max-width:640px){.bar{display:none}}
@@ -48,7 +51,7 @@ std::string section(const Answer& answer, bool first)
         fmt::format("<section>\n<h2>{}{} = {}</h2>\n<p>{}<br><span class=\"soft\">{}</span></p>\n",
                     first ? "" : "The largest of these: ", escape_markup(ask_text(answer.ask)),
                     number_text(answer.value), escape_markup(answer.place),
-                    escape_markup(answer.untold.empty() ? answer.how : "Not told: " + answer.untold));
+                    escape_markup(answer.untold.empty() ? answer.how : "Unknown: " + answer.untold));
     if (answer.untold.empty()) {
         double most = std::fabs(answer.others);
         for (const Term& term : answer.terms)
@@ -91,7 +94,8 @@ std::string answer_page(const Answer& answer, const std::string& trace)
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
         "'unsafe-inline'\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
         "<title>Why {}</title><style>{}</style></head>\n<body>\n<main><h1>Why this number?</h1>\n"
-        "<p class=\"soft\">In the trace {}: what made it, largest terms first.</p>\n{}</main></body></html>\n",
+        "<p class=\"soft\">In the trace {}: what made it, largest terms first.</p>\n"
+        "{}</main></body></html>\n",
         escape_markup(ask_text(answer.ask)), style, escape_markup(trace), body);
 }
 

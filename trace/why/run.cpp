@@ -145,7 +145,7 @@ std::shared_ptr<const std::vector<float>> WhyRun::need_weight(const std::string&
     auto values = need_weights(module).find(module, what);
     if (!values)
         throw Untold{
-            fmt::format("{} has no {}.{} that memory could hold", weights_->folder().string(), module, what)};
+            fmt::format("{} has no {}.{} that fits in memory", weights_->folder().string(), module, what)};
     return values;
 }
 

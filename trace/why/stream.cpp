@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "trace/explaining/steps.h"
 #include "trace/why/sums.h"
 
@@ -86,22 +87,21 @@ ChannelFit fit_channel(const WhyRun& run, const Ask& ask, const Numbers& x, cons
         const auto weight = run.weights()->find(ask.name, "weight"),
                    bias = run.weights()->find(ask.name, "bias");
         if (weight && static_cast<std::int64_t>(weight->size()) == width)
-            return {(*weight)[static_cast<std::size_t>(channel)],
-                    bias && bias->size() == weight->size() ? (*bias)[static_cast<std::size_t>(channel)] : 0,
+            return {at(*weight, channel), bias && bias->size() == weight->size() ? at(*bias, channel) : 0,
                     "of the checkpoint"};
     }
     double n = 0, sum_x = 0, sum_y = 0, xx = 0, xy = 0;
     for (std::int64_t row = 0; row < static_cast<std::int64_t>(x->values.size()) / width; ++row) {
         const Normalised each = normalise(x->values.data() + row * width, width, centred, eps);
-        const double in = (each.x[static_cast<std::size_t>(channel)] - each.mean) * each.scale,
-                     out = y->values[static_cast<std::size_t>(row * width + channel)];
+        const double in = (at(each.x, channel) - each.mean) * each.scale,
+                     out = at(y->values, row * width + channel);
         n += 1;
         sum_x += in;
         sum_y += out;
         xx += in * in;
         xy += in * out;
     }
-    ChannelFit fit{0, 0, fmt::format("read off the {} rows of this trace", n)};
+    ChannelFit fit{0, 0, fmt::format("inferred from the {} rows of this trace", n)};
     const double spread = n * xx - sum_x * sum_x;
     if (centred && n > 1 && spread > 0) {
         fit.weight = (n * xy - sum_x * sum_y) / spread;
@@ -149,7 +149,7 @@ std::vector<Term> stream_terms(const WhyRun& run, const Ask& ask)
         at = *before;
     }
     if (at.name == ask.name)
-        throw Untold{fmt::format("what {} was added from is not in the trace", ask.name)};
+        throw Untold{fmt::format("the summands of {} are not in the trace", ask.name)};
     terms.push_back({value_of(run, at), branch_text(run, at), "", at});
     return terms;
 }
@@ -169,14 +169,14 @@ double gate_of(const WhyRun& run, const Ask& ask, std::string& told_by)
     }
     const Numbers x = run.need(only_input(run, ask), ask.step), y = run.need(ask.name, ask.step);
     if (x->values.size() != y->values.size())
-        throw Untold{fmt::format("{} and its input have other sizes", ask.name)};
+        throw Untold{fmt::format("{} and its input have different sizes", ask.name)};
     double xx = 0, xy = 0;
     for (std::size_t i = 0; i < x->values.size(); ++i)
         if (y->values[i] != 0) {  // rows that a mask emptied say nothing about the gate
             xx += static_cast<double>(x->values[i]) * x->values[i];
             xy += static_cast<double>(x->values[i]) * y->values[i];
         }
-    told_by = "read off this tensor and its input";
+    told_by = "inferred from this tensor and its input";
     return xx > 0 ? xy / xx : 0;
 }
 
@@ -200,7 +200,7 @@ void sum_gated(const WhyRun& run, const Ask& ask, Answer& answer)
     take_terms(answer, {{gate * before, branch_text(run, branch),
                          fmt::format("{} x {}", number_text(before), number_text(gate)), branch}});
     if (of_attention)
-        answer.notes.push_back("With the weights (--model DIR) it is told by head and key.");
+        answer.notes.push_back("With the weights (--model DIR) this splits up by head and key.");
 }
 
 void sum_norm(const WhyRun& run, const Ask& ask, Answer& answer)
@@ -210,13 +210,13 @@ void sum_norm(const WhyRun& run, const Ask& ask, Answer& answer)
     const double eps = !centred ? run.facts().rms_eps : around ? 1e-5 : run.facts().layer_norm_eps;
     const std::string from = only_input(run, ask);
     const Numbers y = run.need(ask.name, ask.step), x = filled_up(run.need(from, ask.step), y->shape);
-    const std::int64_t at = position_in(y, ask.name, ask.indices), width = y->shape.back();
+    const std::int64_t place = position_in(y, ask.name, ask.indices), width = y->shape.back();
     if (x->values.size() != y->values.size() || width < 1)
-        throw Untold{fmt::format("{} and {} have other sizes", from, ask.name)};
-    const Normalised row = normalise(x->values.data() + at / width * width, width, centred, eps);
+        throw Untold{fmt::format("{} and {} have different sizes", from, ask.name)};
+    const Normalised row = normalise(x->values.data() + place / width * width, width, centred, eps);
     const ChannelFit fit = fit_channel(run, ask, x, y, centred, eps);
     const std::int64_t channel = ask.indices.back();
-    const double own = row.x[static_cast<std::size_t>(channel)], factor = row.scale * fit.weight;
+    const double own = at(row.x, channel), factor = row.scale * fit.weight;
     answer.how =
         fmt::format("{}: divided by the row's {} {}, times the channel's weight {} ({})",
                     centred ? "LayerNorm" : "RMSNorm", centred ? "standard deviation" : "root mean square",
@@ -227,7 +227,7 @@ void sum_norm(const WhyRun& run, const Ask& ask, Answer& answer)
          fmt::format("{} x {}", number_text(own), number_text(factor)),
          padding ? std::nullopt : std::optional(Ask{from, ask.step, ask.indices, {}, ""})}};
     if (centred) {
-        terms.push_back({-row.mean * factor, "the row's mean, taken off",
+        terms.push_back({-row.mean * factor, "the row's mean, subtracted",
                          fmt::format("{} x {}", number_text(-row.mean), number_text(factor)), std::nullopt});
         terms.push_back({fit.bias, "the bias", "", std::nullopt});
     }

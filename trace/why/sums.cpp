@@ -1,5 +1,6 @@
 // The rows of graph/operations.cpp, each with the function that takes its numbers apart.
 #include "trace/why/sums.h"
+#include "base/at.h"
 
 #include <algorithm>
 #include <cmath>
@@ -143,7 +144,7 @@ double value_of(const WhyRun& run, const Ask& ask)
 {
     const Numbers numbers = run.need(ask.name, ask.step);
     if (ask.direction.empty())
-        return numbers->values[static_cast<std::size_t>(position_in(numbers, ask.name, ask.indices))];
+        return at(numbers->values, position_in(numbers, ask.name, ask.indices));
     std::vector<std::int64_t> first = ask.indices;
     first.push_back(0);
     const auto row = static_cast<std::size_t>(position_in(numbers, ask.name, first));
@@ -166,7 +167,7 @@ std::vector<double> direction_of(const Ask& ask, std::int64_t width)
     if (ask.indices.empty() || ask.indices.back() < 0 || ask.indices.back() >= width)
         throw Untold{fmt::format("the weights of {} have {} outputs, the trace has more", ask.name, width)};
     std::vector<double> direction(static_cast<std::size_t>(width));
-    direction[static_cast<std::size_t>(ask.indices.back())] = 1;
+    at(direction, ask.indices.back()) = 1;
     return direction;
 }
 

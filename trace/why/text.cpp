@@ -25,7 +25,7 @@ std::string agreement_text(const Answer& answer)
         return ", exactly the recorded number";
     if (off <= answer.floor)
         return fmt::format(", the recorded number to within {:.1g} (float rounding)", off);
-    return fmt::format(", BUT {} WAS RECORDED: this step was computed in another way",
+    return fmt::format(", BUT {} WAS RECORDED: this step was computed differently",
                        number_text(answer.value));
 }
 
@@ -80,7 +80,7 @@ void print_answer(std::ostream& out, const Answer& answer)
         if (!at->place.empty())
             out << "  " << visible_text(at->place, 200) << "\n";
         if (!at->untold.empty()) {
-            out << "  Not told: " << visible_text(at->untold, 300) << "\n";
+            out << "  Unknown: " << visible_text(at->untold, 300) << "\n";
             continue;
         }
         out << "  " << at->how << (at == &answer ? "\n\n" : "\n");

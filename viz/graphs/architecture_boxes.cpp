@@ -76,7 +76,8 @@ void add_picture_edges(Builder& b)
         for (const std::int64_t i : s.kept_layers)
             b.edge(i == 0 ? "positions" : fmt::format("local{}", i - 1), "kept", "kept", "", false);
     } else {
-        b.edge("local", "kept", "kept", "", false, b.slide ? "headport=n" : "");  // a label would stand in the way of other lines
+        b.edge("local", "kept", "kept", "", false,
+               b.slide ? "headport=n" : "");  // a label would stand in the way of other lines
     }
     b.edge(last, "post_tile");
     b.edge("post_tile", b.options.unfold ? "global0" : "global");
