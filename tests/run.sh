@@ -50,6 +50,7 @@ suite debug env PICTOR_BUILD=build/debug build/debug/tests
 suite fast env PICTOR_BUILD=build build/tests
 suite conformance "$python" tests/conformance_test.py
 suite python "$python" tests/python_test.py
+suite lint env MAKEFLAGS= make -s -j2 PYTHON="$python" lint
 suite weaver "$python" tests/book/weave_test.py
 suite exercises "$python" tests/book/exercises_test.py
 suite chapters "$python" chapters/weave --check
