@@ -67,5 +67,5 @@ def sentence(found):
         f"nothing agrees with {found['under']}")
     if found["tensor"] == "lm_head":
         return f"{agree}, all its layers; lm_head is the first that does not"
-    return f"{agree}; the first away is {found['tensor']} in step {found['step']}: " + (
+    return f"{agree}; the first that differs is {found['tensor']} in step {found['step']}: " + (
         found["why"] or f"error {found['error']:.2g} of its standard deviation")

@@ -145,7 +145,7 @@ SWITCHES = {
         "off": "no gates in the global vision layers"},
     "interleave": {
         "states": "kept states one after the other, not interleaved",
-        "kept_first": "kept states stand before the final state"},
+        "kept_first": "kept states come before the final state"},
     "projector_bias": {"off": "no bias in the projector"},
     "image_row": {
         "zero": "zeros for the image token's embedding",
@@ -159,7 +159,7 @@ SWITCHES = {
     "rope_style": {
         "older": "rope_parameters of newer configs are not read: theta 10000, no scaling",
         "older_500000": "rope_parameters of newer configs are not read: theta 500000, no scaling"},
-    "rope_pairs": {"neighbours": "RoPE turns neighbouring channels"},
+    "rope_pairs": {"neighbours": "RoPE rotates neighbouring channels"},
     "decode_position": {
         "one_more": "positions of generated tokens are one too high",
         "one_less": "positions of generated tokens are one too low",
@@ -180,14 +180,13 @@ SWITCHES = {
         "every_key": "no cross-attention mask: every row sees every key",
         "present": "every row sees every picture, absent tiles aside",
         "causal": "a causal mask in cross-attention",
-        "all_before": "a row sees every picture that stands before it",
+        "all_before": "a row sees every picture before it",
         "own_end": "of pictures side by side, each is seen only up to the next",
         "start_late": "the image token itself does not see its picture",
         "last_picture": "rows see the last picture only", "first_picture": "rows see the first picture only"},
     "cross_tiles": {
-        "packed": "tiles of several pictures are counted off before absent ones are taken out: later "
-                  "pictures "
-        "lose tiles to them"},
+        "packed": "tiles of several pictures are counted off before absent ones are removed: "
+                  "later pictures lose tiles to them"},
     "empty_rows": {
         "mean": "rows that see nothing take a plain mean over all keys",
         "present": "rows that see nothing take the tiles that are there"},
@@ -204,19 +203,19 @@ SWITCHES = {
         "mlp": "cross layers run without a picture: their MLP is added",
         "queries": "cross layers run without a picture, on keys and values split off their own queries"},
     "prompt": {
-        "bos_twice": "<|begin_of_text|> stands twice before a chat prompt",
+        "bos_twice": "<|begin_of_text|> appears twice before a chat prompt",
         "no_bos": "no <|begin_of_text|> before a chat prompt",
-        "image_first": "the image token stands before <|begin_of_text|>",
-        "image_last": "the image token stands behind the text of the message"},
+        "image_first": "the image token comes before <|begin_of_text|>",
+        "image_last": "the image token comes after the text of the message"},
     "self_cache": {
         "float16": "self-attention keys and values kept as float16",
-        "float16_attention": "self-attention takes and returns float16: queries, keys, values, what comes "
-                             "out",
+        "float16_attention": "self-attention takes and returns float16: queries, keys, values, "
+                             "what comes out",
         "bfloat16": "self-attention keys and values kept as bfloat16"},
     "cross_cache": {
         "float16": "cross-attention keys and values kept as float16",
-        "float16_attention": "cross-attention takes and returns float16: queries, keys, values, what comes "
-                             "out",
+        "float16_attention": "cross-attention takes and returns float16: queries, keys, values, "
+                             "what comes out",
         "bfloat16": "cross-attention keys and values kept as bfloat16"},
     "weights": {"float16": "weights rounded to float16", "bfloat16": "weights rounded to bfloat16"},
     "linear_inputs": {

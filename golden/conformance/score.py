@@ -178,7 +178,7 @@ def print_report(report):
             f"without it, "
             f"{number(cause['error_with'])} with it")
         for other in cause["as_well_explained_by"]:
-            print(f"  explains as much: {other['sentence']}")
+            print(f"  explains it as well: {other['sentence']}")
     print("\ncase             result         under rule   explained   worst row")
     for name, case in report["cases"].items():
         print(
@@ -189,7 +189,7 @@ def print_report(report):
         if "first_away" in case:
             print(f"\n{name}: {layers.sentence(case['first_away'])}")
     if report.get("would_not_show"):
-        print("\nnot tested, for it would not show in what was submitted: " +
+        print("\nnot tested, since it would not show in what was submitted: " +
               "; ".join(each["sentence"] for each in report["would_not_show"]))
 
 
@@ -206,7 +206,7 @@ def table_row(report):
 
 
 def main(predictions=None):
-    parser = argparse.ArgumentParser(description="By whose rule does an engine compute Llama 3.2-Vision?")
+    parser = argparse.ArgumentParser(description="Which rule does an engine follow in Llama 3.2-Vision?")
     parser.add_argument("runs", nargs="+", metavar="RUN",
                         help="folder with engine.json and a folder for each case")
     parser.add_argument("--json", action="store_true", help="a JSON object (several runs: a list)")

@@ -106,7 +106,7 @@ def read_submission(folder, cases):
                       "trace.json": read_trace}[told[0]]
             passes[path.name] = reader(path, cases[path.name])
     if not passes and not results:
-        raise BadSubmission(f"{folder}: no case; want folders that bear the names of cases")
+        raise BadSubmission(f"{folder}: no case; want folders named after cases")
     return engine, passes, results
 
 

@@ -226,7 +226,7 @@ TEST_CASE("a tensor that only one side has is said first, and rules reach across
     INFO(told.text);
     CHECK(told.text.find("1 tensor is only in ") == 0);
     REQUIRE(told.comparison.explanation->faults.size() == 1);
-    CHECK(told.comparison.explanation->faults[0].text.find("what goes in agrees") != std::string::npos);
+    CHECK(told.comparison.explanation->faults[0].text.find("the inputs agree") != std::string::npos);
 }
 
 TEST_CASE("comparisons with --model read nothing out of bounds", "[explain]")

@@ -226,7 +226,7 @@ TEST_CASE("trace reader: broken tensor files")
         {"], \"statistics\"", "], \"values\": [], \"statistics\"", "second"},
         {"\"step\": 0", "\"step\": 0, \"step\": 0", "second"},
         {"}}\n", "}", "the file ends"},
-        {"}}\n", "}} x", "behind"},
+        {"}}\n", "}} x", "after the end"},
         {"{\"name\"", "[\"name\"", "'{'"},
     };
     for (const Case& each : cases) {

@@ -64,7 +64,7 @@ def read_rows(path):
             line = line.rstrip("\n")
             if LAST_LINE.match(line):
                 if file.read(1):
-                    raise ValueError("something stands behind the tensor's end")
+                    raise ValueError("there is something after the end of the tensor")
                 yield read_json(first + line)
                 return
             if line:

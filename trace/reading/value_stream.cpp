@@ -216,7 +216,7 @@ bool ValueStream::State::read_members(bool first)
     }
     expect('}');
     if (next_sign() != '\0' || at != end)
-        fail("something stands behind the tensor's end");
+        fail("there is something after the end of the tensor");
     return false;
 }
 
