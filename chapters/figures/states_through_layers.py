@@ -24,9 +24,12 @@ def likeness(states):
 demo = run("demo")
 d = Drawing(
     "The layers gather what belongs together",
-    "Nine maps of the demo picture's 16 by 16 patches, from the encoder's input to its last layer. Each patch is as "
-    "dark as its state is like that of one patch on the fish. At first patches of similar colour are alike, on the fish "
-    "and on the tree; after local layer 4 the boxes of all three objects are; after the last layer the fish is, and "
+    "Nine maps of the demo picture's 16 by 16 patches, from the encoder's input to its last layer. Each "
+    "patch is as "
+    "dark as its state is like that of one patch on the fish. At first patches of similar colour are alike, "
+    "on the fish "
+    "and on the tree; after local layer 4 the boxes of all three objects are; after the last layer the fish "
+    "is, and "
     "little else.",
     680,
     330,

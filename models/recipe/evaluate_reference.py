@@ -8,11 +8,11 @@ Answers: `reference run` is asked four questions about each held-out scene in th
 is right when it says exactly the true answer. --mutants: the same questions to copies of the program in which
 one line of reference/ is wrong, taken from tests/mutants. --tidy: descriptions of scenes drawn as the card's
 list has them. --conversations: eight turns each, in which the program hears its own answers. --pairs: two
-pictures in one prompt. --photographs: pictures that show nothing known, whole and in quarters. --pointing: a traced run is given the
-true description as if it had said it, so that every object's word counts and both rules are judged on the
-same words; the row of cross-attention before a word must have its strongest patch inside the object's box
-(half a patch of margin), for every layer and head and for the mean over heads. Needs Python with numpy and
-Pillow; the same seed asks the same questions.
+pictures in one prompt. --photographs: pictures that show nothing known, whole and in quarters. --pointing: a
+traced run is given the true description as if it had said it, so that every object's word counts and both
+rules are judged on the same words; the row of cross-attention before a word must have its strongest patch
+inside the object's box (half a patch of margin), for every layer and head and for the mean over heads. Needs
+Python with numpy and Pillow; the same seed asks the same questions.
 """
 import argparse
 import concurrent.futures

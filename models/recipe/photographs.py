@@ -1,5 +1,5 @@
-"""Photographs and paintings in which there is nothing that Pictor knows: crops of desktop backgrounds, which come
-with Debian packages (PACKAGES). Needs numpy and Pillow.
+"""Photographs and paintings in which there is nothing that Pictor knows: crops of desktop backgrounds, which
+come with Debian packages (PACKAGES). Needs numpy and Pillow.
 
     python photographs.py sheet.png [FOLDER...]      draws 48 crops on one sheet
     python photographs.py --packages                 names the packages, for `make model`
@@ -64,13 +64,15 @@ def in_other_colours(rng, image):
     channels = list(image.split())
     rng.shuffle(channels)
     image = Image.merge("RGB", channels)
-    for change, most in ((ImageEnhance.Brightness, 1.5), (ImageEnhance.Contrast, 1.5), (ImageEnhance.Color, 2)):
+    for change, most in ((ImageEnhance.Brightness, 1.5), (ImageEnhance.Contrast, 1.5), (ImageEnhance.Color,
+                                                                                        2)):
         image = change(image).enhance(rng.uniform(1 / most, most))
     return image
 
 
 def make_photograph(rng, files, size=None):
-    """-> (picture, []): a crop of one of the files, mirrored, turned and in other colours half of the time."""
+    """-> (picture, []): a crop of one of the files, mirrored, turned and in other colours half of the
+    time."""
     height, width = size or scenes.choose_size(rng)
     image = busy_crop(rng, files, (height, width))
     if rng.random() < .2:                                       # two, one through the other

@@ -248,8 +248,10 @@ def test_rows_before_the_picture_feel_it_only_under_the_rules_of_transformers():
 
 def test_rates_rise_and_fall():
     assert train.rate_scale("tiles", 0, 0) < .05 and train.rate_scale("tiles", 500, .99) == 1
-    assert train.rate_scale("photographs", 500, 0) == train.LAST_RATE and train.rate_scale("photographs", 500, 1) == 0
+    assert train.rate_scale("photographs", 500, 0) == train.LAST_RATE and train.rate_scale(
+        "photographs", 500, 1) == 0
     assert train.rate_scale("all", 500, .15) == 1 and train.rate_scale("all", 5000, 1) == 0
     assert .4 < train.rate_scale("all", 5000, 1 - train.FALL / 2) < .6
     assert train.Plan(10).progress("all", 5, 60 * 10 * train.SHARES["all"]) == 1
-    assert train.Plan(1, dict(tiles=4)).progress("tiles", 3, 0) == .75 and abs(sum(train.SHARES.values()) - 1) < 1e-9
+    assert train.Plan(1, dict(tiles=4)).progress("tiles", 3,
+                                                 0) == .75 and abs(sum(train.SHARES.values()) - 1) < 1e-9

@@ -2,10 +2,10 @@
 
     python3 tests/book/commands_test.py [CHAPTER...]
 
-The weaver runs the commands whose output is shown; these are the others, in the blocks called text or sh. They run
-in the order of the pages, in a folder of links to this one, so that what they write is thrown away. A command must
-end with exit code 0; `trace diff` and `trace check` may end with 1, which says that they found a difference. The
-last line is "N passed, N failed".
+The weaver runs the commands whose output is shown; these are the others, in the blocks called text or sh.
+They run in the order of the pages, in a folder of links to this one, so that what they write is thrown away.
+A command must end with exit code 0; `trace diff` and `trace check` may end with 1, which says that they found
+a difference. The last line is "N passed, N failed".
 """
 
 import re

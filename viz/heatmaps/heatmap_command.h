@@ -25,7 +25,7 @@ struct HeatmapOptions {
     bool all = false;             // three contact sheets
     std::string sheet;            // heads, layers or answer: one of them
     bool smooth = false;
-    bool terminal = false;        // drawn on standard output, in colour or letters
+    bool terminal = false;  // drawn on standard output, in colour or letters
     std::filesystem::path output;
 };
 
