@@ -13,7 +13,8 @@ namespace pictor {
 
 // Each: the warning, or an empty text when there is nothing to warn of.
 
-// Under Meta's rule several pictures leave generated words blind (TRAP generated_tokens_with_several_images).
+// Under Meta's rule several pictures leave generated words blind; text/cross_attention_mask.cpp marks the
+// trap.
 std::string blind_words_warning(std::int64_t n_images, Rule rule, std::int64_t max_new_tokens);
 
 // "What is in this image?", asked without one.

@@ -1,15 +1,17 @@
-# `make lint`: layout, bugs that compile, and the house rules of tests/house_test.py. The Makefile includes this file.
-# What was found in order is not looked at again until it changes; after changing .clang-tidy or only a header, `make
-# clean-lint lint` looks at everything.
+# `make lint`: layout, Python and the house rules of tests/house_test.py; `make tidy`: bugs that compile. The
+# Makefile includes this file. What was found in order is not looked at again until it changes; after changing
+# .clang-tidy or only a header, `make clean-lint tidy` looks at everything.
 TIDY     ?= base reference
 LINT     := build/lint
 CLANG    ?= clang++-14
 CXX_TIDY  = $(call sources,$(if $(filter all,$(TIDY)),base reference trace viz tests bench,$(TIDY)))
 CXX_FILES = $(shell find base reference trace viz tests bench debugger -name '*.cpp' -o -name '*.h')
 
-lint: $(LINT)/layout $(CXX_TIDY:%=$(LINT)/%.tidy) $(LINT)/ruff/bin/ruff  ## layout, likely bugs and house rules: clang-format, clang-tidy, ruff (TIDY=all: tests too)
+lint: $(LINT)/layout $(LINT)/ruff/bin/ruff  ## layout, Python and house rules: clang-format, ruff, tests/house_test.py
 	@$(LINT)/ruff/bin/ruff check --quiet .
 	@$(PYTHON) tests/house_test.py
+
+tidy: $(CXX_TIDY:%=$(LINT)/%.tidy)  ## bugs that compile: clang-tidy over base/ and reference/ (TIDY=all: everything)
 
 # Formatting is by clang-format 14, Debian 12's: others break lines elsewhere.
 $(LINT)/packages: install_packages.sh tests/lint.mk
@@ -32,4 +34,4 @@ portable: packages  ## all for any machine of this kind into build/portable, and
 clean-lint:
 	rm -rf $(LINT)
 
-.PHONY: lint clang portable clean-lint
+.PHONY: lint tidy clang portable clean-lint
