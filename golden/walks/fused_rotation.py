@@ -1,5 +1,4 @@
-"""A walk: somebody wrote a rotation of their own, "one pass, no concatenation". Something is wrong with
-it."""
+"""A walk: somebody wrote a rotation of their own, "one pass, no concatenation". Something is wrong with it."""
 
 import torch
 from safetensors.torch import load_file
@@ -16,7 +15,7 @@ def fused_rotation(query, key, cos, sin, unsqueeze_dim=1):
 
 def turned(x, cos, sin):
     out = torch.empty_like(x)
-    even, odd, cos, sin = x[..., 0::2], x[..., 1::2], cos[..., :x.shape[-1] // 2], sin[..., :x.shape[-1] // 2]
+    even, odd, cos, sin = x[..., 0::2], x[..., 1::2], cos[..., : x.shape[-1] // 2], sin[..., : x.shape[-1] // 2]
     out[..., 0::2] = even * cos - odd * sin
     out[..., 1::2] = odd * cos + even * sin
     return out
@@ -27,8 +26,7 @@ def answer(model, inputs):
     picture = {name: inputs[name][None] for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")}
     cache, words = DynamicCache(config=model.config.text_config), []
     for _ in range(N_TOKENS):
-        out = model(input_ids=ids, cross_attention_mask=mask, past_key_values=cache, use_cache=True,
-                    **picture)
+        out = model(input_ids=ids, cross_attention_mask=mask, past_key_values=cache, use_cache=True, **picture)
         words.append(int(out.logits[0, -1].argmax()))
         ids, picture = torch.tensor([[words[-1]]]), {}
         mask = torch.cat([mask, mask[:, -1:]], dim=1)  # the new token sees what the last one saw

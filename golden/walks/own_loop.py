@@ -12,8 +12,7 @@ def answer(model, inputs):
     picture = {name: inputs[name][None] for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")}
     cache, words = DynamicCache(config=model.config.text_config), []
     for _ in range(N_TOKENS):
-        out = model(input_ids=ids, cross_attention_mask=mask, past_key_values=cache, use_cache=True,
-                    **picture)
+        out = model(input_ids=ids, cross_attention_mask=mask, past_key_values=cache, use_cache=True, **picture)
         words.append(int(out.logits[0, -1].argmax()))
         ids, picture = torch.tensor([[words[-1]]]), {}
         mask = torch.cat([mask, mask[:, :1]], dim=1)
