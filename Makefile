@@ -22,7 +22,6 @@ LIBS     := -lfmt -lpcre2-8 $(if $(filter step,$(MODE)),$(if $(findstring clang,
 sources = $(sort $(shell find $(1) -name '*.cpp'))
 shared  = $(filter-out $(1)/main.cpp,$(call sources,$(1)))
 objects = $(patsubst %.cpp,$(OUT)/objects/%.o,$(1))
-
 PAGE    = build/report_page.cpp
 
 .DEFAULT_GOAL := all
