@@ -22,10 +22,10 @@ def many_scenes(n_scenes, seed, draw=scenes.make_scene):
 
 @functools.lru_cache
 def photograph_files():
-    """Stand-ins for photographs: textures, one of them very small and one with a name that is left out."""
+    """Stand-ins for photographs: shards, one picture very small and one with a name that is left out."""
     folder, rng = SCRATCH / "photographs", random.Random(77)
     folder.mkdir()
     for name, size in (("wide.png", (90, 200)), ("tall.jpg", (300, 80)), ("small.png", (9, 5)),
                        ("goldfish.png", (60, 60)), ("screenshot.png", (60, 60))):
-        varied.make_unknown(rng, size)[0].save(folder / name)
+        varied.shards(rng, *size[::-1]).save(folder / name)
     return tuple(photographs.find_files([folder]))
