@@ -137,20 +137,6 @@ def cut(image, grid, size, n_tiles, mean, std):
     return numpy.concatenate([tiles, numpy.zeros((n_tiles - h * w, *tiles.shape[1:]), numpy.float32)])
 
 
-def interval_mask(tokens, image_token, grids, n_tiles):
-    """[token][image][tile]: a picture is seen from its token to the next; side by side they share the later
-    end."""
-    starts = [i for i, token in enumerate(tokens) if token == image_token]
-    ends = starts[1:] + [len(tokens)]
-    for i in reversed(range(len(starts) - 1)):
-        if starts[i + 1] == starts[i] + 1:
-            ends[i] = ends[i + 1]
-    mask = numpy.zeros((len(tokens), len(starts), n_tiles), numpy.int64)
-    for image, (start, end) in enumerate(zip(starts, ends)):
-        mask[start:end, image, : grids[image][0] * grids[image][1]] = 1
-    return mask
-
-
 def make_inputs(name):
     case, checkpoint, settings = describe(name)
     random = numpy.random.default_rng(sum(name.encode()))

@@ -4,6 +4,20 @@ only."""
 import numpy as np
 
 
+def interval_mask(tokens, image_token, grids, n_tiles):
+    """[token][image][tile]: a picture is seen from its token to the next; side by side they share the later
+    end."""
+    starts = [i for i, token in enumerate(tokens) if token == image_token]
+    ends = starts[1:] + [len(tokens)]
+    for i in reversed(range(len(starts) - 1)):
+        if starts[i + 1] == starts[i] + 1:
+            ends[i] = ends[i + 1]
+    mask = np.zeros((len(tokens), len(starts), n_tiles), np.int64)
+    for image, (start, end) in enumerate(zip(starts, ends)):
+        mask[start:end, image, : grids[image][0] * grids[image][1]] = 1
+    return mask
+
+
 def seen_tiles(token_ids, n_prefill, image_token, present, given, rules):
     """[token][image][tile] for every row, generated ones too. present: [image][tile]; given: the prompt's own
     mask."""

@@ -7,17 +7,19 @@ then its own).
 """
 
 import argparse
+import inspect
 import json
 import sys
 from pathlib import Path
 
 import numpy
 import torch
+import transformers
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "trace" / "python")]
 from checkpoint import read_safetensors
-from make_cases import interval_mask
+from masks import interval_mask
 from record_common import generated_mask_row, read_settings
 from record_transformers import load_model, producer, record
 from write_trace import TraceWriter
@@ -38,23 +40,26 @@ def inputs_of(case, folder, settings):
 def teacher_forced(model, inputs, rules="transformers"):
     """Logits after every token of input_ids and teacher_ids, the latter fed one by one with a cache. rules:
     whose mask rows they get."""
-    mask = inputs.get("cross_attention_mask")
-    arguments = {"input_ids": inputs["input_ids"]}
-    for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask", "cross_attention_mask"):
-        if name in inputs:
-            arguments[name] = inputs[name]
-    arguments = {name: torch.from_numpy(value)[None] for name, value in arguments.items()}
-    if "pixel_values" in arguments:
-        arguments["pixel_values"] = arguments["pixel_values"].to(next(model.parameters()).dtype)
-    with torch.inference_mode():
-        out = model(**arguments, use_cache=True)
-        rows = [out.logits[0]]
-        for token in inputs["teacher_ids"].tolist():
-            more = {} if mask is None else {
-                "cross_attention_mask": torch.from_numpy(generated_mask_row(mask, rules))[None]}
-            out = model(input_ids=torch.tensor([[token]]), past_key_values=out.past_key_values,
-                        use_cache=True, **more)
-            rows.append(out.logits[0])
+    mask, ids = inputs.get("cross_attention_mask"), inputs["input_ids"].tolist()
+    # Releases before 5 want to be told where the tokens stand; the first ones make no cache of their own.
+    wants_position = "cache_position" in inspect.signature(type(model).forward).parameters
+    cache, rows, start = transformers.DynamicCache() if wants_position else None, [], 0
+    pictures = {name: torch.from_numpy(inputs[name])[None]
+                for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask") if name in inputs}
+    if pictures:
+        pictures["pixel_values"] = pictures["pixel_values"].to(next(model.parameters()).dtype)
+    for token in [*inputs["teacher_ids"].tolist(), None]:
+        arguments = {"input_ids": torch.tensor([ids[start:]]), "past_key_values": cache, "use_cache": True}
+        if mask is not None:
+            arguments["cross_attention_mask"] = torch.from_numpy(mask)[None]
+            mask = numpy.concatenate([mask, generated_mask_row(mask, rules)])
+        if wants_position:
+            arguments["cache_position"] = torch.arange(start, len(ids))
+        with torch.inference_mode():
+            out = model(**arguments, **(pictures if start == 0 else {}))
+        rows.append(out.logits[0])
+        cache, start = out.past_key_values, len(ids)
+        ids.append(token)
     return torch.cat(rows).float().numpy()
 
 
@@ -64,8 +69,6 @@ def main():
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--trace", action="store_true")
     options = parser.parse_args()
-    import transformers
-
     run = Path(options.run)
     run.mkdir(parents=True)
     (run / "engine.json").write_text(
@@ -86,8 +89,13 @@ def main():
             file.unlink()
         else:
             (run / name).mkdir()
-            numpy.save(run / name / "logits.npy",
-                       teacher_forced(load_model(checkpoint, getattr(torch, options.dtype)), inputs))
+            try:
+                logits = teacher_forced(load_model(checkpoint, getattr(torch, options.dtype)), inputs)
+            except Exception as error:  # whatever it is: that this release ends so is the result of the case
+                why = f"{type(error).__name__}: {error}"
+                (run / name / "result.json").write_text(json.dumps({"result": "crashed", "why": why}))
+                continue
+            numpy.save(run / name / "logits.npy", logits)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@
     python3 golden/conformance/score.py RUN --json     the same for machines
     python3 golden/conformance/score.py RUN... --table one line of a Markdown table for each
 
-Exit 0: it conforms to Meta's rule or to transformers' as released (the report says to which); 1: it differs;
-2: the submission cannot be read. Needs numpy only.
+Exit 0: it conforms, in every case, to Meta's rule or to transformers' as released (the report says to which);
+1: it differs, or some cases were not tried; 2: the submission cannot be read. Needs numpy only.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -122,10 +123,10 @@ def score(folder, cases, predictions):
         tolerance[name] = max(tolerance[name], 2 * noise)
     equal, unseen = search.alternatives(evidence, best)
     reports = case_reports(cases, passes, results, evidence, best, nearest, tolerance)
-    return report | verdict(engine, evidence, best, reports, equal, unseen, sixteen)
+    return report | verdict(engine, evidence, best, reports, equal, unseen, sixteen, report)
 
 
-def verdict(engine, evidence, best, reports, equal, unseen, sixteen):
+def verdict(engine, evidence, best, reports, equal, unseen, sixteen, counts):
     name = rule_name(best, evidence)
     causes = causes_of(evidence, best, equal)
     hidden = [
@@ -146,13 +147,15 @@ def verdict(engine, evidence, best, reports, equal, unseen, sixteen):
         rule if not left else rule.replace("follows", "nearest to") if name else "near no released rule",
         *said]
     said += [f"{kind} in {sum(r['result'] == kind for r in reports.values())}" for kind in broken]
-    return {
-        "verdict": "; ".join(said), "conforms": name in CONFORMING
-        and not (left or faults or hidden or broken), "rule": {
-            "name": name, "fields": [as_value(f, getattr(best, f)) for f in RULE_FIELDS],
-            "cannot_be_told_from": [as_value(f, v) for f, v in equal if f in RULE_FIELDS]}, "causes": causes,
-        "residual": evidence.worst(best), "would_not_show": [as_value(f, v) for f, v in unseen],
-        "cases": reports}
+    right = name in CONFORMING and not (left or faults or hidden or broken)
+    whole = counts["cases_tried"] == counts["cases_of_the_kit"]
+    if right and not whole:
+        said.append(f"but only {counts['cases_tried']} of the {counts['cases_of_the_kit']} cases were tried")
+    return {"verdict": "; ".join(said), "conforms": right and whole,
+            "rule": {"name": name, "fields": [as_value(f, getattr(best, f)) for f in RULE_FIELDS],
+                     "cannot_be_told_from": [as_value(f, v) for f, v in equal if f in RULE_FIELDS]},
+            "causes": causes, "residual": evidence.worst(best),
+            "would_not_show": [as_value(f, v) for f, v in unseen], "cases": reports}
 
 
 def number(value):
@@ -231,4 +234,5 @@ def main(predictions=None):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `score.py RUN | head` ends without a word
     sys.exit(main())
