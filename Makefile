@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc 
 OUT            := build$(if $(filter-out fast,$(MODE)),/$(MODE),$(if $(filter 1,$(PORTABLE)),/portable))
 OPTIM_build    := -O3 -g1 -DNDEBUG -march=native $(if $(filter x86_64,$(shell uname -m)),-mprefer-vector-width=512)
 OPTIM_portable := -O3 -g1 -DNDEBUG -DPICTOR_PORTABLE
-OPTIM_debug    := -Og -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIM_debug    := -Og -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPTIM_step     := -O0 -g3 -fno-omit-frame-pointer -fno-openmp -Wno-unknown-pragmas
 OPTIM          := $(OPTIM_$(notdir $(OUT)))
 # g++ 12 warns of overlapping copies inside its own std::string, which is not so (its bug 105651).
@@ -30,14 +30,15 @@ all: packages $(OUT)/reference $(OUT)/trace $(OUT)/viz  ## the three programs, i
 $(OUT)/reference: $(call objects,$(filter-out %/show.cpp,$(call sources,reference base trace/recording trace/reading)))
 $(OUT)/trace:     $(call objects,$(call sources,trace) $(call sources,base))
 $(OUT)/viz:       $(call objects,$(call sources,viz) $(PAGE) $(call sources,base) $(call shared,trace))
-$(OUT)/tests:     $(call objects,$(call sources,tests) $(call sources,base) $(call shared,reference) $(call shared,trace) $(call shared,viz) $(PAGE))
+$(OUT)/tests:     $(call objects,$(call sources,base) $(call shared,reference) $(call shared,trace) $(call shared,viz) $(PAGE) $(call sources,tests))
 $(OUT)/bench:     $(call objects,$(call sources,bench) $(call sources,base) $(call shared,reference) $(call shared,trace))
 $(OUT)/reference $(OUT)/trace $(OUT)/viz $(OUT)/tests $(OUT)/bench:
 	@echo "link $@"
 	@$(CXX) $(CXXFLAGS) $^ -o $@ $(LIBS)
 
-# Half of what is compiled is tests, which compute little: without optimisation they compile in half the time.
-$(OUT)/objects/tests/%.o: CXXFLAGS += -g1 -O0
+# Half of what is compiled is tests, which compute little: without optimisation they compile in half the time, and
+# without sanitizers in half of that. What they test has both, and is linked first: its inline functions are kept.
+$(OUT)/objects/tests/%.o: CXXFLAGS += -g1 -O0 -fno-sanitize=all
 $(OUT)/objects/%.o: %.cpp | packages
 	@mkdir -p $(@D)
 	@echo "compile $< ($(OUT))"

@@ -266,7 +266,8 @@ def a_trace_is_scored():
                 trace.tensor("input_ids", "token", np.array(case.token_ids[start:end]))
                 trace.tensor("lm_head", "token vocabulary", rows[start:end])
     code, out, _ = run_score({"engine.json": ENGINE}, prepare=record)
-    check(code == 1 and "follows Meta; but only 1 of the 26 cases were tried" in out, f"a trace of Meta's rules: {out}")
+    check(code == 1 and "follows Meta; but only 1 of the 26 cases were tried" in out,
+          f"a trace of Meta's rules: {out}")
 
 
 def the_first_layer_away_is_named():

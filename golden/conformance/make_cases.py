@@ -26,6 +26,7 @@ sys.path[:0] = [
 
 from checkpoint import write_safetensors
 from make_inputs import picture
+from masks import interval_mask
 
 # pictures: (h, w) tiles, each filled to the edge. text: how many random tokens stand behind bos, then behind
 # each picture. mask "given": cross_attention_mask is among the inputs; "own": the engine makes it from ids
