@@ -66,6 +66,11 @@ STRUCTS = (
     "RopeAngles",
     "VisionInputs",
     "Sequence",
+    "Model",
+    "ModelWeights",
+    "TextConfig",
+    "VisionConfig",
+    "GenerateInputs",
 )
 
 
@@ -176,9 +181,31 @@ def numbers_of(node, read, name=""):
         start, count = layout.vector(read, require_address(node), layout.DType.SIZES[dtype])
         return Numbers.at(read, start, [count], dtype)
     else:
-        raise Unreadable(f"a {kind} is no tensor; `print` shows it, and `tensor` one of its members")
+        raise Unreadable(no_tensor(kind))
     numbers.axes = axes_for(name, len(numbers.shape))
     return numbers
+
+
+def no_tensor(kind):
+    """What to do with an object that has no numbers under a shape."""
+    if kind.endswith("*"):
+        return f"a {kind} does not know how many numbers follow; say it: tensor p[:16]"
+    article = "an" if kind[:1] in "aeiou" else "a"
+    if kind in ("float", "double", "int", "long", "long long", "bool", "char"):
+        return f"this is one number, {article} {kind}: `print` shows it"
+    return f"{article} {kind} is no tensor; `print` shows it, and `tensor` one of its members"
+
+
+def broken_vector(node, read):
+    """What is wrong with a std::vector's pointers; None when they can be followed."""
+    try:
+        start, count = layout.vector(read, require_address(node), 1)
+        if count:
+            read(start, 1)
+            read(start + count - 1, 1)
+    except Unreadable as error:
+        return f"vector ({error})"
+    return None
 
 
 def mask_text(node, read):
@@ -216,6 +243,12 @@ def cache_text(node, read, entry_size):
 def member_text(name, node, read):
     """A few words about one member of a weights struct."""
     try:
+        if node.type_name == "KvCache":
+            return cache_text(node, read, 64)
+        if node.type_name == "CrossAttentionMask":
+            return f"{name} {mask_text(node, read)}"
+        if node.type_name in ("long", "long long"):
+            return f"{name} {integer(node, read)}"
         if node.type_name == "float":
             return f"{name} {text.number(layout.decode(bytes(read(require_address(node), 4)), 'f32')[0])}"
         if node.type_name == "bool":
@@ -235,6 +268,21 @@ def member_text(name, node, read):
     except Unreadable:
         return f"{name} (unreadable)"
     return ""
+
+
+def model_text(node, read):
+    """The sizes of a model, by the names that its config has for them."""
+    parts = []
+    for room, names in (
+        ("text", ("n_layers", "d_model", "n_heads", "n_kv_heads", "n_vocabulary")),
+        ("vision", ("n_local_layers", "n_global_layers", "d_model", "n_heads")),
+    ):
+        config = node.field("config").field(room)
+        known = [n for n, _ in config.fields()]
+        parts.append(
+            f"{room}: " + ", ".join(f"{n} {integer(config.field(n), read)}" for n in names if n in known)
+        )
+    return "Model  " + ";  ".join(parts) + "; `print model.weights.text`, `print model.config.text`"
 
 
 def ids_text(numbers, word_of):
@@ -269,6 +317,11 @@ def summary(node, read, word_of=None, name="", entry_size=64):
             if numbers.dtype == "i64" and word_of and re.search(r"ids|tokens|generated", name):
                 return ids_text(numbers, word_of)
             return text.brief(numbers, f"vector of {numbers.size}").replace(f" [{numbers.size}]", "", 1)
+        if kind == "Model":
+            return model_text(node, read)
+        if kind == "GenerateInputs":
+            ids = numbers_of(node.field("token_ids"), read)
+            return f"GenerateInputs {ids_text(ids, word_of or '#{}'.format)}"
         if kind.endswith("Weights") or kind in STRUCTS:
             inside = [member_text(n, child, read) for n, child in node.fields()]
             joined = ", ".join(part for part in inside if part)

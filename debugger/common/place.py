@@ -202,8 +202,8 @@ class Place:
     def summary(self, frame):
         """What `where-am-i` prints of a frame."""
         lines = self.describe()
-        if frame.name:
-            lines.append(f"{frame.file}, {frame.name}:  {frame.line}")
+        if frame.file.startswith("reference/"):
+            lines.append(f"{frame.file}, {frame.name or 'main'}:  {frame.line}")
         else:
             lines.append("in code that is not the program's; `up` goes to the caller")
         return lines + ([f"chapter: chapters/{self.chapter()}.md"] if self.chapter() else [])
@@ -286,6 +286,7 @@ class Search:
 
     def __init__(self, wish):
         self.wish, self.calls, self.layers, self.words = wish, 0, set(), []
+        self.from_start = True
 
     def matches(self, place):
         """{"token": local index} or {} where no token was wished; None when this call is not the one."""
@@ -329,6 +330,12 @@ class Search:
                     f"stop-at: there is no {name} {self.wish.numbers[name]}; they run from 0 to {most - 1}"
                 )
 
+    def start_again(self):
+        """After a search that began in the middle of a run and found nothing: whether the wished place may
+        lie behind, before that middle."""
+        again, self.from_start = not self.from_start, True
+        return again
+
     def not_found(self):
         text = f"stop-at: the program ended, and {self.wish.name} was never reached"
         if self.calls == 0:
@@ -340,4 +347,4 @@ class Search:
             text += "; it ran in layers " + ", ".join(
                 f"{'global ' if kind == 'global' else ''}{layer}" for kind, layer in named
             )
-        return text + ". It goes forward only; the next stop-at starts the program again"
+        return text

@@ -85,7 +85,12 @@ STEPS = {
     "vision_layer": Step(
         "12-encoder", "vision_layer", "vision", [("start", None), ("residual", r"normalised_again =")]
     ),
-    "kept_states": Step("12-encoder", "join_states", "", [("start", None), ("interleave", r"\*out\+\+ =")]),
+    "kept_states": Step(
+        "12-encoder",
+        "join_states",
+        "",
+        [("start", None), ("interleave", r"\*out\+\+ ="), ("done", r"return joined")],
+    ),
     "projector": Step("13-projector", "multi_modal_projector", "", [("start", None)]),
     "image_keys": Step(
         "14-cross-attention",
@@ -110,6 +115,18 @@ STEPS = {
         "text",
         [("start", None), ("gate", r"gated = scale_by_gate"), ("residual", r"residual = add\(")],
     ),
+    "prefill": Step(
+        "01-the-whole", "prefill", "", [("start", None), ("text", r"return text_decoder\(")]
+    ),
+    "decode": Step("01-the-whole", "decode", "", [("start", None), ("text", r"return text_decoder\(")]),
+    "linear": Step(
+        "21-linear",
+        "linear_plain",
+        "",
+        [("start", None), ("sum", r"sum \+="), ("output", r"y\.data\(\)\[.*= sum")],
+        rows=("row", "out", "in"),
+    ),
+    "softmax": Step("21-linear", "softmax_plain", "", [("start", None)]),
     "lm_head": Step("16-lm-head", "lm_head", "", [("start", None), ("logits", r"record\(")]),
     "sampler": Step("16-lm-head", "sample", "", [("start", None)]),
 }
@@ -135,7 +152,7 @@ def chapter_of(functions):
 class Wish:
     """What `stop-at` was asked for, from its words."""
 
-    NUMBERS = ("layer", "head", "row", "key", "image", "tile", "patch", "step", "channel", "pair", "index")
+    NUMBERS = ("layer", "head", "row", "key", "image", "tile", "patch", "step", "channel", "pair", "index", "out", "in")
 
     def __init__(self, words):
         if not words:
@@ -156,7 +173,7 @@ class Wish:
             if word not in self.NUMBERS + ("token", "at"):
                 raise ValueError(
                     f"stop-at: {word!r} is none of layer, head, token, step, at, global, "
-                    + ", ".join(self.NUMBERS[2:])
+                    + ", ".join(name for name in self.NUMBERS if name not in ("layer", "head", "step"))
                 )
             if not rest:
                 raise ValueError(f"stop-at: {word} needs a value after it")

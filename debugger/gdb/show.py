@@ -31,8 +31,14 @@ def advice(error):
         return error + " The program is not running: `stop-at cross_attention` starts it and goes there."
     if "No symbol table" in error or "no debug" in error.lower():
         return error + " Build it with `make debug` and load build/step/reference."
+    if "No symbol" in error and without_variables():
+        return error + " This is an optimised build, which keeps no variables; `make debug` builds one that does."
     if "No symbol" in error:
         return error + " `info locals` lists the names in scope here, `up` goes to the caller's."
+    if "syntax error" in error:
+        return "this cannot be read as a name with indices: x, x[0, :8] and block.probs[row, :] can."
+    if "Cannot convert" in error:
+        return "an index is a whole number, or a variable that holds one."
     if "optimized out" in error:
         return error + ". This is an optimised build; `make debug` builds one in which nothing is."
     if "No frame" in error or "not being run" in error:
@@ -40,8 +46,20 @@ def advice(error):
     return error
 
 
+def without_variables():
+    """Whether the function where the program stands was compiled without its variables."""
+    try:
+        block = gdb.selected_frame().block()
+        return block.function is not None and not any(True for _ in block)
+    except (gdb.error, RuntimeError):
+        return False
+
+
 def integer(expression):
-    return int(evaluate(expression))
+    try:
+        return int(evaluate(expression))
+    except (gdb.error, TypeError, ValueError, OverflowError):
+        raise Unreadable(f"{expression}: an index is a whole number, or a variable that holds one") from None
 
 
 def numbers_of(expression):
@@ -171,6 +189,8 @@ class HeatCommand(PictorCommand):
             else heat.as_rows(numbers)
         )
         axes = " [" + ", ".join(numbers.axes) + "]" if numbers.axes else ""
+        if not index and len(numbers.shape) > 2:
+            axes += "  at [" + "0, " * (len(numbers.shape) - 2) + ":, :]"
         say(
             [f"{argument}{axes}  {len(rows)} x {len(rows[0]) if rows else 0}"]
             + heat.draw(rows, colour_wanted())
@@ -222,6 +242,16 @@ class Printer:
         return objects.summary(self.node, read, word_of, self.name, entry_size("KeysAndValues"))
 
 
+class Said:
+    """A printer that says one sentence."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def to_string(self):
+        return self.text
+
+
 def name_in_frame(node):
     """Which list of token ids of the selected frame this is; a printer is not told what is printed."""
     try:
@@ -232,6 +262,9 @@ def name_in_frame(node):
         other = GdbFrame(frame).node(name)
         if other is not None and other.address == node.address:
             return name
+    inputs = GdbFrame(frame).node("inputs")
+    if inputs is not None and inputs.type_name == "GenerateInputs":
+        return "token_ids" if inputs.field("token_ids").address == node.address else ""
     return ""
 
 
@@ -242,9 +275,14 @@ def lookup(value):
         node = GdbNode(value)
         if node.value.type.strip_typedefs().code != gdb.TYPE_CODE_STRUCT:
             return None
-        if objects.item_type(node.type_name) in ("long", "long long") and name_in_frame(node):
+        item = objects.item_type(node.type_name)
+        if item and objects.broken_vector(node, read):
+            return Said(objects.broken_vector(node, read))
+        if item in ("long", "long long") and name_in_frame(node):
             return Printer(node, name_in_frame(node))
-        if objects.item_type(node.type_name) or not objects.is_known(node.type_name):
+        if node.type_name == "GenerateInputs":
+            return Printer(node, "token_ids")
+        if item or not objects.is_known(node.type_name):
             return None
         return Printer(node)
     except (gdb.error, RuntimeError):

@@ -207,7 +207,8 @@ class StopCommand(PictorCommand):
       stop-at vision_mlp global layer 1
     `token "fish"`: the row of the token with this word, in the prompt or as soon as the answer has it.
     `at PLACE`: how far into the step, say scores, masked_scores, softmax or context of an attention.
-    `stop-at` alone lists steps and places. Starts the program when it is not running; goes forward only."""
+    `stop-at` alone lists steps and places. Starts the program when it is not running, and starts it again
+    when the place lies behind."""
 
     def run(self, argument):
         if not argument:
@@ -216,6 +217,7 @@ class StopCommand(PictorCommand):
         wish = steps.Wish(shlex.split(argument))
         require_symbols()
         search = common.Search(wish)
+        search.from_start = not gdb.selected_inferior().pid
         if not self.in_current_call(search) and not self.search(search):
             return
         arrived(wish)
@@ -244,6 +246,9 @@ class StopCommand(PictorCommand):
                 if entry.failure:
                     raise ValueError(f"stop-at: {entry.failure}")
                 if run.ended is not None:
+                    if search.start_again():
+                        say(["It did not come again after where the program stood: the run starts anew."])
+                        continue
                     raise ValueError(search.not_found())
                 if not run.hit(entry):
                     say(["stopped before it, by something else:"])
@@ -252,7 +257,7 @@ class StopCommand(PictorCommand):
                 search.check_extents(place(gdb.newest_frame()))
                 if go_inside(search, gdb.newest_frame(), entry.found):
                     return True
-                if not gdb.selected_inferior().pid:
+                if not gdb.selected_inferior().pid and not search.start_again():
                     raise ValueError(search.not_found())
         finally:
             entry.delete()

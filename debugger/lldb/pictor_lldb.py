@@ -157,7 +157,8 @@ def heat_command(debugger, argument):
     if index:
         last = piece.ranges[-1]
         rows = [numbers.row(at, last.start, len(last)) for at in text.index_rows(piece.ranges[:-1])]
-    return [f"{argument}  {len(rows)} x {len(rows[0]) if rows else 0}"] + heat.draw(rows, in_colour())
+    first = "  at [" + "0, " * (len(numbers.shape) - 2) + ":, :]" if not index and len(numbers.shape) > 2 else ""
+    return [f"{argument}{first}  {len(rows)} x {len(rows[0]) if rows else 0}"] + heat.draw(rows, in_colour())
 
 
 @command
@@ -243,6 +244,8 @@ class Stopper:
             raise ValueError(
                 "this program has no symbols that tell its steps apart; `make debug` builds one"
             )
+        if self.target.GetProcess().GetState() == lldb.eStateStopped:
+            self.search.from_start = False
         asynchronous = self.debugger.GetAsync()
         self.debugger.SetAsync(False)
         try:
@@ -258,6 +261,8 @@ class Stopper:
                 self.search.check_extents(place(self.frame()))
                 if self.inside(found):
                     return self.arrived()
+            if self.search.start_again():
+                return self.run()
             raise ValueError(self.search.not_found())
         finally:
             self.debugger.SetAsync(asynchronous)
