@@ -204,18 +204,40 @@ class Stopper:
         ids = [thread.GetStopReasonDataAtIndex(i) for i in range(0, thread.GetStopReasonDataCount(), 2)]
         return breakpoint.GetID() in ids
 
-    def inside(self, found):
-        """From the entry of the function to the place in it."""
-        step, here = self.search.wish.step, place(self.frame())
+    def inside(self, found, level=0):
+        """From the entry of the function, or from where it stands in the frame of this level, to the place."""
+        thread = self.target.GetProcess().GetSelectedThread()
+        step, here = self.search.wish.step, place(thread.GetFrameAtIndex(level))
         if step.gate:
             row = self.search.condition(here, found, [name for name in step.rows if name != "key"])
-            if not self.run_to(step.gate, row):
-                return False
-        return self.run_to(self.search.wish.pattern(), self.search.condition(here, found, step.rows))
+            stands = thread.GetFrameAtIndex(level).EvaluateExpression(row) if row else None
+            if stands is None or not stands.GetError().Success() or not stands.GetValueAsUnsigned():
+                if not self.run_to(step.gate, row, level):
+                    return False
+                level = 0
+        condition = self.search.condition(here, found, step.rows)
+        return self.run_to(self.search.wish.pattern(), condition, level)
 
-    def run_to(self, pattern, condition):
-        """Runs to a line of the function where the program stands; False when it returns before."""
-        frame = LldbFrame(self.frame())
+    def in_current_call(self):
+        """Whether the wished call is running already, and its place is still ahead."""
+        process = self.target.GetProcess()
+        if process.GetState() != lldb.eStateStopped or self.search.wish.pattern() is None:
+            return False
+        self.search.from_start = False
+        for level, frame in enumerate(process.GetSelectedThread()):
+            if LldbFrame(frame).name == self.search.wish.step.function:
+                found = self.search.matches(place(frame))
+                if found is None:
+                    return False
+                self.search.check_extents(place(frame))
+                return self.inside(found, level)
+        return False
+
+    def run_to(self, pattern, condition, level=0):
+        """Runs to a line of that frame's function; False when it returns before."""
+        thread = self.target.GetProcess().GetSelectedThread()
+        standing = thread.GetFrameAtIndex(level)
+        frame = LldbFrame(standing)
         lines, source = frame.function_lines(), common.source_text(frame.path)
         if pattern is None:
             at_brace = 0 < frame.number <= len(source) and source[frame.number - 1].strip() == "{"
@@ -226,10 +248,10 @@ class Stopper:
             line = common.line_for(pattern, source, lines)
             if line is None:
                 raise ValueError(f"{frame.name} has no line like {pattern!r} any more")
-        there = self.target.BreakpointCreateByLocation(self.frame().GetLineEntry().GetFileSpec(), line)
+        there = self.target.BreakpointCreateByLocation(standing.GetLineEntry().GetFileSpec(), line)
         if condition:
             there.SetCondition(condition)
-        caller = self.target.GetProcess().GetSelectedThread().GetFrameAtIndex(1)
+        caller = thread.GetFrameAtIndex(level + 1)
         left = self.target.BreakpointCreateByAddress(caller.GetPCAddress().GetLoadAddress(self.target))
         try:
             return self.go() and self.stopped_at(there)
@@ -244,11 +266,11 @@ class Stopper:
             raise ValueError(
                 "this program has no symbols that tell its steps apart; `make debug` builds one"
             )
-        if self.target.GetProcess().GetState() == lldb.eStateStopped:
-            self.search.from_start = False
         asynchronous = self.debugger.GetAsync()
         self.debugger.SetAsync(False)
         try:
+            if self.in_current_call():
+                return self.arrived()
             while self.go():
                 if not self.stopped_at(entry):
                     return ["stopped before it, by something else"]
@@ -261,7 +283,8 @@ class Stopper:
                 self.search.check_extents(place(self.frame()))
                 if self.inside(found):
                     return self.arrived()
-            if self.search.start_again():
+            # An editor that launched the program does not tell the target with which arguments.
+            if self.search.start_again() and self.target.GetLaunchInfo().GetNumArguments():
                 return self.run()
             raise ValueError(self.search.not_found())
         finally:

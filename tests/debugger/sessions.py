@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import shutil
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -50,12 +51,27 @@ def gdb(commands, program=None, core=None, colour="off"):
     return split(run(arguments), len(commands))
 
 
-def lldb(commands):
-    """The same for lldb. Debian's package does not tell its Python where lldb's own module is."""
+def lldb_environment():
+    """Debian's package does not tell its Python where lldb's own module is."""
     module = glob.glob("/usr/lib/llvm-*/lib/python3*/dist-packages/lldb")
     environment = {**os.environ, "NO_COLOR": "1"}
     if module:
         environment["PYTHONPATH"] = os.path.dirname(module[-1]) + ":/usr/lib/python3/dist-packages"
+    return environment
+
+
+def adapter_program():
+    """lldb's debug adapter, whose name changed with version 18."""
+    for name in ("lldb-dap", "lldb-vscode"):
+        found = shutil.which(name) or (sorted(glob.glob(f"/usr/bin/{name}-*")) or [None])[-1]
+        if found:
+            return found
+    raise AssertionError("neither lldb-dap nor lldb-vscode is installed; Debian's lldb has one")
+
+
+def lldb(commands):
+    """The same as gdb() for lldb."""
+    environment = lldb_environment()
     environment.update(PICTOR_COMMANDS=json.dumps(commands), PICTOR_MARK=MARK)
     arguments = ["lldb", "-x", "-b", "-o", "command script import debugger/lldb/pictor_lldb.py"]
     arguments += ["-o", "command script import tests/debugger/lldb_session.py"]
