@@ -59,6 +59,7 @@ suite heatmaps-in-numpy "$python" tests/viz/heatmap_numpy_test.py
 suite markup "$python" tests/viz/markup_test.py
 suite tours "$python" debugger/tours/run.py
 suite debugger "$python" tests/debugger/debugger_test.py
+suite vscode "$python" tests/debugger/vscode_test.py
 suite engine-table "$python" tests/engine_table_test.py
 wait
 suite printed-commands "$python" tests/book/commands_test.py  # after the chapters, whose traces it reads

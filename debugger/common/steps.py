@@ -152,7 +152,8 @@ def chapter_of(functions):
 class Wish:
     """What `stop-at` was asked for, from its words."""
 
-    NUMBERS = ("layer", "head", "row", "key", "image", "tile", "patch", "step", "channel", "pair", "index", "out", "in")
+    NUMBERS = ("layer", "head", "row", "key", "image", "tile", "patch", "step", "channel", "pair", "index")
+    NUMBERS += ("out", "in")
 
     def __init__(self, words):
         if not words:

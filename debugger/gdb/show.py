@@ -32,7 +32,7 @@ def advice(error):
     if "No symbol table" in error or "no debug" in error.lower():
         return error + " Build it with `make debug` and load build/step/reference."
     if "No symbol" in error and without_variables():
-        return error + " This is an optimised build, which keeps no variables; `make debug` builds one that does."
+        return error + " This is an optimised build without variables; `make debug` builds one with them."
     if "No symbol" in error:
         return error + " `info locals` lists the names in scope here, `up` goes to the caller's."
     if "syntax error" in error:

@@ -157,7 +157,8 @@ def heat_command(debugger, argument):
     if index:
         last = piece.ranges[-1]
         rows = [numbers.row(at, last.start, len(last)) for at in text.index_rows(piece.ranges[:-1])]
-    first = "  at [" + "0, " * (len(numbers.shape) - 2) + ":, :]" if not index and len(numbers.shape) > 2 else ""
+    several = not index and len(numbers.shape) > 2
+    first = "  at [" + "0, " * (len(numbers.shape) - 2) + ":, :]" if several else ""
     return [f"{argument}{first}  {len(rows)} x {len(rows[0]) if rows else 0}"] + heat.draw(rows, in_colour())
 
 
@@ -205,7 +206,7 @@ class Stopper:
         return breakpoint.GetID() in ids
 
     def inside(self, found, level=0):
-        """From the entry of the function, or from where it stands in the frame of this level, to the place."""
+        """From where the program stands in the frame of this level to the place in its function."""
         thread = self.target.GetProcess().GetSelectedThread()
         step, here = self.search.wish.step, place(thread.GetFrameAtIndex(level))
         if step.gate:

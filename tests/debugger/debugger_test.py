@@ -154,6 +154,22 @@ class WithoutDebugger(unittest.TestCase):
                 self.assertTrue(os.path.exists(os.path.join(sessions.ROOT, path)), path)
 
 
+class Tours(unittest.TestCase):
+    def test_each_chapter_shows_its_tour_or_is_named_as_one_without(self):
+        folder = os.path.join(sessions.ROOT, "chapters")
+        chapters = {name[:-3] for name in os.listdir(folder) if re.match(r"\d\d-.*\.md$", name)}
+        without = set()
+        for stem in chapters:
+            with open(os.path.join(folder, stem + ".md"), encoding="utf-8") as file:
+                shown = f"<!-- tour debugger/tours/{stem}.gdb -->" in file.read()
+            there = os.path.exists(os.path.join(sessions.ROOT, "debugger", "tours", stem + ".gdb"))
+            self.assertEqual(shown, there, stem)
+            without |= set() if there else {stem[:2]}
+        with open(os.path.join(sessions.ROOT, "debugger", "README.md"), encoding="utf-8") as file:
+            named = re.search(r"Chapters without a tour: (.*)", file.read()).group(1)
+        self.assertEqual(set(re.findall(r"\b(\d\d) \(", named)), without)
+
+
 class InGdb(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -168,6 +184,7 @@ class InGdb(unittest.TestCase):
             "print mask",
         ]
         commands += ["heat probs 99", "tensor context[0, 0, 99]", "print $at(block.probs, row, 1) * 0"]
+        commands += ["tensor head", "tensor context[nothing]", "tensor context["]
         commands += ["info locals", f"generate-core-file {cls.core}", "who-wrote query[token, head, 0]"]
         commands += ["stop-at cross_attention head 99"]
         commands += ["set var context.shape._M_impl._M_start = 1", "print context", "tensor context"]
@@ -201,6 +218,9 @@ class InGdb(unittest.TestCase):
         self.assertIn(
             "there is no head 99; they run from 0 to 7", self.said["stop-at cross_attention head 99"]
         )
+        self.assertIn("this is one number, a long", self.said["tensor head"])
+        self.assertIn("an index is a whole number", self.said["tensor context[nothing]"])
+        self.assertIn("cannot be read as a name with indices", self.said["tensor context["])
         said = "\n".join(self.said.values())
         self.assertNotIn("Traceback", said)
         self.assertNotIn("Python Exception", said)
@@ -221,6 +241,19 @@ class InGdb(unittest.TestCase):
         said = sessions.gdb(commands)
         self.assertIn("rotate:  rotated(token, head, pair) = first * cos - second * sin;", said[5])
         self.assertIn("before the recording began", said[9])
+
+    def test_a_place_that_lies_behind_is_gone_to(self):
+        said = sessions.gdb(["stop-at lm_head", "stop-at rope layer 0", "frame function main", "where-am-i"])
+        self.assertIn("the run starts anew", said[1])
+        self.assertIn("text decoder, layer 0, head 0", said[1])
+        self.assertIn("reference/main.cpp, main:", said[3])
+
+    def test_uninitialised_lists_and_the_model_take_a_line(self):
+        said = sessions.gdb(["stop-at sampler", "print probabilities", "up", "print model", "print inputs"])
+        self.assertRegex(said[1], r"= (vector \(.*not yet initialised|std::vector)")
+        self.assertIn("Model  text: n_layers", said[3])
+        self.assertIn('"<|begin_of_text|>"', said[4])
+        self.assertEqual([len(text.splitlines()) for text in said[3:]], [1, 1])
 
     def test_a_core_file_shows_the_same(self):
         commands = [NUMBERS, "heat probs row", "where-am-i"]

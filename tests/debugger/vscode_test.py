@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""F5 in VS Code: what its extensions do with .vscode/launch.json and tasks.json, done with the same debuggers.
+"""F5 in VS Code: what its extensions do with .vscode/launch.json and tasks.json, done by the same debuggers.
 
-The C/C++ extension drives gdb through MI, in this order: setupCommands, the folder, the program, the arguments, a
-breakpoint at main, run (MIEngine, GetInitializeCommands). CodeLLDB has its own lldb; lldb-vscode, which Debian
-ships, speaks the same protocol and takes the same initCommands and preRunCommands. A
-stand-in for CodeLLDB's module catches pages: none may be drawn where no block of attention is. The last line is "N passed, N failed".
+The C/C++ extension drives gdb through MI, in this order: setupCommands, the folder, the program, the
+arguments, a breakpoint at main, run (MIEngine, GetInitializeCommands). CodeLLDB has its own lldb;
+lldb-vscode, which Debian ships, speaks the same protocol and takes the same initCommands and
+preRunCommands. A stand-in for CodeLLDB's module catches pages: none may be drawn where no block of
+attention is. The last line is "N passed, N failed".
 """
 
 import json
@@ -51,7 +52,8 @@ class Machine:
 
     def __init__(self, folder):
         command = ["gdb", "-nx", "-q", "--interpreter=mi2"]
-        self.gdb = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.gdb = subprocess.Popen(command, cwd=folder, text=True, **pipes)
         self.alarm = threading.Timer(SECONDS, self.gdb.kill)
         self.alarm.start()
 
@@ -71,7 +73,8 @@ class Machine:
     def console(self, command):
         """What a command typed behind -exec prints."""
         escaped = command.replace("\\", "\\\\").replace('"', '\\"')
-        lines = self.send(f'-interpreter-exec console "{escaped}"', r"^(\^done|\^error|~.*=>)")  # what runs is never done
+        # A command that lets the program run is never said to be done.
+        lines = self.send(f'-interpreter-exec console "{escaped}"', r"^(\^done|\^error|~.*=>)")
         return "".join(json.loads(line[1:]) for line in lines if line.startswith("~"))
 
     def close(self):
@@ -86,9 +89,8 @@ class Adapter:
     """lldb-vscode, spoken to in the Debug Adapter Protocol."""
 
     def __init__(self, program, environment):
-        self.adapter = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.adapter = subprocess.Popen([program], env=environment, **pipes)
         self.alarm = threading.Timer(SECONDS, self.adapter.kill)
         self.alarm.start()
         self.number, self.events, self.responses, self.printed = 0, [], {}, ""
@@ -154,7 +156,8 @@ class Settings(unittest.TestCase):
     def test_recommended_extensions_are_those_that_the_configurations_need(self):
         extensions = {"cppdbg": "ms-vscode.cpptools", "lldb": "vadimcn.vscode-lldb"}
         kinds = {one["type"] for one in read_settings("launch.json")["configurations"]}
-        self.assertEqual({extensions[kind] for kind in kinds}, set(read_settings("extensions.json")["recommendations"]))
+        recommended = set(read_settings("extensions.json")["recommendations"])
+        self.assertEqual({extensions[kind] for kind in kinds}, recommended)
 
 
 class CppTools(unittest.TestCase):
@@ -236,7 +239,8 @@ class CodeLldb(unittest.TestCase):
     def top(self):
         stopped = self.adapter.wait("stopped")
         self.thread = stopped["threadId"]
-        return self.adapter.answer(self.adapter.ask("stackTrace", threadId=self.thread, levels=1))["stackFrames"][0]
+        asked = self.adapter.ask("stackTrace", threadId=self.thread, levels=1)
+        return self.adapter.answer(asked)["stackFrames"][0]
 
     def test_f5_lands_in_prefill(self):
         self.launch()
