@@ -1,11 +1,11 @@
-# The plain linear, in the LM head: row 16 is the last token of the prompt, output 40 is the word "I".
-stop-at lm_head
+# The plain linear, in the last step of an MLP: row 16 is the last token of the prompt, channel 40 its output.
+stop-at mlp layer 7 at output
 stop-at linear row 16 out 40 at output
 print weight
-# CHECK: Matrix language_model.lm_head.weight [512, 128]
+# CHECK: Matrix language_model.model.layers.7.mlp.down_proj.weight [128, 320]
 tensor input[:8]
-# EQUALS: language_model.norm[16, :8]
+# EQUALS: language_model.layers.7.mlp.gated[16, :8]
 tensor row_of_weight[:8]
-# The products of these and of 120 more pairs are added: the logit that chose the first word of the answer.
+# The products of these and of 312 more pairs are added up.
 print sum
-# EQUALS: lm_head[16, 40]
+# EQUALS: language_model.layers.7.mlp[16, 40]

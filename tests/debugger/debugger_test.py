@@ -219,7 +219,7 @@ class InGdb(unittest.TestCase):
             "there is no head 99; they run from 0 to 7", self.said["stop-at cross_attention head 99"]
         )
         self.assertIn("this is one number, a long", self.said["tensor head"])
-        self.assertIn("an index is a whole number", self.said["tensor context[nothing]"])
+        self.assertIn("nothing: No symbol", self.said["tensor context[nothing]"])
         self.assertIn("cannot be read as a name with indices", self.said["tensor context["])
         said = "\n".join(self.said.values())
         self.assertNotIn("Traceback", said)
