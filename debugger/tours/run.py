@@ -25,7 +25,7 @@ import tour as tours
 
 QUESTION = ["run", "--image", "models/pictor/pictures/demo.png", "--prompt", "What is in this image?"]
 # Chapters in the order in which the program comes to their steps, so that one run serves all.
-ORDER = ["08", "02", "01", "09", "10", "11", "12", "13", "00", "03", "04", "05", "06", "07", "15", "21"]
+ORDER = ["08", "02", "01", "09", "10", "11", "12", "13", "03", "00", "04", "05", "06", "07", "15", "21"]
 ORDER += ["14", "16"]
 MARK = "@@ tour command "
 

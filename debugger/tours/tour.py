@@ -54,6 +54,7 @@ def normalised(outputs, root):
     for output in outputs:
         output = output.replace(root + "/", "").replace(root, ".")
         output = re.sub(r"0x[0-9a-f]+", "0x...", output)
+        output = re.sub(r"\(process \d+\)", "(process ...)", output)
         output = re.sub(r"(reference/\S+\.(?:cpp|h)):\d+", r"\1", output)
         output = re.sub(r"^\d+\t", "\t", output, flags=re.M)
         output = re.sub(

@@ -21,7 +21,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
-import sessions  # noqa: E402
+import sessions
 
 SECONDS = 240
 FIRST_LINE = "record_inputs(token_ids, images, mask, record);"
