@@ -121,11 +121,12 @@ inline nlohmann::json tiny_config()
 }
 
 // Every parameter of tiny_config under the hub's names, with numbers that no other parameter has.
-inline RawTensors tiny_tensors()
-{
+struct TinyTensors {
     RawTensors tensors;
     float next = 0;
-    const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
+
+    void add(const std::string& name, std::vector<std::int64_t> shape)
+    {
         std::int64_t count = 1;
         for (const std::int64_t extent : shape)
             count *= extent;
@@ -133,12 +134,19 @@ inline RawTensors tiny_tensors()
         for (std::int64_t i = 0; i < count; ++i)
             values.push_back((next += 1) / 1024);
         tensors[name] = f32(std::move(shape), values);
-    };
-    const auto add_norm = [&](const std::string& name) {
+    }
+    void add_norm(const std::string& name)
+    {
         add(name + ".weight", {12});
         add(name + ".bias", {12});
-    };
+    }
+    void add_vision();
+    void add_vision_layer(const std::string& name, bool is_global);
+    void add_text_layer(const std::string& name, bool is_cross);
+};
 
+inline void TinyTensors::add_vision()
+{
     add("vision_model.patch_embedding.weight", {12, 3, 4, 4});
     add("vision_model.class_embedding", {12});
     for (const std::string side : {"pre", "post"}) {
@@ -150,46 +158,58 @@ inline RawTensors tiny_tensors()
     add("vision_model.gated_positional_embedding.embedding", {5, 12});
     add("vision_model.gated_positional_embedding.tile_embedding.weight", {4, 2 * 5 * 12});
     for (const std::string layer :
-         {"transformer.layers.0", "transformer.layers.1", "global_transformer.layers.0"}) {
-        const std::string name = "vision_model." + layer;
-        add_norm(name + ".input_layernorm");
-        add_norm(name + ".post_attention_layernorm");
-        for (const std::string projection : {"q_proj", "k_proj", "v_proj", "o_proj"})
-            add(name + ".self_attn." + projection + ".weight", {12, 12});
-        add(name + ".mlp.fc1.weight", {10, 12});
-        add(name + ".mlp.fc1.bias", {10});
-        add(name + ".mlp.fc2.weight", {12, 10});
-        add(name + ".mlp.fc2.bias", {12});
-        if (layer.starts_with("global")) {
-            add(name + ".gate_attn", {1});
-            add(name + ".gate_ffn", {1});
-        }
+         {"transformer.layers.0", "transformer.layers.1", "global_transformer.layers.0"})
+        add_vision_layer("vision_model." + layer, layer.starts_with("global"));
+}
+
+inline void TinyTensors::add_vision_layer(const std::string& name, bool is_global)
+{
+    add_norm(name + ".input_layernorm");
+    add_norm(name + ".post_attention_layernorm");
+    for (const std::string projection : {"q_proj", "k_proj", "v_proj", "o_proj"})
+        add(name + ".self_attn." + projection + ".weight", {12, 12});
+    add(name + ".mlp.fc1.weight", {10, 12});
+    add(name + ".mlp.fc1.bias", {10});
+    add(name + ".mlp.fc2.weight", {12, 10});
+    add(name + ".mlp.fc2.bias", {12});
+    if (is_global) {
+        add(name + ".gate_attn", {1});
+        add(name + ".gate_ffn", {1});
     }
-    add("multi_modal_projector.weight", {16, 24});
-    add("multi_modal_projector.bias", {16});
-    add("language_model.model.embed_tokens.weight", {28, 16});
-    for (const int layer : {0, 1, 2}) {
-        const std::string name = fmt::format("language_model.model.layers.{}.", layer);
-        const std::string attention = name + (layer == 1 ? "cross_attn." : "self_attn.");
-        add(name + "input_layernorm.weight", {16});
-        add(name + "post_attention_layernorm.weight", {16});
-        add(attention + "q_proj.weight", {16, 16});
-        add(attention + "k_proj.weight", {8, 16});
-        add(attention + "v_proj.weight", {8, 16});
-        add(attention + "o_proj.weight", {16, 16});
-        if (layer == 1) {
-            add(attention + "q_norm.weight", {4});
-            add(attention + "k_norm.weight", {4});
-            add(name + "cross_attn_attn_gate", {1});
-            add(name + "cross_attn_mlp_gate", {1});
-        }
-        add(name + "mlp.gate_proj.weight", {24, 16});
-        add(name + "mlp.up_proj.weight", {24, 16});
-        add(name + "mlp.down_proj.weight", {16, 24});
+}
+
+inline void TinyTensors::add_text_layer(const std::string& name, bool is_cross)
+{
+    const std::string attention = name + (is_cross ? "cross_attn." : "self_attn.");
+    add(name + "input_layernorm.weight", {16});
+    add(name + "post_attention_layernorm.weight", {16});
+    add(attention + "q_proj.weight", {16, 16});
+    add(attention + "k_proj.weight", {8, 16});
+    add(attention + "v_proj.weight", {8, 16});
+    add(attention + "o_proj.weight", {16, 16});
+    if (is_cross) {
+        add(attention + "q_norm.weight", {4});
+        add(attention + "k_norm.weight", {4});
+        add(name + "cross_attn_attn_gate", {1});
+        add(name + "cross_attn_mlp_gate", {1});
     }
-    add("language_model.model.norm.weight", {16});
-    add("language_model.lm_head.weight", {20, 16});
-    return tensors;
+    add(name + "mlp.gate_proj.weight", {24, 16});
+    add(name + "mlp.up_proj.weight", {24, 16});
+    add(name + "mlp.down_proj.weight", {16, 24});
+}
+
+inline RawTensors tiny_tensors()
+{
+    TinyTensors tiny;
+    tiny.add_vision();
+    tiny.add("multi_modal_projector.weight", {16, 24});
+    tiny.add("multi_modal_projector.bias", {16});
+    tiny.add("language_model.model.embed_tokens.weight", {28, 16});
+    for (const int layer : {0, 1, 2})
+        tiny.add_text_layer(fmt::format("language_model.model.layers.{}.", layer), layer == 1);
+    tiny.add("language_model.model.norm.weight", {16});
+    tiny.add("language_model.lm_head.weight", {20, 16});
+    return tiny.tensors;
 }
 
 }  // namespace pictor_test

@@ -11,50 +11,27 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/at.h"
 #include "base/safetensors.h"
-#include "reference/checkpoint/inspect.h"
 #include "tests/catch.h"
-#include "tests/reference/checkpoint_files.h"
+#include "tests/reference/tiny_checkpoint.h"
 
 using namespace pictor;
 using nlohmann::json;
 using pictor_test::bytes_of;
 using pictor_test::error_of;
 using pictor_test::f32;
+using pictor_test::floats_of;
 using pictor_test::RawTensor;
 using pictor_test::RawTensors;
 using pictor_test::safetensors_bytes;
 using pictor_test::TempFolder;
 using pictor_test::tiny_config;
 using pictor_test::tiny_tensors;
+using pictor_test::TinyCheckpoint;
 using pictor_test::write_file;
 
 namespace {
-
-// A folder with the tiny model's config and these tensors.
-struct TinyCheckpoint {
-    TempFolder folder;
-    ModelConfig config;
-
-    explicit TinyCheckpoint(const RawTensors& tensors, bool odd = false)
-    {
-        write_file(folder.path / "config.json", tiny_config().dump());
-        write_file(folder.path / "model.safetensors", safetensors_bytes(tensors, odd));
-        config = read_config(folder.path);
-    }
-    Weights load() const { return load_weights(folder.path, config); }
-    std::string error() const
-    {
-        return error_of([&] { load(); });
-    }
-};
-
-std::vector<float> floats_of(const RawTensor& tensor)
-{
-    std::vector<float> values(tensor.bytes.size() / sizeof(float));
-    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
-    return values;
-}
 
 std::vector<float> floats_of(const Matrix& matrix)
 {
@@ -74,6 +51,66 @@ RawTensor as_bf16(const RawTensor& tensor)
 }
 
 const std::string text_layers = "language_model.model.layers.";
+
+// What a checkpoint's tensors are compared with, by their names in the file.
+struct SameAs {
+    const RawTensors& tensors;
+
+    std::vector<float> raw(const std::string& name) const { return floats_of(tensors.at(name)); }
+    void tensor(const Tensor& tensor, const Shape& shape, const std::string& name) const
+    {
+        CAPTURE(name);
+        CHECK(tensor.shape == shape);
+        CHECK(tensor.values == raw(name));
+    }
+    void matrix(const Matrix& matrix, std::int64_t n_out, const std::string& name) const
+    {
+        CAPTURE(name);
+        CHECK(matrix.n_out == n_out);
+        CHECK(floats_of(matrix) == raw(name));
+    }
+    void norm(const LayerNormWeights& norm, const std::string& name) const
+    {
+        tensor(norm.weight, {12}, name + ".weight");
+        tensor(norm.bias, {12}, name + ".bias");
+    }
+    void vision_layer(const VisionLayerWeights& layer, const std::string& name) const
+    {
+        norm(layer.input_layernorm, name + "input_layernorm");
+        norm(layer.post_attention_layernorm, name + "post_attention_layernorm");
+        matrix(layer.q_proj, 12, name + "self_attn.q_proj.weight");
+        matrix(layer.k_proj, 12, name + "self_attn.k_proj.weight");
+        matrix(layer.v_proj, 12, name + "self_attn.v_proj.weight");
+        matrix(layer.o_proj, 12, name + "self_attn.o_proj.weight");
+        matrix(layer.fc1, 10, name + "mlp.fc1.weight");
+        tensor(layer.fc1_bias, {10}, name + "mlp.fc1.bias");
+        matrix(layer.fc2, 12, name + "mlp.fc2.weight");
+        tensor(layer.fc2_bias, {12}, name + "mlp.fc2.bias");
+    }
+    void text_layer(const TextLayerWeights& layer, const std::string& name) const
+    {
+        tensor(layer.input_layernorm, {16}, name + "input_layernorm.weight");
+        tensor(layer.post_attention_layernorm, {16}, name + "post_attention_layernorm.weight");
+        matrix(layer.mlp.gate_proj, 24, name + "mlp.gate_proj.weight");
+        matrix(layer.mlp.up_proj, 24, name + "mlp.up_proj.weight");
+        matrix(layer.mlp.down_proj, 16, name + "mlp.down_proj.weight");
+        if (!layer.is_cross) {
+            matrix(layer.self_attention.q_proj, 16, name + "self_attn.q_proj.weight");
+            matrix(layer.self_attention.k_proj, 8, name + "self_attn.k_proj.weight");
+            matrix(layer.self_attention.v_proj, 8, name + "self_attn.v_proj.weight");
+            matrix(layer.self_attention.o_proj, 16, name + "self_attn.o_proj.weight");
+            return;
+        }
+        matrix(layer.cross_attention.q_proj, 16, name + "cross_attn.q_proj.weight");
+        matrix(layer.cross_attention.k_proj, 8, name + "cross_attn.k_proj.weight");
+        matrix(layer.cross_attention.v_proj, 8, name + "cross_attn.v_proj.weight");
+        matrix(layer.cross_attention.o_proj, 16, name + "cross_attn.o_proj.weight");
+        tensor(layer.cross_attention.q_norm, {4}, name + "cross_attn.q_norm.weight");
+        tensor(layer.cross_attention.k_norm, {4}, name + "cross_attn.k_norm.weight");
+        CHECK(layer.attention_gate == raw(name + "cross_attn_attn_gate")[0]);
+        CHECK(layer.mlp_gate == raw(name + "cross_attn_mlp_gate")[0]);
+    }
+};
 
 }  // namespace
 
@@ -102,94 +139,55 @@ TEST_CASE("weights: the shipped model loads whole")
     CHECK(weights.text.lm_head.data == file.find("language_model.lm_head.weight")->data);
 }
 
-TEST_CASE("weights: every parameter lands where its name says")
+TEST_CASE("weights: every parameter of the vision encoder lands where its name says")
 {
     const RawTensors tensors = tiny_tensors();
     const TinyCheckpoint checkpoint(tensors);
     const Weights weights = checkpoint.load();
     CHECK(weights.unexpected.empty());
-
-    const auto raw = [&](const std::string& name) { return floats_of(tensors.at(name)); };
-    const auto same_tensor = [&](const Tensor& tensor, const Shape& shape, const std::string& name) {
-        CAPTURE(name);
-        CHECK(tensor.shape == shape);
-        CHECK(tensor.values == raw(name));
-    };
-    const auto same_matrix = [&](const Matrix& matrix, std::int64_t n_out, const std::string& name) {
-        CAPTURE(name);
-        CHECK(matrix.n_out == n_out);
-        CHECK(floats_of(matrix) == raw(name));
-    };
-    const auto same_norm = [&](const LayerNormWeights& norm, const std::string& name) {
-        same_tensor(norm.weight, {12}, name + ".weight");
-        same_tensor(norm.bias, {12}, name + ".bias");
-    };
+    const SameAs same{tensors};
     const VisionWeights& vision = weights.vision;
-    same_matrix(vision.patch_embedding, 12, "vision_model.patch_embedding.weight");
-    same_tensor(vision.class_embedding, {12}, "vision_model.class_embedding");
-    CHECK(vision.pre_tile_gate == raw("vision_model.pre_tile_positional_embedding.gate")[0]);
-    CHECK(vision.post_tile_gate == raw("vision_model.post_tile_positional_embedding.gate")[0]);
-    CHECK(vision.position_gate == raw("vision_model.gated_positional_embedding.gate")[0]);
-    same_tensor(vision.pre_tile_embedding, {4, 2, 12},
+    same.matrix(vision.patch_embedding, 12, "vision_model.patch_embedding.weight");
+    same.tensor(vision.class_embedding, {12}, "vision_model.class_embedding");
+    CHECK(vision.pre_tile_gate == same.raw("vision_model.pre_tile_positional_embedding.gate")[0]);
+    CHECK(vision.post_tile_gate == same.raw("vision_model.post_tile_positional_embedding.gate")[0]);
+    CHECK(vision.position_gate == same.raw("vision_model.gated_positional_embedding.gate")[0]);
+    same.tensor(vision.pre_tile_embedding, {4, 2, 12},
                 "vision_model.pre_tile_positional_embedding.embedding.weight");
-    same_tensor(vision.post_tile_embedding, {4, 2, 12},
+    same.tensor(vision.post_tile_embedding, {4, 2, 12},
                 "vision_model.post_tile_positional_embedding.embedding.weight");
-    same_tensor(vision.position_embedding, {5, 12}, "vision_model.gated_positional_embedding.embedding");
-    same_tensor(vision.tile_position_embedding, {4, 2, 60},
+    same.tensor(vision.position_embedding, {5, 12}, "vision_model.gated_positional_embedding.embedding");
+    same.tensor(vision.tile_position_embedding, {4, 2, 60},
                 "vision_model.gated_positional_embedding.tile_embedding.weight");
-    same_norm(vision.layernorm_pre, "vision_model.layernorm_pre");
-    same_norm(vision.layernorm_post, "vision_model.layernorm_post");
+    same.norm(vision.layernorm_pre, "vision_model.layernorm_pre");
+    same.norm(vision.layernorm_post, "vision_model.layernorm_post");
 
-    const auto same_vision_layer = [&](const VisionLayerWeights& layer, const std::string& name) {
-        same_norm(layer.input_layernorm, name + "input_layernorm");
-        same_norm(layer.post_attention_layernorm, name + "post_attention_layernorm");
-        same_matrix(layer.q_proj, 12, name + "self_attn.q_proj.weight");
-        same_matrix(layer.k_proj, 12, name + "self_attn.k_proj.weight");
-        same_matrix(layer.v_proj, 12, name + "self_attn.v_proj.weight");
-        same_matrix(layer.o_proj, 12, name + "self_attn.o_proj.weight");
-        same_matrix(layer.fc1, 10, name + "mlp.fc1.weight");
-        same_tensor(layer.fc1_bias, {10}, name + "mlp.fc1.bias");
-        same_matrix(layer.fc2, 12, name + "mlp.fc2.weight");
-        same_tensor(layer.fc2_bias, {12}, name + "mlp.fc2.bias");
-    };
-    same_vision_layer(vision.layers.at(0), "vision_model.transformer.layers.0.");
-    same_vision_layer(vision.layers.at(1), "vision_model.transformer.layers.1.");
-    same_vision_layer(vision.global_layers.at(0), "vision_model.global_transformer.layers.0.");
+    const std::string global = "vision_model.global_transformer.layers.0.";
+    same.vision_layer(vision.layers.at(0), "vision_model.transformer.layers.0.");
+    same.vision_layer(vision.layers.at(1), "vision_model.transformer.layers.1.");
+    same.vision_layer(vision.global_layers.at(0), global);
     CHECK_FALSE(vision.layers[1].is_global);
     CHECK(vision.global_layers[0].is_global);
-    CHECK(vision.global_layers[0].gate_attn == raw("vision_model.global_transformer.layers.0.gate_attn")[0]);
-    CHECK(vision.global_layers[0].gate_ffn == raw("vision_model.global_transformer.layers.0.gate_ffn")[0]);
+    CHECK(vision.global_layers[0].gate_attn == same.raw(global + "gate_attn")[0]);
+    CHECK(vision.global_layers[0].gate_ffn == same.raw(global + "gate_ffn")[0]);
+}
 
-    same_matrix(weights.projector.weight, 16, "multi_modal_projector.weight");
-    same_tensor(weights.projector.bias, {16}, "multi_modal_projector.bias");
+TEST_CASE("weights: every parameter of projector and text lands where its name says")
+{
+    const RawTensors tensors = tiny_tensors();
+    const TinyCheckpoint checkpoint(tensors);
+    const Weights weights = checkpoint.load();
+    const SameAs same{tensors};
+    same.matrix(weights.projector.weight, 16, "multi_modal_projector.weight");
+    same.tensor(weights.projector.bias, {16}, "multi_modal_projector.bias");
     for (const int number : {0, 1, 2}) {
-        const TextLayerWeights& layer = weights.text.layers.at(static_cast<std::size_t>(number));
-        const std::string name = text_layers + std::to_string(number) + ".";
+        const TextLayerWeights& layer = at(weights.text.layers, number);
         CHECK(layer.is_cross == (number == 1));
-        same_tensor(layer.input_layernorm, {16}, name + "input_layernorm.weight");
-        same_tensor(layer.post_attention_layernorm, {16}, name + "post_attention_layernorm.weight");
-        same_matrix(layer.mlp.gate_proj, 24, name + "mlp.gate_proj.weight");
-        same_matrix(layer.mlp.up_proj, 24, name + "mlp.up_proj.weight");
-        same_matrix(layer.mlp.down_proj, 16, name + "mlp.down_proj.weight");
-        if (layer.is_cross) {
-            same_matrix(layer.cross_attention.q_proj, 16, name + "cross_attn.q_proj.weight");
-            same_matrix(layer.cross_attention.k_proj, 8, name + "cross_attn.k_proj.weight");
-            same_matrix(layer.cross_attention.v_proj, 8, name + "cross_attn.v_proj.weight");
-            same_matrix(layer.cross_attention.o_proj, 16, name + "cross_attn.o_proj.weight");
-            same_tensor(layer.cross_attention.q_norm, {4}, name + "cross_attn.q_norm.weight");
-            same_tensor(layer.cross_attention.k_norm, {4}, name + "cross_attn.k_norm.weight");
-            CHECK(layer.attention_gate == raw(name + "cross_attn_attn_gate")[0]);
-            CHECK(layer.mlp_gate == raw(name + "cross_attn_mlp_gate")[0]);
-        } else {
-            same_matrix(layer.self_attention.q_proj, 16, name + "self_attn.q_proj.weight");
-            same_matrix(layer.self_attention.k_proj, 8, name + "self_attn.k_proj.weight");
-            same_matrix(layer.self_attention.v_proj, 8, name + "self_attn.v_proj.weight");
-            same_matrix(layer.self_attention.o_proj, 16, name + "self_attn.o_proj.weight");
-        }
+        same.text_layer(layer, text_layers + std::to_string(number) + ".");
     }
-    same_matrix(weights.text.embed_tokens, 28, "language_model.model.embed_tokens.weight");
-    same_tensor(weights.text.norm, {16}, "language_model.model.norm.weight");
-    same_matrix(weights.text.lm_head, 20, "language_model.lm_head.weight");
+    same.matrix(weights.text.embed_tokens, 28, "language_model.model.embed_tokens.weight");
+    same.tensor(weights.text.norm, {16}, "language_model.model.norm.weight");
+    same.matrix(weights.text.lm_head, 20, "language_model.lm_head.weight");
 }
 
 TEST_CASE("weights: the newer names mean the same")
@@ -359,43 +357,4 @@ TEST_CASE("weights: NaN and infinity are refused wherever they stand")
     halves[100] = 0xfc00;  // -infinity
     tensors["language_model.lm_head.weight"] = {"F16", {20, 16}, bytes_of(halves)};
     CHECK_THAT(TinyCheckpoint(tensors).error(), ContainsSubstring("lm_head.weight holds NaN or infinity"));
-}
-
-TEST_CASE("inspect: the shipped model, counted")
-{
-    const json inspection = inspect_checkpoint("models/pictor");
-    CHECK(inspection.at("complete") == true);
-    const json& parameters = inspection.at("parameters");
-    CHECK(parameters.at("embeddings") == (520 + 512) * 128);
-    CHECK(parameters.at("projector") == 128 * 384 + 128);
-    CHECK(parameters.at("total") ==
-          parameters.at("vision").get<std::int64_t>() + parameters.at("projector").get<std::int64_t>() +
-              parameters.at("text").get<std::int64_t>() + parameters.at("embeddings").get<std::int64_t>());
-    const json& memory = inspection.at("memory");
-    CHECK(memory.at("weight_bytes") == json{{"F32", 4 * parameters.at("total").get<std::int64_t>()}});
-    CHECK(memory.at("file_bytes") == std::filesystem::file_size("models/pictor/model.safetensors"));
-    CHECK(memory.at("kv_cache_bytes_per_token") ==
-          8 * 2 * 4 * 16 * 4);  // layers, k and v, kv heads, channels, bytes
-    CHECK(memory.at("image_cache_bytes") ==
-          2 * 4 * 65 * 2 * 4 * 16 * 4);  // layers, tiles, patches, k and v, ...
-
-    const std::string text = inspection_text(inspection);
-    CHECK_THAT(text, ContainsSubstring("missing      none"));
-    CHECK_THAT(text, ContainsSubstring(parameters.at("total").dump()));
-}
-
-TEST_CASE("inspect: an incomplete model is described, not refused")
-{
-    RawTensors tensors = tiny_tensors();
-    tensors.erase("multi_modal_projector.bias");
-    tensors["stray"] = f32({1}, {1});
-    tensors["language_model.lm_head.weight"] = f32({1}, {1});
-    const TinyCheckpoint checkpoint(tensors);
-    const json inspection = inspect_checkpoint(checkpoint.folder.path);
-    CHECK(inspection.at("complete") == false);
-    CHECK(inspection.at("missing") == json{"multi_modal_projector.bias"});
-    CHECK(inspection.at("unexpected") == json{"stray"});
-    CHECK_THAT(inspection.at("wrong").at(0).get<std::string>(), ContainsSubstring("wanted [20, 16]"));
-    CHECK_THAT(inspection_text(inspection),
-               ContainsSubstring("missing      1 tensors\n  multi_modal_projector.bias\n"));
 }

@@ -178,15 +178,8 @@ print("fine")
     CHECK(outcome.text == "fine\n");
 }
 
-TEST_CASE("schema: write_trace.py writes what the reader reads and the schema allows")
-{
-    const TemporaryFolder folder;
-    const std::string python = python_with(folder, "numpy");
-    if (python.empty()) {
-        WARN("not checked: no python3 with numpy (Debian: python3-numpy)");
-        return;
-    }
-    write_python(folder, R"(
+// Writes the traces "all", "sample" and "none", then does what must fail.
+const char* const writes_traces = R"(
 import sys
 import numpy as np
 from load_trace import load_trace
@@ -230,7 +223,17 @@ try:
 except FileExistsError:
     pass
 print("fine")
-)");
+)";
+
+TEST_CASE("schema: write_trace.py writes what the reader reads and the schema allows")
+{
+    const TemporaryFolder folder;
+    const std::string python = python_with(folder, "numpy");
+    if (python.empty()) {
+        WARN("not checked: no python3 with numpy (Debian: python3-numpy)");
+        return;
+    }
+    write_python(folder, writes_traces);
     const Outcome outcome =
         run(folder, fmt::format("{} {} {}", python, (folder / "script.py").string(), folder.path.string()));
     INFO(outcome.text);

@@ -13,8 +13,7 @@ namespace pictor {
 namespace {
 
 constexpr float nothing = std::numeric_limits<float>::quiet_NaN();
-constexpr double most_work =
-    4e8;  // multiplications of one prediction; beyond that only the first heads are computed
+constexpr double most_work = 4e8;  // multiplications of one prediction; beyond, only the first heads
 
 // Queries [group][rows][heads][d], keys [group][keys][kv_heads][d]; a group is a picture, or the sentence.
 struct Heads {

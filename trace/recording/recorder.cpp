@@ -3,7 +3,6 @@
 #include "trace/recording/recorder.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -18,6 +17,7 @@
 #include "base/npy.h"
 #include "base/output_file.h"
 #include "trace/reading/reader.h"
+#include "trace/recording/entry.h"
 #include "trace/recording/glob.h"
 #include "trace/recording/new_trace_folder.h"
 #include "trace/recording/statistics.h"
@@ -28,69 +28,6 @@ namespace pictor {
 namespace {
 
 constexpr std::int64_t sampled_values_per_line = 16;
-
-std::vector<std::string> split_words(std::string_view text)
-{
-    std::vector<std::string> words;
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t end = std::min(text.find(' ', at), text.size());
-        if (end > at)
-            words.emplace_back(text.substr(at, end - at));
-        at = end + 1;
-    }
-    return words;
-}
-
-// "reference/text/rope.cpp" from however the compiler was given the path.
-std::string path_in_repository(std::string_view file)
-{
-    const std::size_t room = file.rfind("/reference/");
-    if (room != std::string_view::npos)
-        file.remove_prefix(room + 1);
-    return fs::path(file).lexically_normal().generic_string();
-}
-
-// The word a chapter goes by: its source file's stem. Two rooms have an attention and an mlp, so these bear
-// the room.
-std::string chapter_of(const std::string& source_file)
-{
-    const fs::path path(source_file);
-    std::string chapter = path.stem().string();
-    if (chapter == "attention" || chapter == "mlp")
-        chapter = path.parent_path().filename().string() + "-" + chapter;
-    std::replace(chapter.begin(), chapter.end(), '_', '-');
-    return chapter;
-}
-
-std::string statistics_json(const TensorStatistics& statistics)
-{
-    const auto number = [](double value) {
-        if (!std::isfinite(value))
-            return std::string("null");
-        char text[32];
-        return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
-    };
-    return fmt::format(
-        R"({{"min": {}, "max": {}, "mean": {}, "std": {}, "l2": {}, "zeros": {}, "nonfinite": {}}})",
-        number(statistics.min), number(statistics.max), number(statistics.mean), number(statistics.std),
-        number(statistics.l2), statistics.zeros, statistics.nonfinite);
-}
-
-std::string quoted(const std::string& text)
-{
-    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-// The members that trace.json and the tensor file have in common.
-std::string head_json(const std::string& name, std::size_t step, const std::vector<std::string>& axes,
-                      const std::vector<std::int64_t>& shape, const std::string& dtype)
-{
-    std::vector<std::string> words;
-    for (const std::string& axis : axes)
-        words.push_back(quoted(axis));
-    return fmt::format(R"("name": {}, "step": {}, "axes": [{}], "shape": [{}], "dtype": "{}")", quoted(name),
-                       step, fmt::join(words, ", "), fmt::join(shape, ", "), dtype);
-}
 
 }  // namespace
 
@@ -380,8 +317,8 @@ RecordedRows TraceWriter::begin(const std::string& name, std::string_view axes,
                                      : sampled ? "sample"
                                                : "all",
                                      sample);
-    tensor.entry_end = (source.empty() ? "" : ", \"source\": " + quoted(source)) +
-                       (chapter.empty() ? "" : ", \"chapter\": " + quoted(chapter)) +
+    tensor.entry_end = (source.empty() ? "" : ", \"source\": " + json_string(source)) +
+                       (chapter.empty() ? "" : ", \"chapter\": " + json_string(chapter)) +
                        (writer.options.npy ? fmt::format(", \"npy\": \"{}.npy\"", stem) : "") + "}";
     tensor.entry = writer.entries.size();
     writer.entries.emplace_back();
