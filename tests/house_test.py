@@ -160,7 +160,6 @@ OWED = {
         "tests/reference/reference_hostile_test.cpp",
     ),
     "long_file": (
-        "tests/reference/reference_command_test.cpp",
         "tests/trace/trace_command_test.cpp",
         "tests/viz/heatmap_test.cpp",
         "tests/viz/page_test.py",

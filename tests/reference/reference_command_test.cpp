@@ -15,16 +15,6 @@ namespace {
 const std::string demo_answer =
     "I see a pink boat at the top, a black fish at the left and a red tree at the bottom right.\n";
 
-// Every file of a folder with its bytes, by its path inside.
-std::map<std::string, std::string> files_of(const fs::path& folder)
-{
-    std::map<std::string, std::string> files;
-    for (const auto& entry : fs::recursive_directory_iterator(folder))
-        if (entry.is_regular_file())
-            files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
-    return files;
-}
-
 }  // namespace
 
 TEST_CASE("reference: help says what there is, with an example", "[command_line]")
@@ -355,77 +345,6 @@ TEST_CASE("reference forward: exact tensors in, golden tokens out", "[command_li
     const CommandResult silent = reference(forward(case_inputs("text_only"), {}));
     check_fine(silent);
     CHECK(Json::parse(silent.out) == Json{{"generated", {{"token_ids", Json::array()}}}});
-}
-
-TEST_CASE("reference --trace: which tensors, how many of their values", "[command_line]")
-{
-    const TempFolder folder;
-    const auto traced = [&](const std::string& name, const Arguments& more) {
-        Arguments arguments{"--trace", (folder.path / name).string()};
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        const CommandResult result = reference(forward(case_inputs("1x1"), arguments));
-        check_fine(result);
-        return std::pair(read_json(folder.path / name / "trace.json").at("tensors"), result.err);
-    };
-    const auto [only, only_err] = traced("only", {"--trace-only", "*.cross_attn.probs", "--trace-only",
-                                                  "lm_hea?", "--trace-only", "misspelt.*"});
-    CHECK(only.size() == 3);
-    CHECK_THAT(only_err, ContainsSubstring("'misspelt.*' matched no tensor"));
-    CHECK_THAT(only_err, !ContainsSubstring("lm_hea?"));
-    CHECK(entries_of(folder.path / "only/tensors") ==
-          std::set<std::string>{"000-language_model.layers.1.cross_attn.probs.json",
-                                "000-language_model.layers.3.cross_attn.probs.json", "000-lm_head.json"});
-    const auto [all, all_err] = traced("all", {"--trace-values", "all"});
-    const auto [sample, sample_err] = traced("sample", {"--trace-values", "sample"});
-    const auto [none, none_err] = traced("none", {"--trace-values", "none", "--trace-npy"});
-    CHECK(all.size() > 100);
-    CHECK(all == sample);  // no tensor of this model is large enough for a sample
-    REQUIRE(none.size() == all.size());
-    CHECK(entries_of(folder.path / "none/tensors").size() == none.size());
-    for (const Json& entry : none) {
-        CHECK(entry.at("values") == "none");
-        CHECK_FALSE(entry.contains("file"));
-        CHECK(fs::exists(folder.path / "none" / entry.at("npy").get<std::string>()));
-    }
-    CHECK(entries_of(folder.path) == std::set<std::string>{"only", "all", "sample", "none"});
-}
-
-TEST_CASE("reference --trace: no folder is lost", "[command_line]")
-{
-    const TempFolder folder;
-    const fs::path trace_folder = folder.path / "trace";
-    const Arguments options{"--trace", trace_folder.string(), "--trace-only", "lm_head"};
-    check_fine(reference(forward(case_inputs("1x1"), options)));
-    write_file(trace_folder / "note", "mine");
-    const std::map<std::string, std::string> before = files_of(trace_folder);
-    check_refused(reference(forward(case_inputs("2x2"), options)), "reference",
-                  {trace_folder.string(), "exists already", "--force"});
-    CHECK(files_of(trace_folder) == before);
-
-    Arguments forced = options;
-    forced.push_back("--force");
-    write_file(folder.path / "broken.safetensors", "broken");
-    check_refused(reference(forward(folder.path / "broken.safetensors", forced)), "reference",
-                  {"broken.safetensors"});
-    CHECK(files_of(trace_folder) == before);  // a run that fails replaces nothing
-    check_fine(reference(forward(case_inputs("2x2"), forced)));
-    CHECK(files_of(trace_folder).size() == 2);
-    CHECK(files_of(trace_folder) != before);
-
-    fs::create_directory(folder.path / "photos");
-    write_file(folder.path / "photos/holiday", "mine");
-    check_refused(
-        reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos").string(), "--force"})),
-        "reference", {"not a trace"});
-    check_refused(reference(forward(case_inputs("1x1"),
-                                    {"--trace", (folder.path / "photos/holiday").string(), "--force"})),
-                  "reference", {"file of this name"});
-    check_refused(
-        reference(forward(case_inputs("1x1"), {"--trace", (folder.path / "photos/holiday/trace").string()})),
-        "reference", {"cannot be made"});
-    check_refused(reference(forward(case_inputs("1x1"), {"--trace", ""})), "reference", {"--trace"});
-    CHECK(files_of(folder.path / "photos") == std::map<std::string, std::string>{{"holiday", "mine"}});
-    CHECK(entries_of(folder.path) == std::set<std::string>{"broken.safetensors", "photos", "trace"});
 }
 
 TEST_CASE("reference inspect: what a checkpoint is made of", "[command_line]")

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -71,6 +72,16 @@ inline Arguments forward(const std::filesystem::path& inputs, const Arguments& m
 inline std::filesystem::path case_inputs(const std::string& name)
 {
     return std::filesystem::path("golden/cases") / name / "inputs.safetensors";
+}
+
+// Every file of a folder with its bytes, by its path inside.
+inline std::map<std::string, std::string> files_of(const std::filesystem::path& folder)
+{
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+        if (entry.is_regular_file())
+            files[std::filesystem::relative(entry.path(), folder).string()] = read_file(entry.path());
+    return files;
 }
 
 }  // namespace pictor_test
