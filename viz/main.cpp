@@ -12,9 +12,12 @@
 #include "viz/drawing/output.h"
 #include "viz/drawing/raster.h"
 #include "viz/graphs/architecture.h"
+#include "viz/graphs/corrections.h"
 #include "viz/graphs/layer_graph.h"
+#include "viz/graphs/run_diagram.h"
 #include "viz/heatmaps/heatmap_command.h"
 #include "viz/report/report.h"
+#include "viz/report/report_parts.h"
 
 namespace {
 
@@ -56,25 +59,53 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
 }
 
 struct ArchitectureCommand {
-    std::filesystem::path model, config, output = "architecture.svg";
+    std::filesystem::path model, config, trace, picture, output = "architecture.svg";
     std::string preset, style = "article";
-    bool unfold = false;
+    bool unfold = false, corrections = false;
 };
+
+std::filesystem::path model_folder()
+{
+    const char* const from_environment = std::getenv("PICTOR_MODEL");
+    return from_environment ? from_environment : "models/pictor";
+}
 
 pictor::ModelSizes chosen_sizes(const ArchitectureCommand& command)
 {
-    if (!command.preset.empty())
-        return pictor::preset_sizes(command.preset);
+    if (!command.preset.empty() || (command.corrections && command.config.empty() && command.model.empty()))
+        return pictor::preset_sizes(command.preset.empty() ? "11b" : command.preset);
     if (!command.config.empty())
         return pictor::read_model_sizes(command.config, command.config.parent_path().filename().string());
-    std::filesystem::path model = command.model;
-    if (model.empty()) {
-        const char* const from_environment = std::getenv("PICTOR_MODEL");
-        model = from_environment ? from_environment : "models/pictor";
-    }
+    const std::filesystem::path model = command.model.empty() ? model_folder() : command.model;
     const std::string name =
         std::filesystem::absolute(model / "config.json").parent_path().filename().string();
     return pictor::read_model_sizes(model / "config.json", name == "pictor" ? "Pictor" : name);
+}
+
+// The likeliest words after the prompt.
+std::vector<pictor::LikelyWord> first_words(const pictor::Run& run)
+{
+    pictor::ReportOptions options;
+    options.tokenizer = model_folder() / "tokenizer.json";
+    pictor::LeftOut left_out;
+    std::vector<pictor::LikelyWord> words;
+    for (const auto& step : pictor::steps_json(run, options, left_out))
+        if (step["step"] == 0)
+            for (const auto& word : step["words"])
+                words.push_back({word[0].get<std::string>(), word[1].get<double>()});
+    return words;
+}
+
+std::string run_drawing(const ArchitectureCommand& command, pictor::ArchitectureOptions options)
+{
+    const pictor::Run run(command.trace);
+    pictor::RunFacts facts{run, first_words(run), {}};
+    if (!run.pictures().empty())
+        facts.canvas = pictor::canvas_of(
+            pictor::load_picture(command.picture.empty() ? run.picture_file(0) : command.picture),
+            run.pictures().front().geometry, 440, 260);
+    options.run = &facts;
+    return pictor::architecture_drawing(pictor::sizes_of_run(run.trace()), options);
 }
 
 void add_architecture(CLI::App& app, ArchitectureCommand& command)
@@ -84,19 +115,37 @@ void add_architecture(CLI::App& app, ArchitectureCommand& command)
     auto* model = sub->add_option("--model", command.model,
                                   "checkpoint folder (default: $PICTOR_MODEL, else models/pictor)");
     auto* config = sub->add_option("--config", command.config, "a config.json")->excludes(model);
-    sub->add_option("--preset", command.preset, "11b or 90b: the released Llama 3.2-Vision models")
-        ->excludes(model)
-        ->excludes(config);
+    auto* preset =
+        sub->add_option("--preset", command.preset, "11b or 90b: the released Llama 3.2-Vision models")
+            ->excludes(model)
+            ->excludes(config);
+    auto* trace =
+        sub->add_option("--trace", command.trace,
+                        "trace folder: the diagram of that run, its words, picture and shapes in the boxes")
+            ->excludes(model)
+            ->excludes(config)
+            ->excludes(preset);
+    sub->add_option("--picture", command.picture, "picture file, when it is not where the trace says")
+        ->needs(trace);
+    auto* unfold = sub->add_flag("--unfold", command.unfold, "every layer a box of its own");
+    sub->add_flag(
+           "--corrections", command.corrections,
+           "the popular diagram, with what is true beside what is commonly said (default: of the 11B model)")
+        ->excludes(trace)
+        ->excludes(unfold);
     sub->add_option("--style", command.style, "slide (16:9, large type) or article")
         ->check(CLI::IsMember({"slide", "article"}));
-    sub->add_flag("--unfold", command.unfold, "every layer a box of its own");
     sub->add_option("--output", command.output, "file ending in .svg, .png or .pdf")->capture_default_str();
     sub->footer("Example: viz architecture --preset 11b --style slide --output mllama.pdf");
     sub->callback([&command] {
         const pictor::ArchitectureOptions options{command.style == "slide" ? pictor::DiagramStyle::slide
                                                                            : pictor::DiagramStyle::article,
                                                   command.unfold, command.output};
-        pictor::write_drawing(pictor::architecture_drawing(chosen_sizes(command), options), command.output);
+        pictor::write_drawing(
+            command.corrections     ? pictor::corrections_drawing(chosen_sizes(command), options.style)
+            : command.trace.empty() ? pictor::architecture_drawing(chosen_sizes(command), options)
+                                    : run_drawing(command, options),
+            command.output);
         print_files({command.output});
     });
 }
@@ -150,10 +199,8 @@ void add_report(CLI::App& app, ReportCommand& command)
         if (!options.tokenizer.empty() && pictor::read_vocabulary(options.tokenizer).empty())
             throw std::runtime_error(options.tokenizer.string() +
                                      ": is no tokenizer.json with a byte-level vocabulary");
-        if (options.tokenizer.empty()) {
-            const char* const model = std::getenv("PICTOR_MODEL");
-            options.tokenizer = std::filesystem::path(model ? model : "models/pictor") / "tokenizer.json";
-        }
+        if (options.tokenizer.empty())
+            options.tokenizer = model_folder() / "tokenizer.json";
         if (options.output.empty())
             options.output = pictor::beside_trace(command.trace, "report.html");
         pictor::write_file(pictor::report_page(pictor::Run(command.trace), options), options.output);

@@ -136,3 +136,23 @@ TEST_CASE("layers that are not there are refused with those that are", "[layer_g
     CHECK_THROWS_WITH(layer_drawing(trace, choose_layer_graph(trace, "1"), 4, "a.svg"),
                       ContainsSubstring("steps 0 to 0"));
 }
+
+TEST_CASE("every step of the model leads to a chapter, its own or the one that covers its source",
+          "[layer_graph]")
+{
+    for (const char* step :
+         {"vision-mlp", "layer-norm", "cross-attention-mask", "kv-cache", "softmax", "resize"})
+        CHECK(chapter_link(step, "a.svg").ends_with(".md"));
+    CHECK(chapter_link("resize", "a.svg") == chapter_link("tiles", "a.svg"));
+    CHECK(chapter_link("vision-mlp", "a.svg") != chapter_link("text-mlp", "a.svg"));
+    CHECK(chapter_link("no-such-step", "a.svg").empty());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator("reference")) {
+        const std::string room = entry.path().parent_path().filename().string();
+        if (entry.path().extension() != ".cpp" || (room != "vision" && room != "text"))
+            continue;
+        std::string step = entry.path().stem().string();
+        std::replace(step.begin(), step.end(), '_', '-');
+        CAPTURE(room, step);
+        CHECK(!(chapter_link(step, "a.svg") + chapter_link(room + "-" + step, "a.svg")).empty());
+    }
+}

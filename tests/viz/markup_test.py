@@ -214,6 +214,8 @@ def drawings(viz, trace, folder, tag):
                  for more in ([], ["--head", "0"], ["--head", "max"], ["--head", "entropy"],
                               ["--weight", "values"], ["--smooth"], ["--minus", str(trace)])]
     commands += [["heatmap", str(trace), "--sheet", sheet] for sheet in ("heads", "layers", "answer")]
+    commands += [["architecture", "--trace", str(trace), "--style", style] for style in ("slide", "article")]
+    commands += [["architecture", "--corrections", "--style", style] for style in ("slide", "article")]
     for i, command in enumerate(commands):
         output = folder / f"{tag}-{i}.svg"
         subprocess.run([viz, *command, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
@@ -235,7 +237,7 @@ def architectures(viz, folder):
             models.append(["--config", str(hostile / "config.json")])
     for i, model in enumerate(models):
         for style in ("slide", "article"):
-            for unfold in ([], ["--unfold"]) if i < 3 else ([],):
+            for unfold in ([], ["--unfold"]) if i < 3 and style == "article" else ([],):
                 output = folder / f"architecture-{i}-{style}{'-unfold' if unfold else ''}.svg"
                 subprocess.run(
                     [viz, "architecture", *model, "--style", style, *unfold, "--output",

@@ -9,6 +9,7 @@
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 #include "viz/graphs/architecture_boxes.h"
+#include "viz/graphs/run_diagram.h"
 
 namespace pictor {
 namespace {
@@ -30,6 +31,24 @@ constexpr LegendEntry legend[]{{"data", "data", false},
                                {"head", "words out", false},
                                {"picture", "keys and values of the picture", true},
                                {"kept", "kept states", true}};
+
+// Arrows from the projector to boxes of the text's second row would cut those of its first. Takes them out
+// and returns where they go.
+std::vector<std::string> take_lines_to_second_row(Graph& graph, std::size_t n_picture_nodes)
+{
+    const double first_row = graph.nodes[n_picture_nodes].place->second;
+    std::vector<std::string> below;
+    std::erase_if(graph.edges, [&](const GraphEdge& edge) {
+        const auto goal = std::find_if(graph.nodes.begin(), graph.nodes.end(),
+                                       [&](const GraphNode& node) { return node.id == edge.to; });
+        const bool cuts =
+            edge.kind == "picture" && goal != graph.nodes.end() && goal->place->second > first_row;
+        if (cuts)
+            below.push_back(edge.to);
+        return cuts;
+    });
+    return below;
+}
 
 // Rows of boxes for a slide, read to and fro like a field is ploughed. Returns the number of columns.
 std::int64_t place_in_rows(Graph& graph, std::size_t n_picture_nodes)
@@ -83,23 +102,38 @@ double draw_legend(SvgPage& page, const Graph& graph, double x, double y, double
     return base - y + size;
 }
 
+std::string run_subtitle(const RunFacts& facts)
+{
+    const Run& run = facts.run;
+    return fmt::format(
+        "{}: {} tokens in, {} out, under {} rules. Shapes are those of the first step, which reads "
+        "the whole prompt; \xE2\x80\x9Csample\xE2\x80\x9D holds the likeliest first words.",
+        visible_text(run.trace().folder().filename().string(), 40), run.n_prompt(),
+        run.n_tokens() - run.n_prompt(),
+        run.reference() == "meta" ? "Meta's" : visible_text(run.reference(), 20) + "'s");
+}
+
 std::string page_with(const std::string& graph_svg, const Builder& b, double width, double height,
                       double graph_width, double graph_height, double legend_size)
 {
     const ModelSizes& s = b.sizes;
     const ParameterCounts& c = b.parameters;
-    SvgPage page(width, height, "Architecture of " + visible_text(s.name));
+    SvgPage page(width, height, b.graph.title);
     const double margin = b.slide ? 44 : 30, title_size = b.slide ? 34 : 24;
     page.raw("<style type=\"text/css\">" + graph_style_sheet() + "</style>\n");
     page.raw(
         fmt::format("<rect class=\"page\" width=\"{}\" height=\"{}\" fill=\"#ffffff\"/>\n", width, height));
     page.raw(fmt::format(
         "<text class=\"title\" x=\"{}\" y=\"{}\" font-size=\"{}\" font-weight=\"bold\" fill=\"#1d2230\">{}</text>\n",
-        margin, margin + title_size * 0.6, title_size, escape_markup(visible_text(s.name, 60))));
-    const std::string subtitle = fmt::format(
-        "{} parameters: {} on the picture side, {} on the text side. {} text layers, cross-attention in {} of them: {}.",
-        count_text(c.total), count_text(c.vision), count_text(c.text), s.n_text_layers, s.cross_layers.size(),
-        list_text(s.cross_layers));
+        margin, margin + title_size * 0.6, title_size,
+        escape_markup(b.options.run ? b.graph.title : visible_text(s.name, 60))));
+    const std::string subtitle =
+        b.options.run
+            ? run_subtitle(*b.options.run)
+            : fmt::format(
+                  "{} parameters: {} on the picture side, {} on the text side. {} text layers, cross-attention in {} of them: {}.",
+                  count_text(c.total), count_text(c.vision), count_text(c.text), s.n_text_layers,
+                  s.cross_layers.size(), list_text(s.cross_layers));
     double y = margin + title_size * 1.4;
     for (const std::string& line : wrap_text(subtitle, legend_size, width - 2 * margin)) {
         page.raw(fmt::format(
@@ -155,7 +189,7 @@ std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOpti
             "--unfold: {} layers; up to {} can be drawn one by one: leave --unfold out, which folds them",
             layers, most_boxes));
     Builder b{sizes, options, count_parameters(sizes), {}, options.style == DiagramStyle::slide};
-    b.graph.title = "Architecture of " + visible_text(sizes.name);
+    b.graph.title = options.run ? "One run, box by box" : "Architecture of " + visible_text(sizes.name);
     b.graph.left_to_right = b.slide;
     b.graph.title_size = b.slide ? 25 : 15;
     b.graph.small_size = b.slide ? 19 : 12;
@@ -165,12 +199,28 @@ std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOpti
     add_picture_side(b);
     const std::size_t n_picture_nodes = b.graph.nodes.size();
     add_text_side(b);
+    if (options.run)
+        put_run_into(b.graph, sizes, *options.run, b.slide);
+    std::vector<std::string> second_row;
     if (b.slide)
         place_in_rows(b.graph, n_picture_nodes);
-    const std::string svg = lay_out_graph(b.graph);
+    if (b.slide && !options.unfold)
+        second_row = take_lines_to_second_row(b.graph, n_picture_nodes);
+    std::string svg = lay_out_graph(b.graph);
+    svg = with_line_round(svg, b.graph, "picture", "projector", second_row);
+    if (options.run)
+        svg = with_canvas(svg, b.graph, *options.run);
     const SvgSize size = svg_size(svg);
-    if (b.slide)
-        return page_with(svg, b, 1600, 900, 1530, 665, 18);
+    if (b.slide) {
+        constexpr double width = 1530, height = 665, smallest_type = 11;
+        const double type = b.graph.small_size * std::min(width / size.width, height / size.height) * 4 / 3;
+        if (type < smallest_type)
+            throw std::runtime_error(fmt::format(
+                "--style slide: {} boxes leave type of {:.1f} pixels on a slide of 1600 x 900, too small to read; "
+                "leave --unfold out, or draw it with --style article",
+                b.graph.nodes.size(), type));
+        return page_with(svg, b, 1600, 900, width, height, 18);
+    }
     const double width = std::max(720.0, size.width + 60);
     SvgPage measure(width, 10, "");
     const double legend_height = draw_legend(measure, b.graph, 30, 0, width - 60, 14);

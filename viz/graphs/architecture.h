@@ -9,12 +9,15 @@
 
 namespace pictor {
 
+struct RunFacts;
+
 enum class DiagramStyle { slide, article };
 
 struct ArchitectureOptions {
     DiagramStyle style = DiagramStyle::article;
-    bool unfold = false;           // every layer a node of its own
-    std::filesystem::path output;  // links are relative to its folder
+    bool unfold = false;            // every layer a node of its own
+    std::filesystem::path output;   // links are relative to its folder
+    const RunFacts* run = nullptr;  // the diagram of this run: its words, picture and shapes in the boxes
 };
 
 std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOptions& options);

@@ -134,7 +134,8 @@ void add_head(Builder& b, const std::string& last)
                "reference/text/sampler.cpp", "sampler");
         b.edge(last, "lm_head");
         b.edge("lm_head", "sample");
-        b.edge("sample", "embedding", "flow", b.options.unfold ? "" : "next word", false, "style=dashed");
+        b.edge("sample", "embedding", "flow", b.options.unfold || b.options.run ? "" : "next word", false,
+               "style=dashed");
         return;
     }
     b.node("final_norm", "norm", "RMSNorm", {fmt::format("[T, {}]", s.d_text)}, c.final_norm,

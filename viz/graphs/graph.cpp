@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <regex>
+#include <sstream>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -182,6 +184,29 @@ std::string relative_link(const std::filesystem::path& target, const std::filesy
     return std::filesystem::proximate(target, folder, ignored).generic_string();
 }
 
+// Whether a chapter's second line, "<!-- chapter covers: FILES; trace: NAMES -->", names the source file of a step.
+// reference/vision/mlp.cpp is the step "mlp", and "vision-mlp".
+bool covers_step(const std::filesystem::path& chapter, const std::string& step)
+{
+    std::ifstream stream(chapter);
+    std::string line;
+    for (int i = 0; i < 5 && std::getline(stream, line); ++i) {
+        const std::size_t covers = line.find("chapter covers:");
+        if (covers == std::string::npos)
+            continue;
+        std::istringstream files(line.substr(covers + 15, line.find(';') - covers - 15));
+        for (std::string word; files >> word;) {
+            const std::filesystem::path file(word);
+            std::string name = file.stem().string();
+            std::replace(name.begin(), name.end(), '_', '-');
+            if (file.extension() == ".cpp" &&
+                (step == name || step == file.parent_path().filename().string() + "-" + name))
+                return true;
+        }
+    }
+    return false;
+}
+
 // Graphviz titles every part with its name in the graph's source. Whoever points at one, or has it read out,
 // wants to know what it is.
 std::string with_titles(const std::string& svg, const Graph& graph)
@@ -313,6 +338,64 @@ std::string nested_svg(const std::string& svg, double x, double y, double width,
            inner.substr(end);
 }
 
+std::optional<NodeExtent> node_extent(const std::string& svg, const Graph& graph, const std::string& node)
+{
+    const std::size_t group = svg.find(fmt::format("<g id=\"{}_{}\"", graph.id, node));
+    if (group == std::string::npos)
+        return std::nullopt;
+    const std::string part = svg.substr(group, svg.find("</g>", group) - group);
+    static const std::regex shape(" (?:d|points)=\"([^\"]*)\""), point("(-?[0-9.]+)[, ](-?[0-9.]+)");
+    NodeExtent extent;
+    for (std::sregex_iterator found(part.begin(), part.end(), shape), end; found != end; ++found) {
+        const std::string coordinates = (*found)[1];
+        for (std::sregex_iterator at(coordinates.begin(), coordinates.end(), point); at != end; ++at) {
+            const double x = std::stod((*at)[1]), y = std::stod((*at)[2]);
+            extent = {std::min(extent.x0, x), std::min(extent.y0, y), std::max(extent.x1, x),
+                      std::max(extent.y1, y)};
+        }
+    }
+    return extent;
+}
+
+std::string with_line_round(const std::string& svg, const Graph& graph, const std::string& edge_kind,
+                            const std::string& from, const std::vector<std::string>& to)
+{
+    NodeExtent all;
+    for (const GraphNode& node : graph.nodes)
+        if (const auto box = node_extent(svg, graph, node.id))
+            all = {std::min(all.x0, box->x0), std::min(all.y0, box->y0), std::max(all.x1, box->x1),
+                   std::max(all.y1, box->y1)};
+    const auto start = node_extent(svg, graph, from);
+    const std::size_t end = svg.rfind("</g>");
+    static const std::regex view("viewBox=\"([-0-9.]+) ([-0-9.]+) ([-0-9.]+) ([-0-9.]+)\"");
+    std::smatch box;
+    if (!start || to.empty() || end == std::string::npos || !std::regex_search(svg, box, view))
+        return svg;
+    const EdgeKind& kind = edge_kind_of(edge_kind);
+    constexpr double aside = 26, tip = 11;
+    const double left = all.x0 - aside, bottom = all.y1 + aside, y0 = (start->y0 + start->y1) / 2;
+    std::string path =
+        fmt::format("M{:.1f},{:.1f} L{:.1f},{:.1f} L{:.1f},{:.1f}", start->x0, y0, left, y0, left, bottom);
+    std::string arrows;
+    for (const std::string& id : to)
+        if (const auto goal = node_extent(svg, graph, id)) {
+            const double x = (goal->x0 + goal->x1) / 2;
+            path += fmt::format(" M{0:.1f},{1:.1f} L{2:.1f},{1:.1f} L{2:.1f},{3:.1f}", left, bottom, x,
+                                goal->y1 + tip);
+            arrows += fmt::format(
+                "<polygon points=\"{0:.1f},{1:.1f} {2:.1f},{3:.1f} {4:.1f},{3:.1f}\" fill=\"{5}\"/>", x,
+                goal->y1, x - 6, goal->y1 + tip, x + 6, kind.colour);
+        }
+    const std::string line = fmt::format(
+        "<g class=\"edge {}\"><path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\" "
+        "stroke-linecap=\"round\"/>{}</g>\n",
+        kind.name, path, kind.colour, kind.width, arrows);
+    const std::string wider = fmt::format("viewBox=\"{:.2f} {} {:.2f} {:.2f}\"", std::stod(box[1]) - aside,
+                                          box[2].str(), std::stod(box[3]) + aside, std::stod(box[4]) + aside);
+    return std::regex_replace(svg.substr(0, end) + line + svg.substr(end), view, wider,
+                              std::regex_constants::format_first_only);
+}
+
 std::string legend_box(const std::string& name, double x, double y, double width, double height)
 {
     const KindLook& kind = kind_of(name);
@@ -368,6 +451,10 @@ std::string chapter_link(const std::string& stem, const std::filesystem::path& o
             (name == stem || (dash != std::string::npos && name.substr(dash + 1) == stem)))
             return relative_link(entry.path(), output);
     }
+    // A step without a chapter of its own is explained in the one that covers its source: resize in tiles.
+    for (const auto& entry : std::filesystem::directory_iterator(root / "chapters", ignored))
+        if (entry.path().extension() == ".md" && covers_step(entry.path(), stem))
+            return relative_link(entry.path(), output);
     return "";
 }
 

@@ -69,6 +69,17 @@ struct SvgSize {
 };
 SvgSize svg_size(const std::string& svg);
 
+// The rectangle that a node's box takes in a laid-out drawing's own coordinates; none: it has no such node.
+struct NodeExtent {
+    double x0 = 1e9, y0 = 1e9, x1 = -1e9, y1 = -1e9;
+};
+std::optional<NodeExtent> node_extent(const std::string& svg, const Graph& graph, const std::string& node);
+
+// The drawing with a line of its own led from one box to others along its left and lower edge: out at the
+// left, down, and in from below, where it crosses nothing.
+std::string with_line_round(const std::string& svg, const Graph& graph, const std::string& edge_kind,
+                            const std::string& from, const std::vector<std::string>& to);
+
 // The SVG without XML declaration and document type, placed in a box: for drawing several on a page.
 std::string nested_svg(const std::string& svg, double x, double y, double width, double height);
 
