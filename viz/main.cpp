@@ -16,6 +16,7 @@
 #include "viz/graphs/layer_graph.h"
 #include "viz/graphs/run_diagram.h"
 #include "viz/heatmaps/heatmap_command.h"
+#include "viz/matrices/matrix.h"
 #include "viz/report/report.h"
 #include "viz/report/report_parts.h"
 
@@ -176,6 +177,24 @@ void add_layer(CLI::App& app, LayerCommand& command)
     });
 }
 
+void add_matrix(CLI::App& app, pictor::MatrixOptions& options)
+{
+    CLI::App* command = app.add_subcommand("matrix", "any tensor, or a part of one: a cell for each number");
+    command->add_option("trace", options.trace, "trace folder")->required();
+    command
+        ->add_option("NAME", options.name,
+                     "tensor, perhaps with a slice; at most two axes open: NAME[0,:,:8]")
+        ->required();
+    command->add_option("--step", options.step, "0 is the prefill, then each decode step (default: 0)");
+    command->add_option("--beside", options.beside,
+                        "another trace: the same numbers there, and the difference");
+    command->add_option("--output", options.output,
+                        "file ending in .svg, .png or .pdf (default: beside the trace)");
+    command->footer(
+        "Example: viz matrix traces/demo 'language_model.layers.0.self_attn.probs[0]' --output head0.png");
+    command->callback([&options] { print_files({pictor::run_matrix(options)}); });
+}
+
 struct ReportCommand {
     std::filesystem::path trace, tokenizer;
     pictor::ReportOptions options;
@@ -223,6 +242,8 @@ int main(int argc, char** argv)
     add_architecture(app, architecture);
     LayerCommand layer;
     add_layer(app, layer);
+    pictor::MatrixOptions matrix;
+    add_matrix(app, matrix);
     ReportCommand report;
     add_report(app, report);
     try {

@@ -1,5 +1,6 @@
 // The program `trace`: every command, every option, every exit code, and traces that are broken in every way.
 #include <algorithm>
+#include <regex>
 
 #include "base/safetensors.h"
 #include "tests/run_command.h"
@@ -385,6 +386,26 @@ TEST_CASE("trace diff: faults and causes in text, JSON and on a page", "[command
     const std::string html = read_file(page);
     for (const char* part : {"<!DOCTYPE html>", ">kept_states_off_by_one</span>", "<svg", "</html>\n"})
         CHECK_THAT(html, ContainsSubstring(part));
+    // Only what differs, each tensor once; the curve begins where the difference does.
+    const auto rows_of = [&](const std::string& name) {
+        std::size_t count = 0;
+        for (std::size_t at = 0; (at = html.find("data-name=\"" + name + "\"", at)) != std::string::npos;
+             ++at)
+            ++count;
+        return count;
+    };
+    CHECK(rows_of("vision_model") == 1);
+    CHECK(rows_of("lm_head") == 1);
+    CHECK(rows_of("pixel_values") == 0);
+    CHECK(rows_of("vision_model.transformer.layers.0") == 0);
+    CHECK(rows_of("language_model.layers.1.cross_attn.probs") == 1);
+    CHECK_THAT(html, ContainsSubstring("viz heatmap " + other + " --minus " + meta + " --layer 1 --token "));
+    CHECK(html.size() < 400'000);
+    std::smatch begin, first;
+    REQUIRE(std::regex_search(html, begin, std::regex("class=\"line\" d=\"M([0-9.]+) ")));
+    REQUIRE(std::regex_search(html, first, std::regex("class=\"first\" x1=\"([0-9.]+)\"")));
+    CHECK(std::stod(begin[1]) > 62.5);  // the edge, where the pixels are equal
+    CHECK(std::stod(begin[1]) < std::stod(first[1]));
     const CommandResult result = trace({"diff", other, meta, "--json"});
     CHECK(result.exit_code == 1);
     const Json json = Json::parse(result.out);

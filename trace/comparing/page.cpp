@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,18 +16,6 @@ using nlohmann::json;
 
 namespace pictor {
 namespace {
-
-std::string real_text(double value, const char* form = "{:.3g}")
-{
-    return std::isfinite(value) ? fmt::format(fmt::runtime(form), value) : "not finite";
-}
-
-// A cell that sorts by its number.
-std::string number_cell(double value)
-{
-    return fmt::format("<td class=\"number\" data-key=\"{}\">{}</td>",
-                       std::isfinite(value) ? fmt::format("{:g}", value) : "1e308", real_text(value));
-}
 
 std::string producer_of(const Trace& trace)
 {
@@ -140,6 +129,14 @@ std::string faults_section(const Comparison& comparison)
     return text + "</section>\n";
 }
 
+// The next point of the curve. A tensor that is equal in both has none: it would lie at a height that is not
+// its own.
+std::string curve_point(double x, double y, bool differs, bool& on_line)
+{
+    const bool joined = std::exchange(on_line, differs) && differs;
+    return differs ? fmt::format("{}{:.1f} {:.1f}{}", joined ? "L" : "M", x, y, joined ? "" : "h0.1") : "";
+}
+
 // The error of every tensor in the order of computation, on a scale of powers of ten.
 std::string growth_chart(const Comparison& comparison)
 {
@@ -159,6 +156,7 @@ std::string growth_chart(const Comparison& comparison)
         "order of computation\">",
         width, height);
     std::string line, marks, labels;
+    bool on_line = false;  // whether the last tensor had an error to join to
     std::size_t start = 0;
     for (std::size_t i = 0; i <= comparison.tensors.size(); ++i) {
         const bool ends =
@@ -184,8 +182,8 @@ std::string growth_chart(const Comparison& comparison)
             power);
     for (std::size_t i = 0; i < comparison.tensors.size(); ++i)
         if (comparison.tensors[i].compared > 0 && naming_entry(comparison.tensors[i]).dtype != "I64")
-            line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : "L", x(static_cast<double>(i)),
-                                y(comparison.tensors[i].relative_rms));
+            line += curve_point(x(static_cast<double>(i)), y(comparison.tensors[i].relative_rms),
+                                comparison.tensors[i].relative_rms > 0, on_line);
     text += fmt::format("<path class=\"line\" d=\"{}\"/>", line.empty() ? "M0 0" : line);
     if (comparison.first_different >= 0)
         text += fmt::format("<line class=\"first\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:g}\" y2=\"{2:g}\"/>",
@@ -201,57 +199,6 @@ std::string growth_chart(const Comparison& comparison)
                     tensor.step, escape_markup(judgement.text));
             }
     return text + labels + marks + "</svg>\n";
-}
-
-std::string tensor_row(const TensorComparison& tensor, const Judgement* judgement, const Places& places)
-{
-    const std::string verdict = judgement ? std::string(verdict_text(judgement->verdict)) : "";
-    std::string row = fmt::format(
-        "<tr data-same=\"{}\" data-verdict=\"{}\"{}><td class=\"name\">{}</td><td class=\"number\" "
-        "data-key=\"{}\">{}</td>",
-        tensor.same ? "yes" : "no", verdict, verdict == "fault" ? " class=\"fault\"" : "",
-        escape_markup(tensor.name), tensor.step, tensor.step);
-    row +=
-        number_cell(tensor.max_error) + number_cell(tensor.relative_error) + number_cell(tensor.relative_rms);
-    row += fmt::format("<td class=\"number\" data-key=\"{}\">{} of {}{}</td>", tensor.off, tensor.off,
-                       tensor.compared, tensor.how == "sample" ? " (sample)" : "");
-    const bool has_place = tensor.worst.position >= 0 && tensor.max_error > 0;
-    row += fmt::format("<td class=\"place\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>",
-                       has_place ? escape_markup(places.describe(naming_entry(tensor), tensor.worst.position))
-                                 : "",
-                       has_place ? real_text(tensor.worst.a, "{:.6g}") : "",
-                       has_place ? real_text(tensor.worst.b, "{:.6g}") : "");
-    const std::string state = !verdict.empty() ? verdict : tensor.same ? "same" : "different";
-    return row + fmt::format("<td class=\"verdict-{}\">{}</td><td class=\"why\">{}</td></tr>\n", state, state,
-                             escape_markup(judgement ? judgement->text : tensor.problem));
-}
-
-std::string tensors_section(const Comparison& comparison, const Places& places_a, const Places& places_b)
-{
-    std::string text =
-        "<section aria-labelledby=\"tensors-title\">\n<h2 id=\"tensors-title\">Every tensor</h2>\n<div "
-        "class=\"controls\"><label>search <input type=\"search\" id=\"search\" placeholder=\"cross_attn "
-        "probs\"></label>"
-        "<label>show <select id=\"only\"><option value=\"all\">all</option><option value=\"different\">those "
-        "that differ</option><option value=\"fault\">faults</option>"
-        "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option "
-        "value=\"unknown\">unknown</option></select></label>"
-        "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n<div class=\"scroll\">"
-        "<table id=\"tensors\"><thead><tr>";
-    for (const char* title : {"tensor", "step", "max error", "error/std", "rms/std", "numbers off",
-                              "worst place", "a", "b", "verdict", "why"})
-        text += fmt::format("<th scope=\"col\"><button type=\"button\">{}</button></th>", title);
-    text += "</tr></thead><tbody>\n";
-    for (std::size_t i = 0; i < comparison.tensors.size(); ++i) {
-        const TensorComparison& tensor = comparison.tensors[i];
-        const Judgement* judgement = nullptr;
-        if (comparison.explanation)
-            if (const auto found = comparison.explanation->of_tensor.find(static_cast<std::int64_t>(i));
-                found != comparison.explanation->of_tensor.end())
-                judgement = &found->second;
-        text += tensor_row(tensor, judgement, tensor.named_by_b ? places_b : places_a);
-    }
-    return text + "</tbody></table></div>\n</section>\n";
 }
 
 std::string missing_section(const Comparison& comparison)
@@ -299,15 +246,15 @@ std::string comparison_page(const Comparison& comparison, const Trace& a, const 
     page += faults_section(comparison);
     page += "<section aria-labelledby=\"growth-title\">\n<h2 id=\"growth-title\">How the error grew</h2>\n" +
             paragraphs(growth_text(comparison)) + growth_chart(comparison) +
-            "<p class=\"soft small\">Root mean square error of each tensor by its standard deviation, in the "
-            "order of computation; errors below 1e-9 are drawn on the bottom line. "
+            "<p class=\"soft small\">Root mean square error of each tensor by its standard deviation, "
+            "in the order of computation; what is equal in both has no point. "
             "Dashed: the first difference; dots: faults.</p>\n</section>\n";
     if (const std::string allowed = allowance_text(comparison, options.policy.is_built_in());
         !allowed.empty())
         page +=
             "<section aria-labelledby=\"allowed-title\">\n<h2 id=\"allowed-title\">What was allowed</h2>\n" +
             paragraphs(allowed) + "</section>\n";
-    page += tensors_section(comparison, places_a, places_b) + missing_section(comparison);
+    page += tensors_section(comparison, a, b) + missing_section(comparison);
     return page + "<p>&#160;</p>\n</main>\n<script>" + std::string(page_script) +
            "</script>\n</body>\n</html>\n";
 }

@@ -1,4 +1,4 @@
-// The fixed parts of the page: its look, and what sorts and filters its table.
+// The fixed parts of the page: its look, and what filters its tensors.
 #include "trace/comparing/page.h"
 
 namespace pictor {
@@ -36,9 +36,11 @@ summary{cursor:pointer;color:var(--row)}
 table{border-collapse:collapse;width:100%;font-size:13.5px}
 th,td{text-align:left;padding:5px 10px;border-bottom:1px solid var(--line);vertical-align:top}
 th{background:var(--panel);font-size:12.5px;color:var(--soft);white-space:nowrap}
-th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer}
-th[aria-sort=ascending] button::after{content:" \2191"}
-th[aria-sort=descending] button::after{content:" \2193"}
+details.layer{border-bottom:1px solid var(--line);margin:0;padding:6px 0}
+details.layer>summary{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;color:var(--ink)}
+details.layer>summary .name{min-width:min(330px,100%);color:var(--row)}
+details.layer[open]>summary{margin-bottom:8px}
+.command{display:block;margin-top:4px;color:var(--ink)}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.name{min-width:300px}
 td.why{min-width:330px}
@@ -66,37 +68,28 @@ svg .fault{fill:var(--accent)}
 const char* const page_script = R"js(
 'use strict';
 (() => {
-const table = document.getElementById('tensors'), body = table.tBodies[0], rows = [...body.rows];
+const groups = [...document.querySelectorAll('details.layer')];
 const [search, only, found] = ['search', 'only', 'found'].map(id => document.getElementById(id));
+if (!search) return;
 function filter() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
-  for (const row of rows) {
-    const text = row.textContent.toLowerCase();
-    const wanted = only.value === 'all' ||
-      (only.value === 'different' ? row.dataset.same === 'no' : row.dataset.verdict === only.value);
-    row.hidden = !(wanted && words.every(word => text.includes(word)));
-    shown += !row.hidden;
+  const asked = words.length > 0 || only.value !== 'all';
+  let shown = 0, all = 0;
+  for (const group of groups) {
+    let here = 0;
+    for (const row of group.querySelectorAll('tbody tr')) {
+      const text = row.dataset.name.toLowerCase();
+      const wanted = only.value === 'all' || row.dataset.verdict === only.value;
+      row.hidden = !(wanted && words.every(word => text.includes(word)));
+      here += !row.hidden;
+      ++all;
+    }
+    group.hidden = here === 0;
+    if (asked) group.open = here > 0 && here <= 12;
+    shown += here;
   }
-  found.textContent = shown + ' of ' + rows.length + ' tensors';
+  found.textContent = shown + ' of ' + all + ' tensors';
 }
-function sort(column, header) {
-  const down = header.getAttribute('aria-sort') !== 'descending';
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute('aria-sort');
-  header.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-  const key = row => {
-    const {dataset, textContent} = row.cells[column];
-    return dataset.key === undefined ? textContent : Number(dataset.key);
-  };
-  const keys = new Map(rows.map(row => [row, key(row)]));
-  rows.sort((p, q) => {
-    const x = keys.get(p), y = keys.get(q), order = typeof x === 'number' ? x - y : x.localeCompare(y);
-    return down ? -order : order;
-  });
-  body.append(...rows);
-}
-[...table.tHead.rows[0].cells].forEach((header, column) =>
-  header.querySelector('button').addEventListener('click', () => sort(column, header)));
 search.addEventListener('input', filter);
 only.addEventListener('change', filter);
 filter();
