@@ -136,7 +136,6 @@ OWED = {
         "tests/trace/convert_test.cpp",
         "trace/converting/debugger_source.cpp",
         "viz/drawing/svg.cpp",
-        "viz/graphs/architecture.cpp",
         "viz/graphs/graph.cpp",
         "viz/graphs/layer_graph.cpp",
         "viz/heatmaps/figure_parts.cpp",

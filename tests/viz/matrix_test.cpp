@@ -1,6 +1,7 @@
 // viz matrix: a cell for each number, in the right place, in the right colour.
 #include "viz/matrices/matrix.h"
 
+#include "base/at.h"
 #include "tests/catch.h"
 #include "tests/run_command.h"
 #include "tests/trace/trace_folder.h"
@@ -39,7 +40,7 @@ TEST_CASE("a matrix holds the slice's numbers, whichever axes stay open", "[matr
     const TraceTensor& whole = run.tensor(probs, 0);
     const std::int64_t rows = whole.shape[1], keys = whole.shape[2];
     const auto number = [&](std::int64_t head, std::int64_t row, std::int64_t key) {
-        return double{whole.values[static_cast<std::size_t>((head * rows + row) * keys + key)]};
+        return double{at(whole.values, (head * rows + row) * keys + key)};
     };
     const Matrix head = read_matrix(run, probs + "[1]", 0);
     CHECK(head.down.word == "token");
@@ -47,7 +48,7 @@ TEST_CASE("a matrix holds the slice's numbers, whichever axes stay open", "[matr
     CHECK(head.down.labels.at(2) == "What");
     CHECK(head.across.labels.empty());  // keys of the picture are no tokens
     REQUIRE(head.values.size() == static_cast<std::size_t>(rows * keys));
-    CHECK(head.values[static_cast<std::size_t>(2 * keys + 9)] == number(1, 2, 9));
+    CHECK(at(head.values, 2 * keys + 9) == number(1, 2, 9));
 
     const Matrix across_heads = read_matrix(run, probs + "[:,2,5:8]", 0);
     CHECK(across_heads.down.word == "head");

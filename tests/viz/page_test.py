@@ -373,7 +373,8 @@ def check_accessible(page, what, html):
                     break
                 time.sleep(0.1)
             wrong = "axe did not end" if found is None else "\n  ".join(found)
-            check(f"axe finds nothing on the {what}, {'dark' if dark else 'light'}, {width} wide", not wrong, wrong)
+            theme = "dark" if dark else "light"
+            check(f"axe finds nothing on the {what}, {theme}, {width} wide", not wrong, wrong)
     page.prefer()
 
 
@@ -381,8 +382,9 @@ def check_difference_page(page, options, trace, folder):
     """The page of trace diff, on a run under the other rules."""
     other, html = folder / "other-rules", folder / "diff.html"
     image = options.image or str(sorted(Path("models/pictor/pictures").glob("*.png"))[0])
-    subprocess.run([options.reference, "run", "--image", image, "--prompt", "What is in this image?", "--reference",
-                    "transformers", "--trace", str(other)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([options.reference, "run", "--image", image, "--prompt", "What is in this image?",
+                    "--reference", "transformers", "--trace", str(other)],
+                   check=True, stdout=subprocess.DEVNULL)
     difference = subprocess.run([options.trace_program, "diff", str(trace), str(other), "--html", str(html)],
                                 stdout=subprocess.DEVNULL)
     check("trace diff finds a difference", difference.returncode == 1, difference.returncode)
@@ -462,7 +464,8 @@ def main():
     parser.add_argument("--screenshots", type=Path)
     options = parser.parse_args()
     if not list(Path("build/book-python").glob("lib/python*/site-packages/axe_playwright_python/axe.min.js")):
-        print("page_test: build/book-python is missing; `make book` brings it, and axe-core with it", file=sys.stderr)
+        print("page_test: build/book-python is missing; `make book` brings it, and axe-core with it",
+              file=sys.stderr)
         return 2
     if not shutil.which("chromedriver"):
         print("page_test: chromedriver is not installed; install chromium and chromium-driver",

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "trace/comparing/page.h"
 #include "trace/explaining/explain.h"
@@ -79,10 +80,10 @@ std::string draw_command(const TensorComparison& tensor, const Trace& a, const T
         std::find_if(steps.begin(), steps.end(), [&](const TraceStep& s) { return s.index == tensor.step; });
     if (step == steps.end())
         return "";
-    return fmt::format(
-        "<code class=\"command\">viz heatmap {} --minus {} --layer {} --token {} --output difference.png</code>",
-        escape_markup(a.folder().string()), escape_markup(b.folder().string()), parts.layer,
-        step->first_token + row + 1);
+    return fmt::format("<code class=\"command\">viz heatmap {} --minus {} --layer {} --token {} --output "
+                       "difference.png</code>",
+                       escape_markup(a.folder().string()), escape_markup(b.folder().string()), parts.layer,
+                       step->first_token + row + 1);
 }
 
 std::string row_of(const Comparison& comparison, const Differing& differing, const Trace& a, const Trace& b,
@@ -95,10 +96,11 @@ std::string row_of(const Comparison& comparison, const Differing& differing, con
     const bool has_place = worst.worst.position >= 0 && worst.max_error > 0;
     const Places& places = worst.named_by_b ? places_b : places_a;
     const std::string place = has_place ? places.describe(naming_entry(worst), worst.worst.position) : "";
-    std::string row = fmt::format(
-        "<tr data-name=\"{0}\" data-verdict=\"{1}\"{2}><td class=\"name\">{0}</td><td class=\"number\">{3}{4}</td>",
-        escape_markup(first.name), state, state == "fault" ? " class=\"fault\"" : "", first.step,
-        differing.steps > 1 ? fmt::format(" and {} more", differing.steps - 1) : "");
+    std::string row =
+        fmt::format("<tr data-name=\"{0}\" data-verdict=\"{1}\"{2}><td class=\"name\">{0}</td><td "
+                    "class=\"number\">{3}{4}</td>",
+                    escape_markup(first.name), state, state == "fault" ? " class=\"fault\"" : "", first.step,
+                    differing.steps > 1 ? fmt::format(" and {} more", differing.steps - 1) : "");
     row += fmt::format("<td class=\"number\">{}</td><td class=\"number\">{} of {}{}</td>",
                        real_text(worst.relative_error), first.off, first.compared,
                        first.how == "sample" ? " (sample)" : "");
@@ -123,11 +125,12 @@ std::string summary_of(const Comparison& comparison, const Group& group)
         const Judgement* const judgement = judgement_of(comparison, differing.first);
         faults += judgement && judgement->verdict == Verdict::fault;
     }
-    return fmt::format(
-        "<summary><span class=\"name\">{}</span><span>{} tensor{}, off by up to {} of the spread</span>{}</summary>",
-        escape_markup(group.title), group.tensors.size(), group.tensors.size() == 1 ? "" : "s",
-        real_text(worst),
-        faults > 0 ? fmt::format("<span class=\"verdict-fault\">{} at fault</span>", faults) : "");
+    return fmt::format("<summary><span class=\"name\">{}</span><span>{} tensor{}, off by up to {} of the "
+                       "spread</span>{}</summary>",
+                       escape_markup(group.title), group.tensors.size(), group.tensors.size() == 1 ? "" : "s",
+                       real_text(worst),
+                       faults > 0 ? fmt::format("<span class=\"verdict-fault\">{} at fault</span>", faults)
+                                  : "");
 }
 
 }  // namespace
@@ -145,19 +148,21 @@ std::string tensors_section(const Comparison& comparison, const Trace& a, const 
                     same);
     if (groups.empty())
         return text + "</section>\n";
-    text +=
-        "<div class=\"controls\"><label>search <input type=\"search\" id=\"search\" placeholder=\"cross_attn probs\"></label>"
-        "<label>show <select id=\"only\"><option value=\"all\">all</option><option value=\"fault\">faults</option>"
-        "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option "
-        "value=\"unknown\">unknown</option></select></label>"
-        "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n";
+    text += "<div class=\"controls\"><label>search <input type=\"search\" id=\"search\" "
+            "placeholder=\"cross_attn probs\"></label>"
+            "<label>show <select id=\"only\"><option value=\"all\">all</option><option "
+            "value=\"fault\">faults</option>"
+            "<option value=\"explained\">explained</option><option value=\"likely\">likely</option><option "
+            "value=\"unknown\">unknown</option></select></label>"
+            "<span class=\"soft small\" id=\"found\" aria-live=\"polite\"></span></div>\n";
     const Places places_a(a), places_b(b);
     bool first = true;
     for (const Group& group : groups) {
-        text += fmt::format(
-            "<details class=\"layer\"{}>{}<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>"
-            "<thead><tr>",
-            first ? " open" : "", summary_of(comparison, group), escape_markup(group.title));
+        text +=
+            fmt::format("<details class=\"layer\"{}>{}<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+                        "aria-label=\"{}\"><table>"
+                        "<thead><tr>",
+                        first ? " open" : "", summary_of(comparison, group), escape_markup(group.title));
         first = false;
         for (const char* title :
              {"tensor", "step", "error/std", "numbers off", "worst place", "verdict", "why"})

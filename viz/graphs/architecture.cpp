@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 #include "viz/graphs/architecture_boxes.h"
@@ -123,17 +124,17 @@ std::string page_with(const std::string& graph_svg, const Builder& b, double wid
     page.raw("<style type=\"text/css\">" + graph_style_sheet() + "</style>\n");
     page.raw(
         fmt::format("<rect class=\"page\" width=\"{}\" height=\"{}\" fill=\"#ffffff\"/>\n", width, height));
-    page.raw(fmt::format(
-        "<text class=\"title\" x=\"{}\" y=\"{}\" font-size=\"{}\" font-weight=\"bold\" fill=\"#1d2230\">{}</text>\n",
-        margin, margin + title_size * 0.6, title_size,
-        escape_markup(b.options.run ? b.graph.title : visible_text(s.name, 60))));
+    page.raw(fmt::format("<text class=\"title\" x=\"{}\" y=\"{}\" font-size=\"{}\" font-weight=\"bold\" "
+                         "fill=\"#1d2230\">{}</text>\n",
+                         margin, margin + title_size * 0.6, title_size,
+                         escape_markup(b.options.run ? b.graph.title : visible_text(s.name, 60))));
     const std::string subtitle =
         b.options.run
             ? run_subtitle(*b.options.run)
-            : fmt::format(
-                  "{} parameters: {} on the picture side, {} on the text side. {} text layers, cross-attention in {} of them: {}.",
-                  count_text(c.total), count_text(c.vision), count_text(c.text), s.n_text_layers,
-                  s.cross_layers.size(), list_text(s.cross_layers));
+            : fmt::format("{} parameters: {} on the picture side, {} on the text side. {} text layers, "
+                          "cross-attention in {} of them: {}.",
+                          count_text(c.total), count_text(c.vision), count_text(c.text), s.n_text_layers,
+                          s.cross_layers.size(), list_text(s.cross_layers));
     double y = margin + title_size * 1.4;
     for (const std::string& line : wrap_text(subtitle, legend_size, width - 2 * margin)) {
         page.raw(fmt::format(
@@ -216,7 +217,8 @@ std::string architecture_drawing(const ModelSizes& sizes, const ArchitectureOpti
         const double type = b.graph.small_size * std::min(width / size.width, height / size.height) * 4 / 3;
         if (type < smallest_type)
             throw std::runtime_error(fmt::format(
-                "--style slide: {} boxes leave type of {:.1f} pixels on a slide of 1600 x 900, too small to read; "
+                "--style slide: {} boxes leave type of {:.1f} pixels on a slide of 1600 x 900, too "
+                "small to read; "
                 "leave --unfold out, or draw it with --style article",
                 b.graph.nodes.size(), type));
         return page_with(svg, b, 1600, 900, width, height, 18);

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <regex>
-#include <sstream>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -160,51 +158,6 @@ std::string edge_text(const GraphEdge& edge, const std::string& id)
     if (!edge.attributes.empty())
         text += ", " + edge.attributes;
     return text + "];\n";
-}
-
-// The checkout: the folder with reference/ and chapters/ from here upwards.
-std::filesystem::path checkout()
-{
-    std::error_code ignored;
-    for (auto folder = std::filesystem::current_path(ignored); !folder.empty();
-         folder = folder.parent_path()) {
-        if (std::filesystem::exists(folder / "reference" / "main.cpp", ignored))
-            return folder;
-        if (folder == folder.parent_path())
-            break;
-    }
-    return {};
-}
-
-std::string relative_link(const std::filesystem::path& target, const std::filesystem::path& output)
-{
-    std::error_code ignored;
-    const auto folder = output.empty() || output == "-" ? std::filesystem::current_path()
-                                                        : std::filesystem::absolute(output).parent_path();
-    return std::filesystem::proximate(target, folder, ignored).generic_string();
-}
-
-// Whether a chapter's second line, "<!-- chapter covers: FILES; trace: NAMES -->", names the source file of a step.
-// reference/vision/mlp.cpp is the step "mlp", and "vision-mlp".
-bool covers_step(const std::filesystem::path& chapter, const std::string& step)
-{
-    std::ifstream stream(chapter);
-    std::string line;
-    for (int i = 0; i < 5 && std::getline(stream, line); ++i) {
-        const std::size_t covers = line.find("chapter covers:");
-        if (covers == std::string::npos)
-            continue;
-        std::istringstream files(line.substr(covers + 15, line.find(';') - covers - 15));
-        for (std::string word; files >> word;) {
-            const std::filesystem::path file(word);
-            std::string name = file.stem().string();
-            std::replace(name.begin(), name.end(), '_', '-');
-            if (file.extension() == ".cpp" &&
-                (step == name || step == file.parent_path().filename().string() + "-" + name))
-                return true;
-        }
-    }
-    return false;
 }
 
 // Graphviz titles every part with its name in the graph's source. Whoever points at one, or has it read out,
@@ -423,39 +376,6 @@ std::string legend_line(const std::string& name, double x0, double x1, double y)
     return fmt::format(
         "<line class=\"{}\" x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
         kind.name, x0, y, x1, y, kind.colour, kind.width, dash);
-}
-
-std::string source_link(const std::string& file, const std::filesystem::path& output)
-{
-    std::error_code ignored;
-    const std::filesystem::path root = checkout(), target = root / file;
-    const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char c) {
-        return c > 0x20 && c < 0x7F;
-    });  // a NUL would end the path early
-    return root.empty() || file.empty() || !plain || !std::filesystem::is_regular_file(target, ignored)
-               ? ""
-               : relative_link(target, output);
-}
-
-std::string chapter_link(const std::string& stem, const std::filesystem::path& output)
-{
-    std::error_code ignored;
-    const std::filesystem::path root = checkout();
-    if (root.empty() || stem.empty())
-        return "";
-    // Chapters bear a number before their stem: 14-cross-attention.md.
-    for (const auto& entry : std::filesystem::directory_iterator(root / "chapters", ignored)) {
-        const std::string name = entry.path().stem().string();
-        const std::size_t dash = name.find('-');
-        if (entry.path().extension() == ".md" &&
-            (name == stem || (dash != std::string::npos && name.substr(dash + 1) == stem)))
-            return relative_link(entry.path(), output);
-    }
-    // A step without a chapter of its own is explained in the one that covers its source: resize in tiles.
-    for (const auto& entry : std::filesystem::directory_iterator(root / "chapters", ignored))
-        if (entry.path().extension() == ".md" && covers_step(entry.path(), stem))
-            return relative_link(entry.path(), output);
-    return "";
 }
 
 }  // namespace pictor

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 #include "viz/heatmaps/figure_parts.h"
@@ -63,11 +64,11 @@ struct RunLines {
         const std::int64_t n = facts.run.n_prompt();
         std::string text;
         for (std::int64_t i = 0; i < n && i < static_cast<std::int64_t>(ids.size()); ++i) {
-            const std::string& token = facts.run.tokens()[static_cast<std::size_t>(i)];
+            const std::string& token = at(facts.run.tokens(), i);
             if (slide && (token.starts_with("<|") || trimmed(token).empty()))
                 continue;  // no room for the template
             text += fmt::format("{}{}\xC2\xA0{}", text.empty() ? "" : ",  ", visible_text(token, 24),
-                                ids[static_cast<std::size_t>(i)].dump());
+                                at(ids, i).dump());
         }
         Lines lines{fmt::format("{} tokens", n)};
         for (const std::string& line : folded(text, slide ? 2 : 9))
@@ -290,10 +291,11 @@ std::string with_canvas(const std::string& svg, const Graph& graph, const RunFac
     const Box place{(box.x0 + box.x1 - room.width) / 2, box.y0 + graph.title_size * 1.45 + 5, room.width,
                     room.height};
     // Behind the box's last part, before whatever link begins.
-    const std::string image = fmt::format(
-        "<image x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" xlink:href=\"data:image/png;base64,{}\">"
-        "<title>the picture on its tiles</title></image>\n",
-        place.x, place.y, place.width, place.height, base64(encode_png(facts.canvas)));
+    const std::string image =
+        fmt::format("<image x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
+                    "xlink:href=\"data:image/png;base64,{}\">"
+                    "<title>the picture on its tiles</title></image>\n",
+                    place.x, place.y, place.width, place.height, base64(encode_png(facts.canvas)));
     return svg.substr(0, end) + image + svg.substr(end);
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "trace/reading/show.h"
 #include "viz/drawing/colour_map.h"
@@ -33,8 +34,7 @@ std::vector<std::string> labels_of(const Run& run, const TraceEntry& entry, cons
     std::vector<std::string> labels;
     for (std::int64_t i = first; i < first + count; ++i) {
         const std::int64_t token = offset + i;
-        labels.push_back(
-            token < run.n_tokens() ? visible_text(run.tokens()[static_cast<std::size_t>(token)], 16) : "");
+        labels.push_back(token < run.n_tokens() ? visible_text(at(run.tokens(), token), 16) : "");
     }
     return labels;
 }
@@ -127,9 +127,9 @@ void draw_axes(SvgPage& page, const Matrix& m, const PanelLook& look, double x, 
     for (std::int64_t i = 0; i < m.across.count; i += across) {
         const double centre = x + (static_cast<double>(i) + 0.5) * look.cell_width;
         if (turned)
-            page.raw(fmt::format(
-                "<text transform=\"translate({:.1f},{:.1f}) rotate(-90)\" font-size=\"11\" fill=\"{}\">{}</text>\n",
-                centre + 4, y - 5, ink, escape_markup(m.across.labels[static_cast<std::size_t>(i)])));
+            page.raw(fmt::format("<text transform=\"translate({:.1f},{:.1f}) rotate(-90)\" font-size=\"11\" "
+                                 "fill=\"{}\">{}</text>\n",
+                                 centre + 4, y - 5, ink, escape_markup(at(m.across.labels, i))));
         else if (centre <= x + width)
             page.text(centre, y - 5, fmt::format("{}", m.across.first + i),
                       {.size = 11, .colour = ink, .anchor = Anchor::middle});
@@ -138,8 +138,7 @@ void draw_axes(SvgPage& page, const Matrix& m, const PanelLook& look, double x, 
         return;
     for (std::int64_t i = 0; i < m.down.count; i += down)
         page.text(x - 6, y + (static_cast<double>(i) + 0.5) * look.cell_height + 4,
-                  m.down.labels.empty() ? fmt::format("{}", m.down.first + i)
-                                        : m.down.labels[static_cast<std::size_t>(i)],
+                  m.down.labels.empty() ? fmt::format("{}", m.down.first + i) : at(m.down.labels, i),
                   {.size = 11, .colour = ink, .anchor = Anchor::end});
 }
 
@@ -238,7 +237,8 @@ Matrix read_matrix(const Run& run, const std::string& name, std::int64_t step)
             open.push_back(axis);
     if (open.size() > 2)
         throw std::runtime_error(fmt::format(
-            "{}: its axes are {}, {} of them open; a picture has two: an index for the others, such as {}[{}] would be right",
+            "{}: its axes are {}, {} of them open; a picture has two: an index for the others, such "
+            "as {}[{}] would be right",
             name, fmt::join(entry.axes, ", "), open.size(), entry.name,
             fmt::join(std::vector<std::string>(open.size() - 2 + (open.front() > 0 ? open.front() : 0), "0"),
                       ",")));
@@ -269,7 +269,7 @@ Matrix read_matrix(const Run& run, const std::string& name, std::int64_t step)
         const std::vector<float> span =
             run.trace().load_range(entry, start + row * down, (matrix.across.count - 1) * across + 1);
         for (std::int64_t column = 0; column < matrix.across.count; ++column)
-            matrix.values.push_back(span[static_cast<std::size_t>(column * across)]);
+            matrix.values.push_back(at(span, column * across));
     }
     return matrix;
 }
