@@ -82,7 +82,7 @@ golden: all build/python-oracle/ready  ## make the goldens again and compare the
 engines: packages  ## other engines through the conformance kit, and golden/conformance/TABLE.md again; 10 GB of Pythons
 	@bash install_packages.sh patch && bash golden/conformance/engines/install.sh build/engines
 	@$(PYTHON) golden/conformance/engines/make_table.py
-mutants: packages  ## break reference/ one line at a time: the goldens must notice each; five minutes
+mutants: packages  ## break reference/, trace/ and viz/ one line at a time: goldens and tests must notice each
 	@$(MAKE) MODE=fast PORTABLE=0 all build/tests
 	@CXX="$(CXX)" $(PYTHON) tests/mutants/run.py
 

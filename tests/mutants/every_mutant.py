@@ -4,9 +4,18 @@ import checkpoint
 import image
 import prompt
 import text
+import trace_answers
+import trace_writing
 import vision
+import viz_heatmaps
+import viz_pages
 
-MUTANTS = prompt.MUTANTS + image.MUTANTS + checkpoint.MUTANTS + vision.MUTANTS + text.MUTANTS
+ROOMS = {
+    "model": prompt.MUTANTS + image.MUTANTS + checkpoint.MUTANTS + vision.MUTANTS + text.MUTANTS,
+    "trace": trace_writing.MUTANTS + trace_answers.MUTANTS,
+    "viz": viz_heatmaps.MUTANTS + viz_pages.MUTANTS,
+}
+MUTANTS = [mutant for room in ROOMS.values() for mutant in room]
 
 # Mistakes that ports have made -> the mutant that makes the same.
 KNOWN_MISTAKES = {

@@ -15,17 +15,18 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 from causes import CAUSES
-from every_mutant import KNOWN_MISTAKES, MUTANTS, WITHOUT_MUTANT
+from every_mutant import KNOWN_MISTAKES, MUTANTS, ROOMS, WITHOUT_MUTANT
 from mutant import RUNS
 
-LEAST = 40
+LEAST = {"model": 110, "trace": 60, "viz": 50}
 
 
 def names_once():
     names = [mutant.name for mutant in MUTANTS]
     yield from (f"two mutants are called '{name}'" for name in sorted(set(names)) if names.count(name) > 1)
-    if len(names) < LEAST:
-        yield f"{len(names)} mutants; want {LEAST} or more"
+    for room, least in LEAST.items():
+        if len(ROOMS[room]) < least:
+            yield f"{room}: {len(ROOMS[room])} mutants; want {least} or more"
 
 
 def applies_once():
@@ -44,8 +45,10 @@ def says_what_shows_it():
     tests = re.findall(r'TEST_CASE\(\s*"([^"]*)"',
                        "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cpp")))
     for mutant in MUTANTS:
-        if not mutant.case and not mutant.test:
+        if not (mutant.case or mutant.test or mutant.suite):
             yield f"{mutant.name}: names neither a golden case nor a test"
+        if mutant.suite and not (ROOT / "tests" / mutant.suite).is_file():
+            yield f"{mutant.name}: there is no tests/{mutant.suite}"
         if mutant.case and (mutant.case.split()[0] not in cases
                             or mutant.case.split()[1:] not in (["meta"], ["transformers"])):
             yield f"{mutant.name}: no golden case '{mutant.case}'"

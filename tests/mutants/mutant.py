@@ -1,4 +1,4 @@
-"""One deliberate fault of reference/: what an entry of the lists beside this file holds."""
+"""One deliberate fault: what an entry of the lists beside this file holds."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,8 @@ class Mutant:
     run: str = ""
     # the first words of the test's name that is expected to catch it, when no golden case can
     test: str = ""
+    # or the Python suite, a file of tests/, that starts the programs and is expected to catch it
+    suite: str = ""
     refuses: str = ""    # the program ends with an error that holds these words
     traps: tuple = ()    # the marks TRAP(...) that stand for this fault
     include: str = ""    # a header that the new line needs

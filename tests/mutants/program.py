@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from edited_models import EDITED
@@ -60,6 +61,9 @@ def make_tree(name, objects):
 
 def build(tree, include="", targets=("build/reference",)):
     """'' or the compiler's message."""
+    for target in targets:
+        if (tree / target).is_symlink():  # to the unbroken program: never link through it
+            (tree / target).unlink()
     flags = CHEAP + (f" -include {include}" if include else "")
     status, output, message = call(tree, ["make", "-s", f"EXTRA_CXXFLAGS={flags}", *targets], 300)
     return "" if status == 0 else message or output or f"make: exit {status}"
@@ -105,6 +109,9 @@ def undo(tree, change):
         part.unlink(missing_ok=True)
         part.with_name(part.name + ".aside").rename(part)
     shutil.copy2(ROOT / source, tree / source)
+    for program in ("build/trace", "build/viz"):  # unbroken again
+        (tree / program).unlink(missing_ok=True)
+        (tree / program).symlink_to(ROOT / program)
 
 
 def without_mask(inputs, target):
@@ -162,6 +169,12 @@ def compare(command, run, base, policy, case=""):
         options += ["--model", ROOT / "golden" / description["checkpoint"]]
     status, output, message = call(ROOT, ["build/trace", command, run, base, "--json", *options], 120)
     return status, json.loads(output) if status in (0, 1) else None, message
+
+
+def run_suite(tree, suite):
+    """A Python suite, a file of tests/, on the programs of the tree. (exit status, its last words)"""
+    status, output, message = call(tree, [sys.executable, f"tests/{suite}"], 600)
+    return status, (message or output).strip().splitlines()[-1:]
 
 
 def run_test(tree, test):

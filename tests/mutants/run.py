@@ -1,7 +1,8 @@
-"""Breaks reference/ one line at a time, and looks whether the goldens notice and whether `trace diff` names
-the step.
+"""Breaks one line at a time, and looks who notices: of reference/ the goldens, and whether `trace diff` names
+the step; of trace/ and viz/ their tests.
 
     python3 tests/mutants/run.py                     every mutant: some minutes on two cores
+    python3 tests/mutants/run.py --room viz          those of viz/; or trace, or model
     python3 tests/mutants/run.py --only 'tanh GELU'  the mutants whose names hold these words
 
 `make mutants` builds what this needs: the three programs and the tests. The table goes to standard output,
@@ -24,13 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 from causes import CAUSES
 from edited_models import EDITED, make_edited_models
-from every_mutant import MUTANTS
+from every_mutant import ROOMS
 from mutant import RUN_TENSORS, RUNS
-from program import (ROOT, SCRATCH, apply, build, compare, make_tree, record_case, record_run, run_test,
-                     set_aside,
-                     undo)
+from program import (ROOT, SCRATCH, apply, build, compare, make_tree, record_case, record_run, run_suite,
+                     run_test, set_aside, undo)
 
-RIGHT_SHARE = 0.9   # of all mutants, those that no tensor can show included
+RIGHT_SHARE = 0.9   # of all mutants of the model, those that no tensor can show included
 CAUSE_SHARE = 0.95  # of the mutants that have a word in causes.py
 GOLDEN = ROOT / "golden" / "cases"
 
@@ -115,9 +115,32 @@ def catch_by_test(tree, test):
     return {"by": f"test '{test}'" if test else "another test of build/tests"} if status != 0 else None
 
 
+def program_of(mutant):
+    """The program that holds the broken line: build/reference for every line of the model."""
+    room = mutant.file.split("/")[0]
+    if room in ("trace", "viz"):
+        return f"build/{room}"
+    return "build/viz" if is_tool(mutant) else "build/reference"
+
+
+def is_tool(mutant):
+    """A mutant of trace/ or viz/, of which no golden case can speak."""
+    return mutant not in ROOMS["model"]
+
+
+def catch_by_suite(tree, mutant):
+    message = build(tree, targets=(program_of(mutant),))
+    if message:
+        return {"by": f"the build of {program_of(mutant)}", "refused": message}
+    status, _ = run_suite(tree, mutant.suite)
+    return {"by": f"tests/{mutant.suite}"} if status != 0 else None
+
+
 def catch_anywhere(tree, mutant, trace):
     """The mutant got past what was expected to catch it: every case under both rules, then every test."""
-    for case in all_cases():
+    if is_tool(mutant):
+        build(tree, targets=("build/trace", "build/viz"))
+    for case in [] if is_tool(mutant) else all_cases():
         caught = catch_by_case(tree, mutant, case, False, trace)
         if caught:
             return {**caught, "elsewhere": True}
@@ -165,13 +188,15 @@ def examine(tree, mutant):
     result["file"] += f":{line}"
     trace = tree / "build" / "broken"
     try:
-        message = build(tree, mutant.include)
+        message = build(tree, mutant.include, ("build/tests",) if is_tool(mutant) else ("build/reference",))
         if message:
             return {**result, "problem": f"does not compile: {message}"}
         if mutant.case:
             result["caught"] = catch_by_case(tree, mutant, mutant.case, mutant.own_mask, trace)
         if not result["caught"] and mutant.test:
             result["caught"] = catch_by_test(tree, mutant.test)
+        if not result["caught"] and mutant.suite:
+            result["caught"] = catch_by_suite(tree, mutant)
         if not result["caught"]:
             result["caught"] = catch_anywhere(tree, mutant, trace)
         if not result["caught"]:
@@ -235,9 +260,11 @@ def control(mutants):
     for source in sorted({mutant.file for mutant in mutants if mutant.file.endswith(".cpp")}):
         for part in set_aside(tree, source):
             part.with_name(part.name + ".aside").unlink()
-    message = build(tree, targets=("build/reference", "build/tests"))
+    model = [mutant for mutant in mutants if not is_tool(mutant)]
+    programs = {program_of(mutant) for mutant in mutants if mutant.suite}
+    message = build(tree, targets=("build/reference", "build/tests", *sorted(programs)))
     faults = [f"it does not compile: {message}"] if message else []
-    wanted = [] if faults else [(case, False) for case in all_cases()] + sorted({
+    wanted = [] if faults or not model else [(case, False) for case in all_cases()] + sorted({
         (m.case, True) for m in mutants if m.own_mask})
     for case, own_mask in wanted:
         caught = catch_by_case(tree, None, case, own_mask, baseline(case, own_mask))
@@ -249,6 +276,9 @@ def control(mutants):
         status, n_passed = run_test(tree, test)
         faults += [f"test '{test}': exit {status}, {n_passed} passed; want 1"
                    ] if status != 0 or n_passed != 1 else []
+    for suite in [] if faults else sorted({mutant.suite for mutant in mutants if mutant.suite}):
+        status, words = run_suite(tree, suite)
+        faults += [f"tests/{suite}: exit {status}: {' '.join(words)}"] if status != 0 else []
     return tree, faults
 
 
@@ -294,14 +324,16 @@ def markdown(results, summary):
 
 def main():
     parser = argparse.ArgumentParser(
-        description="Breaks reference/ one line at a time; the goldens must notice.")
+        description="Breaks one line at a time; the goldens and the tests must notice.")
+    parser.add_argument("--room", choices=ROOMS, action="append", default=[],
+                        help="mutants of the model (reference/), of trace/ or of viz/; may be repeated")
     parser.add_argument("--only", action="append", default=[], metavar="WORDS",
                         help="mutants whose names hold these words; may be repeated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
                         help="so many at a time")
     arguments = parser.parse_args()
     mutants = [
-        mutant for mutant in MUTANTS
+        mutant for room in arguments.room or ROOMS for mutant in ROOMS[room]
         if not arguments.only or any(words in mutant.name for words in arguments.only)]
     if not mutants:
         sys.exit(
@@ -318,7 +350,8 @@ def main():
     results = examine_all(mutants, max(1, arguments.jobs), tree)
     n_caught, n_right = sum("problem" not in result for result in results), sum(result["right"]
                                                                                 for result in results)
-    least = 0 if arguments.only else math.ceil(RIGHT_SHARE * len(results))
+    least = 0 if arguments.only else math.ceil(
+        RIGHT_SHARE * sum(not is_tool(mutant) for mutant in mutants))
     summary = [
         f"{n_caught} of {len(results)} mutants are caught; `trace diff` names the right step of {n_right}" +
         (f" (at least {least} wanted)." if least else ".")]

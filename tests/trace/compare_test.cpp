@@ -373,3 +373,23 @@ TEST_CASE("places: indices in words")
           "tile 1, patch 0 (class token)");
     CHECK(words("x", 0, {}, {}, 0) == "the only number");
 }
+
+TEST_CASE("places: a patch by its row and column in the picture")
+{
+    const TemporaryFolder folder;
+    TraceOptions options;
+    options.folder = folder / "run";
+    TraceWriter writer(options);
+    writer.describe("model", {{"vision", {{"max_tiles", 4}, {"tile_size", 28}, {"patch_size", 14}}}});
+    writer.describe("images", {{{"tiles", {1, 3}}}});
+    writer.begin_step("prefill", 0, 1);
+    writer.finish();
+    const Trace trace(options.folder);
+    const Places places(trace);
+    // 2 x 2 patches and the class token: 5 keys a tile, and 8 rows with padding.
+    CHECK(places.patch(5, false) == "the class token of tile 1");
+    CHECK(places.patch(8, false) == "patch row 1 column 2");
+    CHECK(places.patch(8 + 3, true) == "patch row 1 column 2");
+    CHECK(places.patch(8 + 6, true) == "padding row 1 of tile 1");
+    CHECK(places.patch(16, false) == "patch row 0 column 0 of absent tile 3");
+}

@@ -322,3 +322,21 @@ TEST_CASE("convert: broken debugger trees")
             }(),
         "deep");
 }
+
+TEST_CASE("convert: the header of .safetensors ends at a multiple of 8")
+{
+    const TemporaryFolder folder;
+    SmallTrace().write(folder / "run");
+    int number = 0;
+    for (const char* only : {"*", "input_ids", "*embed_tokens", "*probs"}) {  // headers of several lengths
+        ConvertOptions options;
+        options.only = {only};
+        const fs::path file = folder / fmt::format("{}.safetensors", ++number);
+        convert(folder / "run", file, options);
+        const std::string bytes = read_text(file);
+        std::uint64_t length = 0;
+        std::memcpy(&length, bytes.data(), 8);
+        INFO(only);
+        CHECK(length % 8 == 0);
+    }
+}

@@ -269,3 +269,35 @@ TEST_CASE("why: traces whose shapes do not go together are refused, each with a 
     CHECK(told > 1000);
     CHECK(refused > 100);
 }
+
+TEST_CASE("why: the largest terms come first, the rest is one", "[why]")
+{
+    std::vector<double> values;
+    for (int i = 1; i <= 20; ++i)
+        values.push_back(i < 20 ? i : -i);
+    Answer answer;
+    take_terms(answer, values, [](std::size_t i) -> Term {
+        return {0, "term " + std::to_string(i), "", std::nullopt};
+    });
+    REQUIRE(answer.terms.size() == 10);
+    CHECK(answer.terms.front().text == "term 19");
+    CHECK(answer.terms.front().value == -20);
+    CHECK(answer.terms.back().value == 11);
+    CHECK(answer.n_others == 10);
+    CHECK(answer.others == 55);
+    CHECK(answer.total == 170);
+}
+
+TEST_CASE("why: what comes from a trace is text on the page", "[why]")
+{
+    Answer answer;
+    answer.ask.name = "<b>name";
+    answer.place = "<b>place";
+    answer.notes = {"<b>note"};
+    answer.terms = {{1, "<b>term", "<b>how", std::nullopt}};
+    const std::string page = answer_page(answer, "<b>trace");
+    CHECK(page.find("<b>") == std::string::npos);
+    for (const char* word : {"name", "place", "note", "term", "how", "trace"})
+        CHECK(page.find("&lt;b&gt;" + std::string(word)) != std::string::npos);
+    CHECK(page.find("default-src 'none'") != std::string::npos);
+}
