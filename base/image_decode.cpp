@@ -13,46 +13,12 @@
 
 #include "base/image_file.h"
 #include "base/image_kind.h"
+#include "base/jpeg.h"
 #include "base/png.h"
-
-namespace {
-
-// stb_image asks for memory through these two: a small file that claims to unpack to gigabytes gets none.
-constexpr std::size_t most_decoder_bytes = std::size_t{1} << 30;
-void* decoder_malloc(std::size_t size) { return size > most_decoder_bytes ? nullptr : std::malloc(size); }
-void* decoder_realloc(void* old, std::size_t size)
-{
-    return size > most_decoder_bytes ? nullptr : std::realloc(old, size);
-}
-
-}  // namespace
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wall"
-#pragma GCC diagnostic ignored "-Wextra"
-#pragma GCC diagnostic ignored "-Wpedantic"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_NO_STDIO
-#define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
-#define STBI_ONLY_BMP
-#define STBI_ONLY_GIF
-#define STBI_MALLOC(size) decoder_malloc(size)
-#define STBI_REALLOC(old, size) decoder_realloc(old, size)
-#define STBI_FREE(old) std::free(old)
-#include <stb/stb_image.h>
-#pragma GCC diagnostic pop
+#include "base/stb.h"
 
 namespace pictor {
 namespace {
-
-constexpr int most_jpeg_scans = 1000;
 
 using Path = std::filesystem::path;
 
@@ -64,15 +30,24 @@ struct Pixels {
     std::unique_ptr<std::uint8_t, decltype(&std::free)> values{nullptr, &std::free};
 };
 
+// A picture needs up to 16 bytes a pixel while it is decoded, and a little for tables and margins.
+void limit_memory(std::int64_t height, std::int64_t width)
+{
+    constexpr std::size_t tables = std::size_t{32} << 20, most = std::size_t{1} << 30;
+    limit_decoder_memory(std::min(most, tables + static_cast<std::size_t>(height * width) * 16));
+}
+
 Pixels decode_bytes(const Path& file, const Bytes& bytes)
 {
     const int size = static_cast<int>(bytes.size());
     Pixels pixels;
+    limit_memory(1, 1);
     if (!stbi_info_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels))
         refuse_image(file, fmt::format("a damaged or unusual picture ({})", stbi_failure_reason()),
                      "a picture that other programs open");
     check_image_size(file, std::abs(std::int64_t{pixels.height}),
                      pixels.width);  // negative in a BMP whose rows run downwards
+    limit_memory(std::abs(std::int64_t{pixels.height}), pixels.width);
     pixels.values.reset(
         stbi_load_from_memory(bytes.data(), size, &pixels.width, &pixels.height, &pixels.n_channels, 0));
     if (!pixels.values)
@@ -114,6 +89,7 @@ Image to_rgb(const Pixels& pixels, bool use_alpha)
 Image decode_gray_16(const Path& file, const Png& png)
 {
     int width = 0, height = 0, n_channels = 0;
+    limit_memory(png.height, png.width);
     const std::unique_ptr<std::uint16_t, decltype(&std::free)> values(
         stbi_load_16_from_memory(png.essential.data(), static_cast<int>(png.essential.size()), &width,
                                  &height, &n_channels, 1),
@@ -139,74 +115,8 @@ Image decode_png(const Path& file, const Bytes& bytes)
     return picture;
 }
 
-// --------------------------------------------------------------------------------------------------- JPEG,
+// ----------------------------------------------------------------------------------------------------------------
 // BMP and GIF
-
-// stb_image's tables hold 256 codes, and some of its versions write past them when a file declares more.
-void check_huffman_tables(const Path& file, const Bytes& bytes, std::size_t position, std::size_t end)
-{
-    while (position < end) {
-        std::size_t n_codes = 0;
-        for (std::size_t length = 1; length <= 16 && position + length < end; ++length)
-            n_codes += bytes[position + length];
-        if (n_codes > 256 || position + 17 + n_codes > end)
-            refuse_image(
-                file,
-                fmt::format("a damaged JPEG: the Huffman table at byte {} has {} codes", position, n_codes),
-                "at most 256, and all of them there");
-        position += 17 + n_codes;
-    }
-}
-
-// The same picture without comments and the notes of cameras. Follows the markers to the end mark: stb_image
-// itself paints what is missing gray without a word.
-Bytes read_jpeg_segments(const Path& file, const Bytes& bytes)
-{
-    Bytes essential(bytes.begin(), bytes.begin() + 2);
-    int n_scans = 0;
-    std::size_t position = 2;
-    while (position + 1 < bytes.size()) {
-        const std::uint8_t marker = bytes[position + 1];
-        const bool stuffing =
-            marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7);  // a pixel byte FF; a restart mark
-        if (bytes[position] == 0xFF && marker == 0xFF) {
-            ++position;  // fill byte
-            continue;
-        }
-        if (bytes[position] != 0xFF || stuffing) {
-            const std::size_t n = bytes[position] == 0xFF ? 2 : 1;
-            if (n_scans > 0)  // compressed pixels; before the first scan only noise
-                essential.insert(essential.end(), &bytes[position], &bytes[position] + n);
-            position += n;
-            continue;
-        }
-        if (marker == 0xD9) {
-            essential.insert(essential.end(), {0xFF, 0xD9});
-            return essential;
-        }
-        if (position + 4 > bytes.size())
-            break;
-        const std::size_t size = std::size_t{bytes[position + 2]} << 8 | bytes[position + 3];
-        if (size < 2)
-            refuse_image(
-                file, fmt::format("a damaged JPEG: the segment at byte {} claims {} bytes", position, size),
-                "at least 2");
-        if (size > bytes.size() - position - 2)
-            break;
-        if (marker == 0xDA && ++n_scans > most_jpeg_scans)
-            refuse_image(file, fmt::format("a JPEG of more than {} scans", most_jpeg_scans),
-                         "a picture, which needs about ten");
-        if (marker == 0xC4)
-            check_huffman_tables(file, bytes, position + 4, position + 2 + size);
-        const bool note = (marker > 0xE0 && marker <= 0xEF && marker != 0xEE) ||
-                          marker == 0xFE;  // EE tells how colours are coded
-        if (!note)
-            essential.insert(essential.end(), bytes.begin() + static_cast<std::ptrdiff_t>(position),
-                             bytes.begin() + static_cast<std::ptrdiff_t>(position + 2 + size));
-        position += 2 + size;
-    }
-    refuse_truncated(file, "JPEG", "before its end mark FFD9", bytes.size());
-}
 
 std::uint32_t little_endian(const Bytes& bytes, std::size_t position, int n_bytes)
 {

@@ -1,17 +1,17 @@
 #include "base/image_file.h"
 
-#include <fstream>
 #include <stdexcept>
-#include <system_error>
 
 #include <fmt/format.h>
+
+#include "base/input_file.h"
 
 namespace pictor {
 namespace {
 
 constexpr std::int64_t largest_side = 65500;
 constexpr std::int64_t most_pixels = 100'000'000;
-constexpr std::uintmax_t largest_file = std::uintmax_t{1} << 29;
+constexpr std::uint64_t largest_file = std::uint64_t{1} << 29;
 
 }  // namespace
 
@@ -29,27 +29,10 @@ void refuse_truncated(const std::filesystem::path& file, std::string_view kind, 
 
 Bytes read_image_file(const std::filesystem::path& file)
 {
-    std::error_code error;
-    const auto status = std::filesystem::status(file, error);
-    if (!std::filesystem::exists(status))
-        refuse_image(file, "no such file", "a picture: PNG, JPEG, BMP or GIF");
-    if (!std::filesystem::is_regular_file(status))
-        refuse_image(file, std::filesystem::is_directory(status) ? "a folder" : "not a regular file",
-                     "a picture: PNG, JPEG, BMP or GIF");
-    const std::uintmax_t size = std::filesystem::file_size(file, error);
-    if (error)
-        refuse_image(file, "cannot be read: " + error.message(), "a readable picture");
-    if (size == 0)
+    const std::string bytes = read_whole_file(file, largest_file, "a picture: PNG, JPEG, BMP or GIF");
+    if (bytes.empty())
         refuse_image(file, "an empty file", "a picture: PNG, JPEG, BMP or GIF");
-    if (size > largest_file)
-        refuse_image(file, fmt::format("{} bytes", size),
-                     fmt::format("a picture file of at most {} bytes", largest_file));
-    std::ifstream stream(file, std::ios::binary);
-    Bytes bytes(static_cast<std::size_t>(size));
-    if (!stream ||
-        !stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())))
-        refuse_image(file, "cannot be read", "a picture whose permissions allow reading");
-    return bytes;
+    return {bytes.begin(), bytes.end()};
 }
 
 void check_image_size(const std::filesystem::path& file, std::int64_t height, std::int64_t width)

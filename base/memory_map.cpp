@@ -4,28 +4,17 @@
 #include <cstring>
 #include <stdexcept>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/input_file.h"
 
 namespace pictor {
 
 MappedFile::MappedFile(const std::filesystem::path& path)
 {
-    // Not to be stopped by a pipe that nobody writes to: O_NONBLOCK, then only regular files pass.
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        throw std::runtime_error(
-            fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
-
-    struct stat status {};
-    if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-        ::close(file);
-        throw std::runtime_error(fmt::format("{}: is not a regular file", path.string()));
-    }
-    size_ = static_cast<std::uint64_t>(status.st_size);
+    const int file = open_regular_file(path, "a file of tensors", size_);
     void* memory = nullptr;
     if (size_ > 0)
         memory = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);

@@ -2,33 +2,79 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <regex>
+#include <charconv>
+#include <optional>
 #include <stdexcept>
+#include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include "base/small_floats.h"
-#include "trace/reading/reader.h"
+#include "base/input_file.h"
+#include "base/shape.h"
+#include "base/shown_text.h"
+#include "base/stored_numbers.h"
 
 namespace pictor {
 namespace {
 
 constexpr std::int64_t numbers_per_block = 1 << 16;
 
-template <typename Stored> Stored stored_at(const char* bytes)
+// numpy's names of what can be read, and safetensors'.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 8> types{{{"f2", "F16"},
+                                                                              {"f4", "F32"},
+                                                                              {"f8", "F64"},
+                                                                              {"i1", "I8"},
+                                                                              {"i4", "I32"},
+                                                                              {"i8", "I64"},
+                                                                              {"u1", "U8"},
+                                                                              {"b1", "BOOL"}}};
+
+std::string_view skip_spaces(std::string_view text)
 {
-    Stored value;
-    std::memcpy(&value, bytes, sizeof value);
-    return value;
+    return text.substr(std::min(text.find_first_not_of(" \t\n"), text.size()));
 }
 
-template <typename Stored, typename Number>
-void convert(const char* bytes, Number* values, std::int64_t count)
+// What follows "'key':" in a header, which is a Python dictionary; empty when it has no such key.
+std::string_view after_key(std::string_view header, const std::string& key)
 {
-    for (std::int64_t i = 0; i < count; ++i)
-        values[i] =
-            static_cast<Number>(stored_at<Stored>(bytes + i * static_cast<std::int64_t>(sizeof(Stored))));
+    const std::size_t at = header.find("'" + key + "'");
+    if (at == std::string_view::npos)
+        return {};
+    const std::string_view colon = skip_spaces(header.substr(at + key.size() + 2));
+    return colon.starts_with(':') ? skip_spaces(colon.substr(1)) : std::string_view();
+}
+
+// "'<f4', ..." -> "f4"; big-endian numbers keep their '>', which no type has.
+std::string_view quoted_type(std::string_view text)
+{
+    if (!text.starts_with('\''))
+        return {};
+    text = text.substr(1, text.find('\'', 1) - 1);
+    return text.starts_with('<') || text.starts_with('|') || text.starts_with('=') ? text.substr(1) : text;
+}
+
+// "(3, 4), ..." -> 3 and 4; nothing when it is no tuple of whole numbers.
+std::optional<Shape> tuple(std::string_view text)
+{
+    constexpr std::size_t most_axes = 32;
+    Shape shape;
+    if (!text.starts_with('('))
+        return std::nullopt;
+    for (text = skip_spaces(text.substr(1)); !text.starts_with(')');) {
+        std::int64_t extent = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), extent);
+        if (error != std::errc() || extent < 0 || shape.size() == most_axes)
+            return std::nullopt;
+        shape.push_back(extent);
+        text = skip_spaces(text.substr(static_cast<std::size_t>(end - text.data())));
+        if (text.starts_with(','))
+            text = skip_spaces(text.substr(1));
+        else if (!text.starts_with(')'))
+            return std::nullopt;
+    }
+    return shape;
 }
 
 }  // namespace
@@ -49,64 +95,62 @@ std::string npy_header(const std::vector<std::int64_t>& shape, bool integers)
 
 NpyFile::NpyFile(std::filesystem::path path) : path_(std::move(path))
 {
-    if (!std::filesystem::is_regular_file(path_))
-        throw std::runtime_error(fmt::format("{}: no such file", path_.string()));
-    file_.open(path_, std::ios::binary);
+    std::uint64_t file_bytes = 0;
+    const int opened = open_regular_file(path_, "an .npy file", file_bytes);
+    file_.reset(::fdopen(opened, "rb"));
     std::array<char, 12> start{};
-    file_.read(start.data(), 12);
-    if (!file_ || std::memcmp(start.data(), "\x93NUMPY", 6) != 0)
+    if (!file_ || std::fread(start.data(), 1, 12, file_.get()) != 12 ||
+        std::memcmp(start.data(), "\x93NUMPY", 6) != 0)
         throw std::runtime_error(
             fmt::format("{}: is no .npy file (or is shorter than a header)", path_.string()));
     const bool version_1 = start[6] == 1;
     const std::uint32_t length =
-        version_1 ? stored_at<std::uint16_t>(start.data() + 8) : stored_at<std::uint32_t>(start.data() + 8);
+        version_1 ? number_at<std::uint16_t>(start.data() + 8) : number_at<std::uint32_t>(start.data() + 8);
     if (length > 65536)
         throw std::runtime_error(
             fmt::format("{}: .npy header of {} bytes; want at most 65536", path_.string(), length));
     std::string text(length, '\0');
     first_byte_ = (version_1 ? 10 : 12) + static_cast<std::int64_t>(length);
-    file_.seekg(first_byte_ - static_cast<std::int64_t>(length));
-    file_.read(text.data(), static_cast<std::streamsize>(length));
-    if (!file_)
+    std::fseek(file_.get(), first_byte_ - static_cast<std::int64_t>(length), SEEK_SET);
+    if (std::fread(text.data(), 1, length, file_.get()) != length)
         throw std::runtime_error(fmt::format("{}: .npy header is cut short", path_.string()));
     parse_header(text);
 
     size_ = checked_size(path_.string(), shape_);
-    bytes_each_ = kind_[1] - '0';
-    const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path_));
-    if (bytes - first_byte_ != size_ * bytes_each_)
+    bytes_each_ = stored_bytes(type_);
+    const std::int64_t bytes = static_cast<std::int64_t>(file_bytes) - first_byte_;
+    if (bytes != size_ * bytes_each_)
         throw std::runtime_error(fmt::format("{}: shape {} of {} needs {} bytes of numbers, the file has {}",
-                                             path_.string(), extents_text(shape_), kind_, size_ * bytes_each_,
-                                             bytes - first_byte_));
+                                             path_.string(), shape_text(shape_), type_, size_ * bytes_each_,
+                                             bytes));
 }
 
 void NpyFile::parse_header(const std::string& text)
 {
-    static const std::regex descr("'descr':\\s*'[<|=]?(f2|f4|f8|i1|i4|i8|u1|b1)'"),
-        order("'fortran_order':\\s*False"), shape("'shape':\\s*\\(([0-9, ]*)\\)"), number("[0-9]{1,18}");
-    std::smatch match;
-    if (!std::regex_search(text, match, descr))
-        throw std::runtime_error(fmt::format(
-            "{}: want little-endian f2, f4, f8, i1, i4, i8, u1 or b1; header is {}", path_.string(), text));
-    kind_ = match[1];
-    if (!std::regex_search(text, order))
+    const std::string_view type = quoted_type(after_key(text, "descr"));
+    for (const auto& [numpy, safetensors] : types)
+        if (numpy == type)
+            type_ = safetensors;
+    if (type_.empty())
+        throw std::runtime_error(
+            fmt::format("{}: want little-endian f2, f4, f8, i1, i4, i8, u1 or b1; header is {}",
+                        path_.string(), in_quotes(text)));
+    if (!after_key(text, "fortran_order").starts_with("False"))
         throw std::runtime_error(
             fmt::format("{}: want row-major order ('fortran_order': False)", path_.string()));
-    if (!std::regex_search(text, match, shape))
-        throw std::runtime_error(fmt::format("{}: .npy header without a shape: {}", path_.string(), text));
-    const std::string extents = match[1];
-    for (auto at = std::sregex_iterator(extents.begin(), extents.end(), number); at != std::sregex_iterator();
-         ++at)
-        shape_.push_back(std::stoll(at->str()));
+    const std::optional<Shape> shape = tuple(after_key(text, "shape"));
+    if (!shape)
+        throw std::runtime_error(
+            fmt::format("{}: .npy header without a shape: {}", path_.string(), in_quotes(text)));
+    shape_ = *shape;
 }
 
-std::string NpyFile::dtype() const { return kind_ == "f2" ? "F16" : kind_[0] == 'f' ? "F32" : "I64"; }
+std::string NpyFile::dtype() const { return type_ == "F16" ? "F16" : type_[0] == 'F' ? "F32" : "I64"; }
 
 void NpyFile::seek(std::int64_t position)
 {
     position_ = std::clamp<std::int64_t>(position, 0, size_);
-    file_.clear();
-    file_.seekg(first_byte_ + position_ * bytes_each_);
+    std::fseek(file_.get(), first_byte_ + position_ * bytes_each_, SEEK_SET);
 }
 
 template <typename Number> std::int64_t NpyFile::read_as(Number* values, std::int64_t count)
@@ -115,26 +159,9 @@ template <typename Number> std::int64_t NpyFile::read_as(Number* values, std::in
     for (count = std::min(count, size_ - position_); done < count;) {
         const std::int64_t now = std::min(count - done, numbers_per_block);
         block_.resize(static_cast<std::size_t>(now * bytes_each_));
-        file_.read(block_.data(), now * bytes_each_);
-        if (!file_)
+        if (std::fread(block_.data(), 1, block_.size(), file_.get()) != block_.size())
             throw std::runtime_error(fmt::format("{}: cannot be read", path_.string()));
-        const char* const bytes = block_.data();
-        if (kind_ == "f4")
-            convert<float>(bytes, values + done, now);
-        else if (kind_ == "f8")
-            convert<double>(bytes, values + done, now);
-        else if (kind_ == "i8")
-            convert<std::int64_t>(bytes, values + done, now);
-        else if (kind_ == "i4")
-            convert<std::int32_t>(bytes, values + done, now);
-        else if (kind_ == "i1")
-            convert<std::int8_t>(bytes, values + done, now);
-        else if (kind_ != "f2")
-            convert<std::uint8_t>(bytes, values + done, now);
-        else
-            for (std::int64_t i = 0; i < now; ++i)
-                values[done + i] =
-                    static_cast<Number>(float_from_f16(stored_at<std::uint16_t>(bytes + 2 * i)));
+        convert_numbers(type_, block_.data(), now, values + done);
         done += now;
     }
     position_ += done;
@@ -145,9 +172,9 @@ std::int64_t NpyFile::read(float* values, std::int64_t count) { return read_as(v
 
 std::int64_t NpyFile::read(std::int64_t* values, std::int64_t count)
 {
-    if (kind_[0] == 'f')
+    if (type_[0] == 'F')
         throw std::runtime_error(
-            fmt::format("{}: holds floats ({}); want whole numbers", path_.string(), kind_));
+            fmt::format("{}: holds floats ({}); want whole numbers", path_.string(), type_));
     return read_as(values, count);
 }
 

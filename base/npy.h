@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,9 @@ private:
     void parse_header(const std::string& text);
 
     std::filesystem::path path_;
-    std::ifstream file_;
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_{nullptr, &std::fclose};
     std::vector<std::int64_t> shape_;
-    std::string kind_;  // "f4"
+    std::string type_;  // as safetensors names it: "F32"
     std::int64_t size_ = 0, position_ = 0, first_byte_ = 0, bytes_each_ = 0;
     std::vector<char> block_;
 };

@@ -2,31 +2,34 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cstring>
-#include <fstream>
+#include <functional>
 #include <map>
 #include <set>
 #include <stdexcept>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/json_file.h"
+#include "base/little_endian.h"
+#include "base/shown_text.h"
 
 namespace pictor {
-
-static_assert(std::endian::native == std::endian::little,
-              "tensors are used as they lie in the file: little-endian");
-
 namespace {
 
-constexpr std::uint64_t max_header_bytes = 100'000'000;  // the format's own limit
-constexpr std::size_t max_axes = 32;
+using nlohmann::json;
+using Path = std::filesystem::path;
 
-// Bits of one number. Only F32, BF16, F16 and I64 are ever read; the others may stand in a file beside them.
+constexpr std::uint64_t max_header_bytes = 100'000'000;  // the format's own limit
+constexpr std::size_t max_tensors = 250'000;             // the 90B model has 1,500; a long trace has more
+constexpr std::size_t max_metadata = 500'000;
+constexpr int max_axes = 32;
+
+// Bits of one number. Only some are ever read; the others may stand in a file beside them.
 constexpr std::array<std::pair<std::string_view, std::uint64_t>, 21> dtype_bits{{
     {"F32", 32},    {"BF16", 16},   {"F16", 16},    {"I64", 64},    {"F64", 64},        {"U64", 64},
     {"I32", 32},    {"U32", 32},    {"I16", 16},    {"U16", 16},    {"I8", 8},          {"U8", 8},
@@ -34,137 +37,111 @@ constexpr std::array<std::pair<std::string_view, std::uint64_t>, 21> dtype_bits{
     {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
 }};
 
-struct HeaderEntry {
-    std::string name;
-    std::string dtype;
-    std::vector<std::uint64_t> shape;
-    std::vector<std::uint64_t> offsets;
-    std::set<std::string> fields_seen;
-};
-
-[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what)
+[[noreturn]] void refuse(const Path& path, const std::string& what)
 {
     throw std::runtime_error(fmt::format("{}: {}", path.string(), what));
 }
 
 // Names come from the file: an error message shows at most this much of one.
-std::string shown(const std::string& name) { return brief_json(nlohmann::json(name)); }
+std::string shown(const std::string& name) { return brief_json(json(name)); }
 
-// Reads the header event by event and accepts exactly the format's two levels. A DOM would take many times
-// the header's size and would silently keep the last of two equal names.
-class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
+// Takes one entry after another out of the header while it is parsed: as a whole, it would take many times
+// its bytes, and the last of two equal names would win without a word.
+class HeaderReader {
 public:
-    explicit HeaderReader(const std::filesystem::path& path) : path_(path) {}
-
-    std::vector<HeaderEntry> entries;
-
-    bool start_object(std::size_t) override
+    // take: gets the name and the JSON of each tensor.
+    using Take = std::function<void(const std::string&, const json&)>;
+    HeaderReader(const Path& path, std::map<std::string, std::string>& metadata, Take take)
+        : path_(path), metadata_(metadata), take_(std::move(take))
     {
-        if (in_list_ || depth_ == 2)
-            unexpected("an object");
-        ++depth_;
-        return true;
     }
-    bool end_object() override
+
+    // Called by the parser. depth 0: the header; 1: its entries; 2: their fields; 3: numbers of a list.
+    bool operator()(int depth, json::parse_event_t event, json& parsed)
     {
-        if (--depth_ == 1 && !in_metadata_)
-            for (const char* field : {"dtype", "shape", "data_offsets"})
-                if (!entries.back().fields_seen.contains(field))
-                    refuse(path_, fmt::format("tensor {}: {} is missing", shown(entries.back().name), field));
-        return true;
-    }
-    bool key(string_t& name) override
-    {
-        if (depth_ == 1) {
-            if (!names_.insert(name).second)
-                refuse(path_, fmt::format("tensor {} appears twice in the header", shown(name)));
-            top_key_ = name;
-            in_metadata_ = name == "__metadata__";
+        using Event = json::parse_event_t;
+        const bool opens_list = event == Event::array_start;
+        if (event == Event::key)
+            depth == 1 ? begin_entry(parsed.get<std::string>()) : begin_field(parsed.get<std::string>());
+        else if (opens_list || event == Event::object_start)
+            check_opening(depth, opens_list ? "a list" : "an object", opens_list);
+        else if (event == Event::value && depth == 1)
+            unexpected(brief_json(parsed));
+        else if (event == Event::value && in_metadata_)
+            return take_metadata(parsed);
+        else if (event == Event::value && depth == 3 && ++numbers_ > max_axes)
+            refuse(path_,
+                   fmt::format("tensor {}: {} has more than {} numbers", shown(entry_), field_, max_axes));
+        else if (event == Event::object_end && depth == 1) {
             if (!in_metadata_)
-                entries.push_back({name, {}, {}, {}, {}});
-            metadata_keys_.clear();
-        } else if (in_metadata_) {
-            if (!metadata_keys_.insert(name).second)
-                refuse(path_, fmt::format("__metadata__: {} appears twice", shown(name)));
-        } else {
-            if (name != "dtype" && name != "shape" && name != "data_offsets")
-                refuse(path_,
-                       fmt::format("tensor {}: field {} is unknown, wanted dtype, shape and data_offsets",
-                                   shown(entries.back().name), shown(name)));
-            if (!entries.back().fields_seen.insert(name).second)
-                refuse(path_, fmt::format("tensor {}: {} appears twice", shown(entries.back().name), name));
-            field_ = name;
+                take_(entry_, parsed);
+            return false;  // the tree of the whole header stays empty
         }
         return true;
     }
-    bool string(string_t& value) override
-    {
-        if (depth_ != 2 || in_list_ || (!in_metadata_ && field_ != "dtype"))
-            unexpected(shown(value));
-        if (!in_metadata_)
-            entries.back().dtype = value;
-        return true;
-    }
-    bool start_array(std::size_t) override
-    {
-        if (depth_ != 2 || in_list_ || in_metadata_ || field_ == "dtype")
-            unexpected("a list");
-        in_list_ = true;
-        return true;
-    }
-    bool end_array() override
-    {
-        in_list_ = false;
-        return true;
-    }
-    bool number_unsigned(number_unsigned_t value) override
-    {
-        if (!in_list_)
-            unexpected(fmt::to_string(value));
-        std::vector<std::uint64_t>& list = field_ == "shape" ? entries.back().shape : entries.back().offsets;
-        if (list.size() == max_axes)
-            refuse(path_, fmt::format("tensor {}: {} has more than {} numbers", shown(entries.back().name),
-                                      field_, max_axes));
-        list.push_back(value);
-        return true;
-    }
-    bool number_integer(number_integer_t value) override { unexpected(fmt::to_string(value)); }
-    bool number_float(number_float_t, const string_t& text) override { unexpected(text.substr(0, 40)); }
-    bool null() override { unexpected("null"); }
-    bool boolean(bool value) override { unexpected(value ? "true" : "false"); }
-    bool binary(binary_t&) override { unexpected("binary data"); }
-    bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override
-    {
-        refuse(path_, fmt::format("the header is not JSON: {}", error.what()));
-    }
 
 private:
+    void begin_entry(const std::string& name)
+    {
+        if (!names_.insert(name).second)
+            refuse(path_, fmt::format("tensor {} appears twice in the header", shown(name)));
+        if (names_.size() > max_tensors)
+            refuse(path_, fmt::format("the header lists more than {} tensors", max_tensors));
+        entry_ = name;
+        in_metadata_ = name == "__metadata__";
+        fields_.clear();
+    }
+    void begin_field(const std::string& name)
+    {
+        const std::string where = in_metadata_ ? "__metadata__" : "tensor " + shown(entry_);
+        if (!in_metadata_ && name != "dtype" && name != "shape" && name != "data_offsets")
+            refuse(path_, fmt::format("{}: field {} is unknown, wanted dtype, shape and data_offsets", where,
+                                      shown(name)));
+        if (!fields_.insert(name).second)
+            refuse(path_, fmt::format("{}: {} appears twice", where, in_metadata_ ? shown(name) : name));
+        if (fields_.size() > max_metadata)
+            refuse(path_, fmt::format("__metadata__ holds more than {} strings", max_metadata));
+        field_ = name;
+        numbers_ = 0;
+    }
+    void check_opening(int depth, const std::string& found, bool list) const
+    {
+        const bool right = depth == 0 || (depth == 1 && !list) || (depth == 2 && list && !in_metadata_);
+        if (!right)
+            unexpected(found);
+    }
+    bool take_metadata(const json& value)
+    {
+        if (!value.is_string())
+            unexpected(brief_json(value));
+        metadata_[field_] = value.get<std::string>();
+        return false;
+    }
     [[noreturn]] void unexpected(const std::string& found) const
     {
-        if (depth_ == 0)
-            refuse(path_, fmt::format("the header is {}, wanted an object", found));
         if (in_metadata_)
             refuse(path_, fmt::format("__metadata__ holds {}, wanted an object of strings", found));
-        if (depth_ == 1)
-            refuse(path_, fmt::format("tensor {} is {}, wanted an object", shown(top_key_), found));
-        refuse(path_, fmt::format("tensor {}: {} holds {}, wanted {}", shown(top_key_), field_, found,
+        if (fields_.empty())
+            refuse(path_, fmt::format("tensor {} is {}, wanted an object", shown(entry_), found));
+        refuse(path_, fmt::format("tensor {}: {} holds {}, wanted {}", shown(entry_), field_, found,
                                   field_ == "dtype" ? "a string" : "a list of whole numbers, none negative"));
     }
 
-    const std::filesystem::path& path_;
-    std::set<std::string> names_, metadata_keys_;
-    std::string top_key_, field_;
-    int depth_ = 0;
-    bool in_metadata_ = false, in_list_ = false;
+    const Path& path_;
+    std::map<std::string, std::string>& metadata_;
+    Take take_;
+    std::unordered_set<std::string> names_, fields_;
+    std::string entry_, field_;
+    int numbers_ = 0;
+    bool in_metadata_ = false;
 };
 
-std::uint64_t read_header_length(const std::filesystem::path& path, const MappedFile& file)
+std::uint64_t read_header_length(const Path& path, const MappedFile& file)
 {
-    std::uint64_t length = 0;
-    if (file.size() < sizeof length)
+    if (file.size() < sizeof(std::uint64_t))
         refuse(path,
                fmt::format("{} bytes, wanted at least 8: not a safetensors file, or cut short", file.size()));
-    std::memcpy(&length, file.data(), sizeof length);
+    const auto length = number_at<std::uint64_t>(file.data());
     if (length > max_header_bytes)
         refuse(path, fmt::format("the header claims {} bytes, wanted at most {}: not a safetensors file?",
                                  length, max_header_bytes));
@@ -174,54 +151,94 @@ std::uint64_t read_header_length(const std::filesystem::path& path, const Mapped
     return length;
 }
 
+// The numbers of "shape" or "data_offsets".
+std::vector<std::uint64_t> whole_numbers(const Path& path, const std::string& tensor, const json& entry,
+                                         const char* field)
+{
+    const auto refuse_list = [&](const json& found) {
+        refuse(path, fmt::format("{}: {} holds {}, wanted a list of whole numbers, none negative", tensor,
+                                 field, brief_json(found)));
+    };
+    if (!entry.contains(field))
+        refuse(path, fmt::format("{}: {} is missing", tensor, field));
+    if (!entry[field].is_array())
+        refuse_list(entry[field]);
+    for (const json& number : entry[field])
+        if (!number.is_number_unsigned())
+            refuse_list(number);
+    return entry[field].get<std::vector<std::uint64_t>>();
+}
+
+std::uint64_t bits_of_dtype(const Path& path, const std::string& tensor, const json& entry)
+{
+    const auto dtype = entry.find("dtype");
+    if (dtype == entry.end())
+        refuse(path, fmt::format("{}: dtype is missing", tensor));
+    if (!dtype->is_string())
+        refuse(path, fmt::format("{}: dtype holds {}, wanted a string", tensor, brief_json(*dtype)));
+    for (const auto& [name, bits] : dtype_bits)
+        if (name == dtype->get_ref<const std::string&>())
+            return bits;
+    refuse(path, fmt::format("{}: dtype {} is unknown", tensor, brief_json(*dtype)));
+}
+
 // Turns a header entry into a TensorInfo, checked by itself: dtype, size without overflow, offsets inside the
 // buffer.
-TensorInfo check_entry(const std::filesystem::path& path, const HeaderEntry& entry, const std::byte* buffer,
+TensorInfo check_entry(const Path& path, const std::string& name, const json& entry, const std::byte* buffer,
                        std::uint64_t buffer_bytes)
 {
-    const std::string tensor = "tensor " + shown(entry.name);
-    const auto known = std::find_if(dtype_bits.begin(), dtype_bits.end(),
-                                    [&](const auto& pair) { return pair.first == entry.dtype; });
-    if (known == dtype_bits.end())
-        refuse(path, fmt::format("{}: dtype {} is unknown", tensor, shown(entry.dtype)));
+    const std::string tensor = "tensor " + shown(name);
+    const std::uint64_t bits_each = bits_of_dtype(path, tensor, entry);
+    const std::vector<std::uint64_t> extents = whole_numbers(path, tensor, entry, "shape");
+    const std::vector<std::uint64_t> offsets = whole_numbers(path, tensor, entry, "data_offsets");
 
     constexpr std::uint64_t max_count = std::uint64_t{1} << 56;  // leaves room for the bits of each number
     std::uint64_t count = 1;
     Shape shape;
-    for (const std::uint64_t extent : entry.shape) {
+    for (const std::uint64_t extent : extents) {
         if (extent > max_count || (extent != 0 && count > max_count / extent))
-            refuse(path, fmt::format("{}: shape [{}] is absurd", tensor, fmt::join(entry.shape, ", ")));
+            refuse(path, fmt::format("{}: shape [{}] is absurd", tensor, fmt::join(extents, ", ")));
         count *= extent;
         shape.push_back(static_cast<std::int64_t>(extent));
     }
-    if (entry.offsets.size() != 2)
-        refuse(path, fmt::format("{}: data_offsets has {} numbers, wanted 2", tensor, entry.offsets.size()));
-    const std::uint64_t begin = entry.offsets[0], end = entry.offsets[1];
+    if (offsets.size() != 2)
+        refuse(path, fmt::format("{}: data_offsets has {} numbers, wanted 2", tensor, offsets.size()));
+    const std::uint64_t begin = offsets[0], end = offsets[1];
     if (begin > end || end > buffer_bytes)
         refuse(path, fmt::format("{}: data_offsets [{}, {}] leave the file, which holds {} bytes of tensors",
                                  tensor, begin, end, buffer_bytes));
-    const std::uint64_t bits = count * known->second;
+    const std::uint64_t bits = count * bits_each;
+    const std::string dtype = entry["dtype"].get<std::string>();
     if (bits % 8 != 0 || end - begin != bits / 8)
         refuse(path, fmt::format("{}: data_offsets span {} bytes, wanted {} for {} [{}]", tensor, end - begin,
-                                 (bits + 7) / 8, entry.dtype, fmt::join(entry.shape, ", ")));
-    return {entry.name, entry.dtype, shape, static_cast<std::int64_t>(count), buffer + begin, end - begin};
+                                 (bits + 7) / 8, dtype, fmt::join(extents, ", ")));
+    return {name, dtype, shape, static_cast<std::int64_t>(count), buffer + begin, end - begin};
 }
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(path)), file_(path_)
+SafetensorsFile::SafetensorsFile(Path path) : path_(std::move(path)), file_(path_)
 {
     const std::uint64_t header_bytes = read_header_length(path_, file_);
     const std::string_view header = file_.text().substr(8, header_bytes);
-    if (header.empty() || header.front() != '{')
-        refuse(path_, "the header does not begin with '{': not a safetensors file");
-    HeaderReader reader(path_);
-    nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
-
+    if (!header.starts_with('{'))
+        refuse(path_, "the header does not begin with '{': not a safetensors file?");
     const std::byte* buffer = file_.data() + 8 + header_bytes;
     const std::uint64_t buffer_bytes = file_.size() - 8 - header_bytes;
-    for (const HeaderEntry& entry : reader.entries)
-        tensors_.push_back(check_entry(path_, entry, buffer, buffer_bytes));
+    HeaderReader reader(path_, metadata_, [&](const std::string& name, const json& entry) {
+        tensors_.push_back(check_entry(path_, name, entry, buffer, buffer_bytes));
+    });
+    try {
+        json::parse(header.begin(), header.end(), std::ref(reader));
+    } catch (const json::exception& error) {
+        refuse(path_, fmt::format("the header is not JSON: {}", terminal_text(error.what())));
+    }
+    check_places(buffer, buffer_bytes);
+}
+
+// Sorts the tensors by their bytes, which must fill the file without a hole.
+void SafetensorsFile::check_places(const std::byte* buffer, std::uint64_t buffer_bytes)
+{
     std::stable_sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
         return std::pair(a.data, a.bytes) < std::pair(b.data, b.bytes);
     });
@@ -266,7 +283,7 @@ bool is_plain_file_name(const std::string& name)
 }
 
 // weight_map, turned round: the tensors that each shard should hold.
-std::map<std::string, std::vector<std::string>> read_index(const std::filesystem::path& path)
+std::map<std::string, std::vector<std::string>> read_index(const Path& path)
 {
     const nlohmann::json index = read_json_object(path);
     const auto map = index.find("weight_map");
@@ -288,7 +305,7 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
 
 }  // namespace
 
-std::vector<std::shared_ptr<const SafetensorsFile>> open_checkpoint(const std::filesystem::path& folder)
+std::vector<std::shared_ptr<const SafetensorsFile>> open_checkpoint(const Path& folder)
 {
     const std::filesystem::path single = folder / "model.safetensors";
     const std::filesystem::path index = folder / "model.safetensors.index.json";

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -40,10 +41,14 @@ public:
     const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in the order of their bytes
     std::vector<std::string> names() const;                              // in the same order
     const TensorInfo* find(const std::string& name) const;               // null when there is none
+    const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
 private:
+    void check_places(const std::byte* buffer, std::uint64_t buffer_bytes);
+
     std::filesystem::path path_;
     MappedFile file_;
+    std::map<std::string, std::string> metadata_;
     std::vector<TensorInfo> tensors_;
     std::unordered_map<std::string, std::size_t> index_;
 };

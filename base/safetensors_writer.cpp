@@ -1,6 +1,5 @@
 #include "base/safetensors_writer.h"
 
-#include <bit>
 #include <fstream>
 #include <random>
 #include <stdexcept>
@@ -9,11 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json_file.h"
+#include "base/little_endian.h"
 
 namespace pictor {
-
-static_assert(std::endian::native == std::endian::little,
-              "numbers are written as they lie in memory: little-endian");
 
 namespace {
 

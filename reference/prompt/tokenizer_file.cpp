@@ -9,9 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -19,6 +17,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/byte_alphabet.h"
+#include "base/input_file.h"
+#include "base/json_file.h"
 #include "base/shown_text.h"
 #include "base/utf8.h"
 #include "reference/prompt/ranked_tokens.h"
@@ -28,24 +28,6 @@ namespace pictor {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::uintmax_t max_file_bytes = 256u << 20;  // the real tokenizer.json has 17 MB
-
-std::string read_bytes(const std::filesystem::path& file)
-{
-    std::error_code error;
-    const std::uintmax_t size = std::filesystem::file_size(file, error);
-    if (error)
-        refuse_tokenizer(file, "cannot be read: " + error.message());
-    if (size > max_file_bytes)
-        refuse_tokenizer(file, fmt::format("has {} bytes; a tokenizer has at most {}", size, max_file_bytes));
-    std::ifstream in(file, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << in.rdbuf();
-    if (!in || (size > 0 && !bytes))
-        refuse_tokenizer(file, "cannot be read");
-    return bytes.str();
-}
 
 const json& member(const std::filesystem::path& file, const json& object, const std::string& where,
                    const char* key)
@@ -68,7 +50,7 @@ std::int64_t token_id(const std::filesystem::path& file, const json& value, std:
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() > static_cast<std::uint64_t>(max_token_id))
         refuse_tokenizer(
             file, fmt::format("token {} has the id {}; ids are whole numbers from 0 to {}", in_quotes(token),
-                              value.is_number() ? value.dump() : value.type_name(), max_token_id));
+                              brief_json(value), max_token_id));
     return value.get<std::int64_t>();
 }
 
@@ -221,7 +203,7 @@ void require_plain_bpe(const std::filesystem::path& file, const json& root, cons
 TokenizerFile read_json(const std::filesystem::path& file, const std::string& bytes)
 {
     try {
-        const json root = json::parse(bytes);
+        const json root = parse_json(bytes, file.string(), most_tokenizer_values);
         const json& model = member(file, root, "the file", "model");
         require_plain_bpe(file, root, model);
         TokenizerFile table;
@@ -244,7 +226,8 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& path)
     if (std::filesystem::is_directory(path))
         file = std::filesystem::exists(path / "tokenizer.json") ? path / "tokenizer.json"
                                                                 : path / "tokenizer.model";
-    const std::string bytes = read_bytes(file);
+    const std::string bytes =
+        read_whole_file(file, most_tokenizer_bytes, "a tokenizer.json, or Meta's tokenizer.model");
     const std::size_t first = bytes.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
     if (first == std::string::npos)
         refuse_tokenizer(file, "is empty; wanted a tokenizer.json or Meta's tokenizer.model");

@@ -156,7 +156,7 @@ TEST_CASE("safetensors: every fault of a file is named")
         {safetensors_bytes(R"({"a": {"shape": [-2]}})", ""), "\"a\": shape holds -2"},
         {safetensors_bytes(R"({"a": {"shape": [2.0]}})", ""), "\"a\": shape holds 2.0"},
         {safetensors_bytes(R"({"a": {"shape": [18446744073709551616]}})", ""),
-         "\"a\": shape holds 18446744073709551616"},
+         "\"a\": shape holds 1.8446744073709552e+19"},
         {safetensors_bytes(R"({"a": {"shape": [true]}})", ""), "\"a\": shape holds true"},
         {safetensors_bytes(R"({"a": {"shape": [null]}})", ""), "\"a\": shape holds null"},
         {safetensors_bytes(R"({"a": {"device": 1}})", ""), "\"a\": field \"device\" is unknown"},
@@ -249,12 +249,12 @@ TEST_CASE("safetensors: paths that are no files")
     const auto open = [](const std::filesystem::path& path) {
         return error_of([&] { SafetensorsFile file(path); });
     };
-    CHECK_THAT(open(folder.path / "nothing"), ContainsSubstring("nothing: cannot be opened"));
-    CHECK_THAT(open(folder.path), ContainsSubstring("is not a regular file"));
+    CHECK_THAT(open(folder.path / "nothing"), ContainsSubstring("nothing: no such file"));
+    CHECK_THAT(open(folder.path), ContainsSubstring("a folder; wanted"));
     const auto pipe = folder.path / "pipe";
     REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
     CHECK_THAT(open(pipe),
-               ContainsSubstring("pipe: is not a regular file"));  // and does not wait for a writer
+               ContainsSubstring("pipe: a pipe, not a regular file"));  // and does not wait for a writer
 }
 
 TEST_CASE("safetensors: shards, and every fault of their index")

@@ -283,12 +283,12 @@ TEST_CASE("config: files that are no config at all")
     }
     std::filesystem::remove(folder.path / "config.json");
     CHECK_THAT(error_of([&] { read_config(folder.path); }),
-               ContainsSubstring("config.json: cannot be opened"));
+               ContainsSubstring("config.json: no such file"));
     std::filesystem::create_directory(folder.path / "config.json");
     CHECK_THAT(error_of([&] { read_config(folder.path); }),
-               ContainsSubstring("config.json: is not a regular file"));
+               ContainsSubstring("config.json: a folder; wanted"));
     CHECK_THAT(error_of([&] { read_config(folder.path / "nowhere"); }),
-               ContainsSubstring("cannot be opened"));
+               ContainsSubstring("wanted a JSON file"));
 }
 
 TEST_CASE("config: generation_config.json decides where answers end")

@@ -53,9 +53,9 @@ TEST_CASE("tokenizer file: broken files are refused by name")
     CHECK_THAT(load_error("{}"), ContainsSubstring("no 'model'"));
     CHECK_THAT(load_error("[1, 2]"), ContainsSubstring("line 1 is '[1, 2]'; wanted JSON"));
     CHECK_THAT(load_error("{\"model\": " + std::string(100'000, '[')),
-               ContainsSubstring("not a tokenizer.json"));
+               ContainsSubstring("nests deeper than 64 levels"));
     CHECK_THAT(load_error("{\"model\": " + std::string(100'000, '[') + std::string(100'000, ']') + "}"),
-               ContainsSubstring("'model.type' is ''"));
+               ContainsSubstring("nests deeper than 64 levels"));
     const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
     for (const char* key : {"normalizer", "pre_tokenizer", "decoder", "added_tokens"})
         CHECK_THAT(
@@ -64,9 +64,9 @@ TEST_CASE("tokenizer file: broken files are refused by name")
             ContainsSubstring("tokenizer.json: "));
     const TempFolder folder;
     CHECK_THAT(error_of([&] { Tokenizer::load(folder.path / "absent.json"); }),
-               ContainsSubstring("cannot be read"));
+               ContainsSubstring("no such file"));
     CHECK_THAT(error_of([&] { Tokenizer::load(folder.path); }),
-               ContainsSubstring("tokenizer.model: cannot be read"));
+               ContainsSubstring("tokenizer.model: no such file"));
 }
 
 TEST_CASE("tokenizer file: a vocabulary that contradicts itself is refused")

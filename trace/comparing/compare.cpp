@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/at.h"
+#include "base/json_file.h"
 #include "trace/comparing/align.h"
 #include "trace/recording/glob.h"
 
@@ -234,7 +235,7 @@ void compare_tensor(const Trace& a, const Trace& b, bool flat, const LeftPadding
             return;
         }
         result.problem =
-            fmt::format("shape {} against {}", extents_text(result.a->shape), extents_text(result.b->shape));
+            fmt::format("shape {} against {}", shape_text(result.a->shape), shape_text(result.b->shape));
         return;
     }
     const bool no_values = result.a->values == TraceValues::none || result.b->values == TraceValues::none;
@@ -267,7 +268,7 @@ std::string compare_generated(const Trace& a, const Trace& b)
     const json wanted = b.header().at(ids);
     const json found = a.header().contains(ids) ? a.header().at(ids) : json(nullptr);
     return found == wanted ? ""
-                           : fmt::format("generated token ids are {}; want {}", found.dump(), wanted.dump());
+                           : fmt::format("generated token ids are {}; want {}", brief_json(found), brief_json(wanted));
 }
 
 // What the rounding of 16-bit numbers may do is allowed where the runs are meant to be in 16 bits: from the

@@ -1,11 +1,11 @@
 #include "trace/comparing/policy.h"
 
 #include <algorithm>
-#include <fstream>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
+#include "base/json_file.h"
 #include "trace/recording/glob.h"
 
 using nlohmann::json;
@@ -36,7 +36,7 @@ double tolerance_of(const json& value, const char* key, const std::string& where
             fmt::format("{}: has no \"{}\"; want {{\"atol\": A, \"rtol\": R}}", where, key));
     if (!found->is_number() || !(found->get<double>() >= 0))
         throw std::runtime_error(
-            fmt::format("{}: \"{}\" is {}; want a number of 0 or more", where, key, found->dump()));
+            fmt::format("{}: \"{}\" is {}; want a number of 0 or more", where, key, brief_json(*found)));
     return found->get<double>();
 }
 
@@ -62,21 +62,8 @@ Policy::Policy(Tolerance everywhere) : everywhere_(everywhere) {}
 
 Policy::Policy(const std::filesystem::path& file)
 {
-    std::error_code ignored;
-    if (!std::filesystem::is_regular_file(file, ignored))
-        throw std::runtime_error(
-            fmt::format("{}: no such file; want a JSON file of tolerances", file.string()));
-    if (std::filesystem::file_size(file) > (1 << 24))
-        throw std::runtime_error(
-            fmt::format("{}: is larger than 16 MB; want a JSON file of tolerances", file.string()));
-    json document;
-    try {
-        std::ifstream stream(file);
-        document = json::parse(stream);
-    } catch (const json::exception& error) {
-        throw std::runtime_error(fmt::format("{}: is not valid JSON: {}", file.string(), error.what()));
-    }
-    if (!document.is_object() || document.empty())
+    const json document = read_json_object(file, "a JSON file of tolerances");
+    if (document.empty())
         throw std::runtime_error(
             fmt::format("{}: want an object {{\"GLOB\": {{\"atol\": A, \"rtol\": R}}, ...}}", file.string()));
     for (const auto& [glob, value] : document.items()) {

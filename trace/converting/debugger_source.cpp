@@ -9,7 +9,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -17,6 +16,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json_file.h"
+#include "base/memory_map.h"
 #include "trace/converting/tensor_source.h"
 
 namespace fs = std::filesystem;
@@ -26,7 +27,7 @@ namespace pictor {
 namespace {
 
 constexpr std::uintmax_t largest_file = std::uintmax_t{1} << 29;
-constexpr int deepest_tree = 100;
+constexpr std::uint64_t most_values = 8'000'000;
 
 struct Found {
     std::vector<double> numbers;
@@ -38,25 +39,16 @@ public:
     explicit DebuggerSource(const fs::path& file) : path_(file)
     {
         producer = "trace convert (transformers debugger)";
-        if (fs::file_size(file) > largest_file)
+        const MappedFile mapped(file);
+        if (mapped.size() > largest_file)
             throw std::runtime_error(fmt::format(
                 "{}: is larger than {} MB; have the debugger write .safetensors files (use_repr=False)",
                 file.string(), largest_file >> 20));
-        json tree;
-        try {
-            std::ifstream stream(file);
-            tree = json::parse(stream, [&](int depth, json::parse_event_t, json&) {
-                if (depth > 4 * deepest_tree)
-                    throw std::runtime_error(fmt::format("{}: is nested too deep", file.string()));
-                return true;
-            });
-        } catch (const json::exception& error) {
-            throw std::runtime_error(fmt::format("{}: is not valid JSON: {}", file.string(), error.what()));
-        }
+        const json tree = parse_json(mapped.text(), file.string(), most_values);
         if (!tree.is_object() || !tree.contains("module_path"))
             throw std::runtime_error(fmt::format(
                 "{}: has no \"module_path\", so it is no tree of transformers' debugger", file.string()));
-        add_module(tree, 0);
+        add_module(tree);
         if (statistics_only_ > 0)
             notes_.push_back(fmt::format(
                 "{} tensors are printed with \"...\" or without numbers; of these only the statistics are kept (use_repr=False writes all)",
@@ -69,7 +61,7 @@ public:
     void read(const SourceTensor& tensor, const Floats& floats, const Integers& integers) override;
 
 private:
-    void add_module(const json& node, int depth);
+    void add_module(const json& node);
     void add_output(const std::string& name, const json& value, int depth);
     void add_tensor(const std::string& name, const json& value);
     Found numbers_of(const json& value, const std::string& where) const;
@@ -206,24 +198,19 @@ std::string DebuggerSource::unused_name(const std::string& name)
     return call == 1 ? name : fmt::format("{}.call{}", name, call);
 }
 
-void DebuggerSource::add_module(const json& node, int depth)
+void DebuggerSource::add_module(const json& node)
 {
-    if (depth > deepest_tree)
-        throw std::runtime_error(
-            fmt::format("{}: modules are nested more than {} deep", path_.string(), deepest_tree));
     if (!node.is_object() || !node.contains("module_path") || !node["module_path"].is_string())
         throw std::runtime_error(fmt::format("{}: a node without \"module_path\"", path_.string()));
     if (node.contains("children") && node["children"].is_array())
         for (const json& child : node["children"])
-            add_module(child, depth + 1);
+            add_module(child);
     if (node.contains("outputs"))  // after its children: the order of computation
         add_output(trace_name(node["module_path"].get<std::string>()), node["outputs"], 0);
 }
 
 void DebuggerSource::add_output(const std::string& name, const json& value, int depth)
 {
-    if (depth > deepest_tree)
-        throw std::runtime_error(fmt::format("{}: outputs of {} are nested too deep", path_.string(), name));
     if (value.is_object() && value.contains("shape")) {
         add_tensor(unused_name(name.empty() ? "output" : name), value);
     } else if (value.is_object()) {
@@ -273,7 +260,7 @@ void DebuggerSource::add_tensor(const std::string& name, const json& value)
     if (found.file.empty() && static_cast<std::int64_t>(found.numbers.size()) != size) {
         if (!found.numbers.empty())
             throw std::runtime_error(fmt::format("{}: {} numbers for shape {}", where, found.numbers.size(),
-                                                 extents_text(tensor.shape)));
+                                                 shape_text(tensor.shape)));
         tensor.statistics_only = true;
         tensor.statistics = stated_statistics(value, size);
         ++statistics_only_;
@@ -295,7 +282,7 @@ void DebuggerSource::read(const SourceTensor& tensor, const Floats& floats, cons
         if (file->tensors().size() != 1 || file->tensors()[0].shape != tensor.shape ||
             (file->tensors()[0].dtype == "I64") != (tensor.dtype == "I64"))
             throw std::runtime_error(fmt::format("{}: want one tensor of shape {} and dtype {}", found.file,
-                                                 extents_text(tensor.shape), tensor.dtype));
+                                                 shape_text(tensor.shape), tensor.dtype));
         file->read(file->tensors()[0], floats, integers);
         return;
     }

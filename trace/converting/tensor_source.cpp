@@ -89,7 +89,7 @@ public:
             if (npy.shape() != entry.shape)
                 throw std::runtime_error(fmt::format("{}: shape of {} is {}; trace.json says {}",
                                                      trace_.folder().string(), entry.npy,
-                                                     extents_text(npy.shape()), extents_text(entry.shape)));
+                                                     shape_text(npy.shape()), shape_text(entry.shape)));
             hand_on(npy, tensor, floats, integers);
         } else {
             ValueStream stream = trace_.stream(entry);

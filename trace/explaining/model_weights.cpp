@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "base/small_floats.h"
+#include "base/stored_numbers.h"
 
 namespace fs = std::filesystem;
 
@@ -44,18 +44,7 @@ std::vector<float> widened(const TensorInfo& tensor, std::int64_t first, std::in
     DType dtype = DType::f32;
     parse_dtype(tensor.dtype, dtype);
     std::vector<float> values(static_cast<std::size_t>(count));
-    if (dtype == DType::f32) {
-        if (count > 0)
-            std::memcpy(values.data(), tensor.data + first * 4, values.size() * 4);
-        return values;
-    }
-    const std::byte* at = tensor.data + first * 2;
-    for (float& value : values) {
-        std::uint16_t bits = 0;
-        std::memcpy(&bits, at, 2);
-        at += 2;
-        value = dtype == DType::bf16 ? float_from_bf16(bits) : float_from_f16(bits);
-    }
+    widen(dtype, tensor.data + first * (dtype == DType::f32 ? 4 : 2), count, values.data());
     return values;
 }
 

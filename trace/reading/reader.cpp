@@ -1,13 +1,16 @@
 #include "trace/reading/reader.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
+#include "base/json_file.h"
+#include "base/memory_map.h"
 #include "base/npy.h"
+#include "base/shown_text.h"
+#include "trace/reading/index_watch.h"
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -15,18 +18,12 @@ using nlohmann::json;
 namespace pictor {
 namespace {
 
-constexpr std::int64_t largest_index = std::int64_t{1} << 30;  // bytes of trace.json
+constexpr std::uint64_t largest_index = std::uint64_t{1} << 30;  // bytes of trace.json
 constexpr std::int64_t largest_count = std::int64_t{1} << 40;
 
 [[noreturn]] void fail(const std::string& where, const std::string& found, const std::string& wanted)
 {
     throw std::runtime_error(fmt::format("{}: is {}; want {}", where, found, wanted));
-}
-
-std::string short_text(const json& value)
-{
-    std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-    return text.size() <= 60 ? text : text.substr(0, 57) + "...";
 }
 
 const json& member(const json& object, const char* key, const std::string& where)
@@ -41,7 +38,7 @@ std::string text_of(const json& object, const char* key, const std::string& wher
 {
     const json& value = member(object, key, where);
     if (!value.is_string())
-        fail(fmt::format("{}: \"{}\"", where, key), short_text(value), "a string");
+        fail(fmt::format("{}: \"{}\"", where, key), brief_json(value), "a string");
     return value.get<std::string>();
 }
 
@@ -56,7 +53,7 @@ std::int64_t whole_number(const json& value, std::int64_t least, std::int64_t mo
                           ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
                           : value.is_number_integer() && value.get<std::int64_t>() <= most;
     if (!fits || value.get<std::int64_t>() < least)
-        fail(where, short_text(value), fmt::format("a whole number from {} to {}", least, most));
+        fail(where, brief_json(value), fmt::format("a whole number from {} to {}", least, most));
     return value.get<std::int64_t>();
 }
 
@@ -75,19 +72,18 @@ std::string checked_file_name(const std::string& file, const std::string& where)
                                                           [](const fs::path& part) { return part == ".."; });
     if (file.empty() || climbs || file.find('\0') != std::string::npos ||
         file.find('\\') != std::string::npos)
-        fail(where, json(file).dump(-1, ' ', true, json::error_handler_t::replace),
-             "a file inside the trace folder");
+        fail(where, brief_json(file), "a file inside the trace folder");
     return file;
 }
 
 TensorStatistics read_statistics(const json& value, const std::string& where)
 {
     if (!value.is_object())
-        fail(where, short_text(value), "an object");
+        fail(where, brief_json(value), "an object");
     const auto real = [&](const char* key) {
         const json& number = member(value, key, where);
         if (!number.is_number() && !number.is_null())
-            fail(fmt::format("{}: \"{}\"", where, key), short_text(number), "a number or null");
+            fail(fmt::format("{}: \"{}\"", where, key), brief_json(number), "a number or null");
         return number.is_null() ? std::numeric_limits<double>::quiet_NaN() : number.get<double>();
     };
     TensorStatistics statistics;
@@ -104,7 +100,7 @@ TensorStatistics read_statistics(const json& value, const std::string& where)
 TraceSample read_sample(const json& value, std::int64_t size, const std::string& where)
 {
     if (!value.is_object())
-        fail(where, short_text(value), "an object");
+        fail(where, brief_json(value), "an object");
     TraceSample sample;
     sample.start = number_of(value, "start", 0, largest_count, where);
     sample.stride = number_of(value, "stride", 1, largest_count, where);
@@ -122,7 +118,7 @@ TraceValues read_values_kind(const std::string& text, const std::string& where)
     for (TraceValues values : {TraceValues::all, TraceValues::sample, TraceValues::none})
         if (text == trace_values_text(values))
             return values;
-    fail(where + ": \"values\"", json(text).dump(), "\"all\", \"sample\" or \"none\"");
+    fail(where + ": \"values\"", brief_json(text), "\"all\", \"sample\" or \"none\"");
 }
 
 void read_axes_and_shape(const json& value, TraceEntry& entry, const std::string& where)
@@ -130,11 +126,11 @@ void read_axes_and_shape(const json& value, TraceEntry& entry, const std::string
     const json& axes = member(value, "axes", where);
     const json& shape = member(value, "shape", where);
     if (!axes.is_array() || !shape.is_array() || axes.size() != shape.size() || axes.size() > 16)
-        fail(where + ": \"axes\" and \"shape\"", short_text(axes) + " and " + short_text(shape),
+        fail(where + ": \"axes\" and \"shape\"", brief_json(axes) + " and " + brief_json(shape),
              "two lists of the same length, one word and one extent per axis");
     for (const json& word : axes) {
         if (!word.is_string())
-            fail(where + ": \"axes\"", short_text(axes), "a list of words");
+            fail(where + ": \"axes\"", brief_json(axes), "a list of words");
         entry.axes.push_back(word.get<std::string>());
     }
     for (const json& extent : shape)
@@ -153,7 +149,7 @@ TraceEntry read_entry(const json& value, const std::string& file)
     read_axes_and_shape(value, entry, where);
     entry.dtype = text_of(value, "dtype", where);
     if (entry.dtype != "F32" && entry.dtype != "BF16" && entry.dtype != "F16" && entry.dtype != "I64")
-        fail(where + ": \"dtype\"", json(entry.dtype).dump(), "\"F32\", \"BF16\", \"F16\" or \"I64\"");
+        fail(where + ": \"dtype\"", brief_json(entry.dtype), "\"F32\", \"BF16\", \"F16\" or \"I64\"");
     entry.values = read_values_kind(text_of(value, "values", where), where);
     if (entry.values != TraceValues::none)
         entry.file = checked_file_name(text_of(value, "file", where), where + ": \"file\"");
@@ -171,19 +167,19 @@ std::vector<TraceStep> read_steps(const json& header, const std::string& file)
 {
     const json& list = member(header, "steps", file);
     if (!list.is_array())
-        fail(file + ": \"steps\"", short_text(list), "a list");
+        fail(file + ": \"steps\"", brief_json(list), "a list");
     std::vector<TraceStep> steps;
     for (const json& value : list) {
         const std::string where = fmt::format("{}: steps[{}]", file, steps.size());
         if (!value.is_object())
-            fail(where, short_text(value), "an object");
+            fail(where, brief_json(value), "an object");
         TraceStep step;
         step.index = number_of(value, "index", 0, largest_count, where);
         if (step.index != static_cast<std::int64_t>(steps.size()))
             fail(where + ": \"index\"", std::to_string(step.index), std::to_string(steps.size()));
         step.kind = text_of(value, "kind", where);
         if (step.kind != "prefill" && step.kind != "decode")
-            fail(where + ": \"kind\"", json(step.kind).dump(), "\"prefill\" or \"decode\"");
+            fail(where + ": \"kind\"", brief_json(step.kind), "\"prefill\" or \"decode\"");
         step.first_token = number_of(value, "first_token", 0, largest_count, where);
         step.token_count = number_of(value, "token_count", 0, largest_count, where);
         steps.push_back(step);
@@ -219,26 +215,9 @@ void check_tensor_name(const std::string& who, const std::string& name)
     };
     if (name.empty() || name.size() > longest_tensor_name || name.front() == '.' ||
         !std::all_of(name.begin(), name.end(), allowed))
-        fail(who + ": tensor name", short_text(json(name)),
+        fail(who + ": tensor name", brief_json(name),
              fmt::format("1 to {} letters, digits, '_', '-' and '.', with no '.' in front",
                          longest_tensor_name));
-}
-
-std::string extents_text(const std::vector<std::int64_t>& shape)
-{
-    return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-std::int64_t checked_size(const std::string& who, const std::vector<std::int64_t>& shape)
-{
-    std::int64_t size = 1;
-    for (std::int64_t extent : shape) {
-        if (extent < 0 || (extent > 0 && size > largest_count / extent))
-            fail(who + ": shape", extents_text(shape),
-                 "extents of 0 or more, and at most 2^40 numbers in all");
-        size *= extent;
-    }
-    return size;
 }
 
 std::vector<std::int64_t> unravel(std::int64_t position, const std::vector<std::int64_t>& shape)
@@ -274,44 +253,31 @@ Trace::Trace(const fs::path& folder) : folder_(folder)
     read_index();
 }
 
-// The list of tensors may be long: each entry is taken out of the document as soon as it has been parsed.
 void Trace::read_index()
 {
     const fs::path path = folder_ / "trace.json";
     const std::string file = path.string();
-    if (static_cast<std::int64_t>(fs::file_size(path)) > largest_index)
+    const MappedFile mapped(path);
+    if (mapped.size() > largest_index)
         throw std::runtime_error(fmt::format("{}: is larger than {} bytes", file, largest_index));
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream)
-        throw std::runtime_error(fmt::format("{}: cannot be read", file));
-
-    std::string top_level_key;
-    const auto take_entries = [&](int depth, json::parse_event_t event, json& parsed) {
-        if (depth > 64)
-            throw std::runtime_error(fmt::format("{}: is nested more than 64 deep", file));
-        if (event == json::parse_event_t::key && depth == 1)
-            top_level_key = parsed.get<std::string>();
-        if (event == json::parse_event_t::object_end && depth == 2 && top_level_key == "tensors") {
-            add_entry(read_entry(parsed, file));
-            return false;
-        }
-        return true;
-    };
+    const std::string_view text = mapped.text();
     try {
-        header_ = json::parse(stream, take_entries);
+        header_ =
+            json::parse(text.begin(), text.end(),
+                        IndexWatch(file, [&](const json& entry) { add_entry(read_entry(entry, file)); }));
     } catch (const json::exception& error) {
-        throw std::runtime_error(fmt::format("{}: is not valid JSON: {}", file, error.what()));
+        throw std::runtime_error(fmt::format("{}: is not valid JSON: {}", file, terminal_text(error.what())));
     }
     if (!header_.is_object())
-        fail(file, short_text(header_), "an object");
+        fail(file, brief_json(header_), "an object");
     if (text_of(header_, "format", file) != "pictor-trace")
-        fail(file + ": \"format\"", short_text(header_["format"]), "\"pictor-trace\"");
+        fail(file + ": \"format\"", brief_json(header_["format"]), "\"pictor-trace\"");
     if (number_of(header_, "version", 0, 1000000, file) != 1)
-        fail(file + ": \"version\"", short_text(header_["version"]),
+        fail(file + ": \"version\"", brief_json(header_["version"]),
              "1, the only version this program reads");
     const json& tensors = member(header_, "tensors", file);
     if (!tensors.is_array() || !tensors.empty())  // objects have been taken out
-        fail(file + ": \"tensors\"", short_text(tensors), "a list of objects");
+        fail(file + ": \"tensors\"", brief_json(tensors), "a list of objects");
     header_.erase("tensors");
     steps_ = read_steps(header_, file);
     for (const TraceEntry& entry : entries_)
@@ -375,8 +341,8 @@ std::vector<float> Trace::load_range(const TraceEntry& entry, std::int64_t first
     if (entry.values != TraceValues::all) {
         NpyFile npy(folder_ / entry.npy);
         if (npy.shape() != entry.shape)
-            fail(fmt::format("{}: shape of {}", where, entry.npy), extents_text(npy.shape()),
-                 extents_text(entry.shape));
+            fail(fmt::format("{}: shape of {}", where, entry.npy), shape_text(npy.shape()),
+                 shape_text(entry.shape));
         std::vector<float> values(static_cast<std::size_t>(count));
         npy.seek(first);
         npy.read(values.data(), count);

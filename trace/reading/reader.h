@@ -126,12 +126,6 @@ void check_tensor_name(const std::string& who, const std::string& name);
 // "all", "sample", "none".
 std::string_view trace_values_text(TraceValues values);
 
-// "[2, 3]".
-std::string extents_text(const std::vector<std::int64_t>& shape);
-
-// Product of the extents; throws "WHO: ..." when one is negative or the product is far too large (over 2^40).
-std::int64_t checked_size(const std::string& who, const std::vector<std::int64_t>& shape);
-
 // Row-major position -> one index per axis.
 std::vector<std::int64_t> unravel(std::int64_t position, const std::vector<std::int64_t>& shape);
 

@@ -285,7 +285,7 @@ std::vector<SliceAxis> parse_slice(const std::string& indices, const std::vector
         const std::string_view part = std::string_view(indices).substr(at, comma - at);
         if (slice.size() == shape.size())
             throw std::runtime_error(
-                fmt::format("slice [{}]: has more axes than shape {}", indices, extents_text(shape)));
+                fmt::format("slice [{}]: has more axes than shape {}", indices, shape_text(shape)));
         const std::int64_t extent = shape[slice.size()];
         const std::size_t colon = part.find(':');
         SliceAxis axis;

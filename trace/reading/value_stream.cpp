@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "base/json_file.h"
+#include "base/shown_text.h"
 #include "trace/reading/reader.h"
 
 using nlohmann::json;
@@ -22,6 +24,8 @@ namespace {
 constexpr std::size_t buffer_size = 1 << 18;
 constexpr std::size_t longest_number = 128;      // characters, with what separates two numbers
 constexpr std::size_t longest_member = 1 << 20;  // characters of anything in the file that is not "values"
+
+constexpr std::size_t most_members = 64;
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
@@ -158,7 +162,7 @@ void ValueStream::State::expect(char wanted)
     if (found == '\0' && at == end)
         fail(fmt::format("the file ends where '{}' should stand", wanted));
     if (found != wanted)
-        fail(fmt::format("found '{}' where '{}' should stand", found, wanted));
+        fail(fmt::format("found {} where '{}' should stand", in_quotes({&found, 1}), wanted));
     ++at;
 }
 
@@ -208,7 +212,9 @@ bool ValueStream::State::read_members(bool first)
                 return true;
             }
             if (header.contains(key))
-                fail(fmt::format("a second \"{}\"", key));
+                fail(fmt::format("a second {}", brief_json(key)));
+            if (header.size() == most_members)
+                fail(fmt::format("more than {} members", most_members));
             header[key] = json::parse(raw_value());
         } catch (const json::exception& error) {
             fail(fmt::format("is not valid JSON: {}", error.what()));
@@ -231,10 +237,8 @@ void ValueStream::State::check_header() const
         if (!header.contains(key))
             throw std::runtime_error(fmt::format("{}: has no \"{}\"", path.string(), key));
         if (header[key] != value)
-            throw std::runtime_error(
-                fmt::format("{}: \"{}\" is {}, but trace.json says {}", path.string(), key,
-                            header[key].dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 100),
-                            value.dump(-1, ' ', true, json::error_handler_t::replace)));
+            throw std::runtime_error(fmt::format("{}: \"{}\" is {}, but trace.json says {}", path.string(),
+                                                 key, brief_json(header[key]), brief_json(value)));
     }
 }
 
@@ -244,7 +248,7 @@ void ValueStream::State::finish()
     if (count != entry.kept())
         fail(fmt::format("{} values; trace.json says {} {}", count, entry.kept(),
                          entry.values == TraceValues::sample ? "in the sample"
-                                                             : "by the shape " + extents_text(entry.shape)));
+                                                             : "by the shape " + shape_text(entry.shape)));
     read_members(false);
     check_header();
     checked = true;

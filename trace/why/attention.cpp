@@ -49,7 +49,7 @@ Heads heads_of(const Numbers& numbers, const std::string& name, std::int64_t ste
 {
     const std::size_t n = numbers->shape.size();
     if (n != 3 && n != 5)
-        throw Untold{fmt::format("{} has shape {}, which has no heads", name, extents_text(numbers->shape))};
+        throw Untold{fmt::format("{} has shape {}, which has no heads", name, shape_text(numbers->shape))};
     const std::vector<std::int64_t>& shape = numbers->shape;
     return {numbers,      name,        step, n == 5 ? shape[0] : 1, n == 5 ? shape[1] * shape[2] : shape[0],
             shape[n - 2], shape[n - 1]};
@@ -171,7 +171,7 @@ Gathered gather(const WhyRun& run, const Attention& attention, const Ask& ask, s
     const Heads v = cached(run, attention, "v_proj");
     const std::size_t n = probs->shape.size();
     if (n != (attention.vision ? 4u : 3u))
-        throw Untold{fmt::format("{} has shape {}", probs_name, extents_text(probs->shape))};
+        throw Untold{fmt::format("{} has shape {}", probs_name, shape_text(probs->shape))};
     const std::int64_t n_keys = probs->shape[n - 1], n_rows = probs->shape[n - 2],
                        n_heads = probs->shape[n - 3];
     const std::int64_t width = n_heads * v.d;
@@ -294,7 +294,7 @@ void sum_context(const WhyRun& run, const Ask& ask, Answer& answer)
     const bool vision = attention.vision;
     const std::size_t n = probs->shape.size();
     if (n != (vision ? 4u : 3u) || i.size() != (vision ? 5u : 3u))
-        throw Untold{fmt::format("{} has shape {}", probs_name, extents_text(probs->shape))};
+        throw Untold{fmt::format("{} has shape {}", probs_name, shape_text(probs->shape))};
     const std::int64_t group = vision ? i[0] : 0, head = i[i.size() - 2], channel = i.back();
     const Numbers context = run.need(ask.name, ask.step);
     const std::int64_t row = vision ? i[1] * context->shape[2] + i[2] : i[0];

@@ -134,7 +134,7 @@ std::int64_t position_in(const Numbers& numbers, const std::string& name,
     for (std::size_t axis = 0; axis < indices.size(); ++axis) {
         if (indices[axis] < 0 || indices[axis] >= numbers->shape[axis])
             throw Untold{fmt::format("{} has shape {}, which does not go with the tensors around it", name,
-                                     extents_text(numbers->shape))};
+                                     shape_text(numbers->shape))};
         position = position * numbers->shape[axis] + indices[axis];
     }
     return position;

@@ -2,22 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
-#include <stdexcept>
 
-#include <fmt/format.h>
-
-#define STB_IMAGE_STATIC
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#include <stb/stb_image.h>
-#include <stb/stb_image_write.h>
-#pragma GCC diagnostic pop
+#include "base/image_decode.h"
+#include "base/stb.h"
 
 namespace pictor {
 
@@ -29,34 +16,10 @@ Raster::Raster(int width, int height, Rgb fill)
 
 Raster load_picture(const std::filesystem::path& file)
 {
-    std::ifstream stream(file, std::ios::binary);
-    if (!stream || std::filesystem::is_directory(file))
-        throw std::runtime_error(fmt::format("{}: cannot be read; a picture file is wanted", file.string()));
-    const std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-
-    int width = 0, height = 0, channels = 0;
-    const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
-    const int size = bytes.size() > 1u << 30 ? 0 : static_cast<int>(bytes.size());
-    if (size == 0 || !stbi_info_from_memory(data, size, &width, &height, &channels))
-        throw std::runtime_error(
-            fmt::format("{}: is not a picture (PNG, JPEG, BMP, GIF, TGA, PNM)", file.string()));
-    if (static_cast<double>(width) * height > 1e8)
-        throw std::runtime_error(fmt::format("{}: is {} x {} pixels; at most 100 million are drawn",
-                                             file.string(), width, height));
-    stbi_uc* rgba = stbi_load_from_memory(data, size, &width, &height, &channels, 4);
-    if (!rgba)
-        throw std::runtime_error(fmt::format("{}: is damaged: {}", file.string(), stbi_failure_reason()));
-
-    Raster picture(width, height);
-    for (std::size_t i = 0; i < picture.pixels.size(); ++i) {
-        const stbi_uc* p = rgba + 4 * i;
-        const int alpha = p[3];
-        const auto on_white = [alpha](int value) {
-            return static_cast<std::uint8_t>((value * alpha + 255 * (255 - alpha) + 127) / 255);
-        };
-        picture.pixels[i] = {on_white(p[0]), on_white(p[1]), on_white(p[2])};
-    }
-    stbi_image_free(rgba);
+    const Image image = decode_image(file);
+    Raster picture(static_cast<int>(image.width), static_cast<int>(image.height));
+    for (std::size_t i = 0; i < picture.pixels.size(); ++i)
+        picture.pixels[i] = {image.rgb[3 * i], image.rgb[3 * i + 1], image.rgb[3 * i + 2]};
     return picture;
 }
 

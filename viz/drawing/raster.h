@@ -32,9 +32,7 @@ struct Raster {
     }
 };
 
-// Any format stb_image reads; transparency is composited on white, as the model's own decoder does.
-// Throws std::runtime_error naming the file when it is missing, no picture, or larger than 100 million
-// pixels.
+// The picture as the model sees it before it is resized: base/image_decode.h, which says what is refused.
 Raster load_picture(const std::filesystem::path& file);
 
 // Area average when shrinking, bilinear when growing.

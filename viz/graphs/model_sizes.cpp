@@ -1,11 +1,12 @@
 #include "viz/graphs/model_sizes.h"
 
 #include <algorithm>
-#include <fstream>
 #include <stdexcept>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "base/json_file.h"
 
 namespace pictor {
 namespace {
@@ -21,7 +22,7 @@ struct Section {
         if (found == object.end() || !found->is_number_integer() || *found < 1 || *found > most)
             throw std::runtime_error(
                 fmt::format("{}.{}: {}; a whole number from 1 to {} would be right", where, key,
-                            found == object.end() ? "missing" : found->dump().substr(0, 60), most));
+                            found == object.end() ? "missing" : brief_json(*found), most));
         return found->get<std::int64_t>();
     }
 
@@ -32,7 +33,7 @@ struct Section {
         const auto refuse = [&] {
             throw std::runtime_error(fmt::format(
                 "{}.{}: {}; an ascending list of whole numbers from 0 to {} would be right", where, key,
-                found == object.end() ? "missing" : found->dump().substr(0, 60), end - 1));
+                found == object.end() ? "missing" : brief_json(*found), end - 1));
         };
         if (found == object.end() || !found->is_array())
             refuse();
@@ -65,13 +66,7 @@ bool ModelSizes::is_cross(std::int64_t layer) const
 
 ModelSizes read_model_sizes(const std::filesystem::path& config_file, const std::string& name)
 {
-    std::ifstream stream(config_file);
-    if (!stream || std::filesystem::is_directory(config_file))
-        throw std::runtime_error(fmt::format("{}: cannot be read; the config.json of a checkpoint is wanted",
-                                             config_file.string()));
-    const nlohmann::json config = nlohmann::json::parse(stream, nullptr, false);
-    if (!config.is_object())
-        throw std::runtime_error(fmt::format("{}: is no JSON object", config_file.string()));
+    const nlohmann::json config = read_json_object(config_file, "the config.json of a checkpoint");
     ModelSizes sizes;
     sizes.name = name;
     const Section text = section(config, "text_config", config_file.string());

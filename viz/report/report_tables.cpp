@@ -1,12 +1,13 @@
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/byte_alphabet.h"
+#include "base/input_file.h"
+#include "base/json_file.h"
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 #include "viz/graphs/graph.h"
@@ -18,9 +19,11 @@ using Json = nlohmann::ordered_json;
 
 std::vector<std::string> read_vocabulary(const std::filesystem::path& tokenizer)
 {
-    std::ifstream stream(tokenizer);
-    const nlohmann::json file =
-        tokenizer.empty() || !stream ? nlohmann::json() : nlohmann::json::parse(stream, nullptr, false);
+    std::error_code ignored;
+    if (tokenizer.empty() || !std::filesystem::exists(tokenizer, ignored))
+        return {};
+    const nlohmann::json file = parse_json(read_whole_file(tokenizer, most_tokenizer_bytes, "a tokenizer.json"),
+                                           tokenizer.string(), most_tokenizer_values);
     std::vector<std::string> words;
     const auto put = [&](std::int64_t id, const std::string& text) {
         if (id < 0 || id > 1000000)
