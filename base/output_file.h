@@ -1,47 +1,37 @@
-// A file being written, buffered; every failure names the file. For the programs of trace/.
+// Every file that a program writes, and the one rule about what is there already.
 #pragma once
 
-#include <cerrno>
 #include <charconv>
-#include <cstdio>
-#include <cstring>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace pictor {
 
+// For --help of every command that writes.
+constexpr const char* overwriting_rule =
+    "Files are written beside their final name and renamed when complete. A file of the same kind (PNG, SVG, PDF, "
+    "HTML, JSON, safetensors) is replaced; another file, or a folder, only with --force, and never a folder that "
+    "holds anything else. Pipes and devices are written to.";
+
+// What may happen to a file of this name.
+enum class Overwrite {
+    same_kind,  // it is replaced when its first bytes look like what is being written, or when it is empty
+    any_file,   // it is replaced: --force
+    new_file    // there is none, because the folder is new and under a temporary name itself
+};
+
 class OutputFile {
 public:
-    explicit OutputFile(std::filesystem::path path)
-        : path_(std::move(path)), file_(std::fopen(path_.c_str(), "wb")), buffer_(new char[capacity])
-    {
-        if (!file_)
-            fail();
-        std::setvbuf(file_, nullptr, _IONBF, 0);  // the buffer here is enough
-    }
-    ~OutputFile()
-    {
-        if (file_)
-            std::fclose(file_);
-    }
+    // "-" is standard output. Throws std::runtime_error naming the file, as all of these do.
+    explicit OutputFile(std::filesystem::path path, Overwrite overwrite = Overwrite::new_file);
+    ~OutputFile();  // not closed: removes what was written
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
 
-    void write(std::string_view bytes)
-    {
-        if (bytes.size() > capacity - used_) {
-            flush();
-            if (bytes.size() > capacity) {
-                write_through(bytes.data(), bytes.size());
-                return;
-            }
-        }
-        std::memcpy(buffer_.get() + used_, bytes.data(), bytes.size());
-        used_ += bytes.size();
-    }
+    void write(std::string_view bytes);
 
     // The shortest decimal that reads back to the same number.
     template <typename Number> void write_number(Number value)
@@ -53,38 +43,27 @@ public:
             std::to_chars(buffer_.get() + used_, buffer_.get() + capacity, value).ptr - buffer_.get());
     }
 
-    void close()
-    {
-        flush();
-        std::FILE* file = file_;
-        file_ = nullptr;
-        if (std::fclose(file) != 0)
-            fail();
-    }
+    void close();
 
 private:
     static constexpr std::size_t capacity = 1 << 16;
 
-    void flush()
-    {
-        const std::size_t bytes = used_;
-        used_ = 0;
-        write_through(buffer_.get(), bytes);
-    }
-    void write_through(const char* bytes, std::size_t count)
-    {
-        if (count > 0 && std::fwrite(bytes, 1, count, file_) != count)
-            fail();
-    }
-    [[noreturn]] void fail() const
-    {
-        throw std::runtime_error(path_.string() + ": cannot be written: " + std::strerror(errno));
-    }
+    void open_in_place();
+    void flush();
+    void write_through(const char* bytes, std::size_t count);
+    void check_kind() const;
+    [[noreturn]] void fail(const std::string& why) const;
+    [[noreturn]] void fail_with_errno() const;
 
-    std::filesystem::path path_;
-    std::FILE* file_;
+    std::filesystem::path path_, target_, temporary_;  // as named; links followed; empty: written in place
+    Overwrite overwrite_;
+    int file_ = -1;
+    std::string start_;  // the first bytes, which tell the kind
     std::unique_ptr<char[]> buffer_;
     std::size_t used_ = 0;
 };
+
+// All of a file at once.
+void write_whole_file(const std::filesystem::path& path, std::string_view bytes, Overwrite overwrite);
 
 }  // namespace pictor

@@ -151,7 +151,7 @@ std::uint64_t read_header_length(const Path& path, const MappedFile& file)
     return length;
 }
 
-// The numbers of "shape" or "data_offsets".
+// The numbers of "shape" or "data_offsets"; none when it is missing.
 std::vector<std::uint64_t> whole_numbers(const Path& path, const std::string& tensor, const json& entry,
                                          const char* field)
 {
@@ -160,7 +160,7 @@ std::vector<std::uint64_t> whole_numbers(const Path& path, const std::string& te
                                  field, brief_json(found)));
     };
     if (!entry.contains(field))
-        refuse(path, fmt::format("{}: {} is missing", tensor, field));
+        return {};
     if (!entry[field].is_array())
         refuse_list(entry[field]);
     for (const json& number : entry[field])
@@ -188,9 +188,12 @@ TensorInfo check_entry(const Path& path, const std::string& name, const json& en
                        std::uint64_t buffer_bytes)
 {
     const std::string tensor = "tensor " + shown(name);
-    const std::uint64_t bits_each = bits_of_dtype(path, tensor, entry);
     const std::vector<std::uint64_t> extents = whole_numbers(path, tensor, entry, "shape");
     const std::vector<std::uint64_t> offsets = whole_numbers(path, tensor, entry, "data_offsets");
+    const std::uint64_t bits_each = bits_of_dtype(path, tensor, entry);
+    for (const char* field : {"shape", "data_offsets"})
+        if (!entry.contains(field))
+            refuse(path, fmt::format("{}: {} is missing", tensor, field));
 
     constexpr std::uint64_t max_count = std::uint64_t{1} << 56;  // leaves room for the bits of each number
     std::uint64_t count = 1;
@@ -229,7 +232,7 @@ SafetensorsFile::SafetensorsFile(Path path) : path_(std::move(path)), file_(path
         tensors_.push_back(check_entry(path_, name, entry, buffer, buffer_bytes));
     });
     try {
-        json::parse(header.begin(), header.end(), std::ref(reader));
+        [[maybe_unused]] const json nothing = json::parse(header.begin(), header.end(), std::ref(reader));
     } catch (const json::exception& error) {
         refuse(path_, fmt::format("the header is not JSON: {}", terminal_text(error.what())));
     }

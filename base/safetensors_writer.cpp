@@ -1,87 +1,100 @@
 #include "base/safetensors_writer.h"
 
-#include <fstream>
-#include <random>
+#include <set>
 #include <stdexcept>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/json_file.h"
 #include "base/little_endian.h"
 
 namespace pictor {
-
 namespace {
 
-[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what)
+std::string quoted(const std::string& text)
 {
-    throw std::runtime_error(fmt::format("{}: {}", path.string(), what));
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-struct OutputBytes {
-    const char* data;
-    std::uint64_t bytes;
-};
-
-OutputBytes bytes_of(const OutputTensor& tensor)
+// The header's text; bytes: of all tensors together.
+std::string make_header(const std::filesystem::path& path, const std::vector<TensorHead>& heads,
+                        const std::map<std::string, std::string>& metadata, std::uint64_t& bytes)
 {
-    std::uint64_t count = 1;
-    for (const std::int64_t extent : tensor.shape)
-        count *= static_cast<std::uint64_t>(extent);
-    if (const auto* floats = std::get_if<const float*>(&tensor.values))
-        return {reinterpret_cast<const char*>(*floats), count * sizeof(float)};
-    return {reinterpret_cast<const char*>(std::get<const std::int64_t*>(tensor.values)),
-            count * sizeof(std::int64_t)};
-}
-
-std::string make_header(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors)
-{
-    nlohmann::ordered_json header = nlohmann::ordered_json::object();
-    std::uint64_t offset = 0;
-    for (const OutputTensor& tensor : tensors) {
-        if (header.contains(tensor.name))
-            refuse(path, fmt::format("tensor {} appears twice", brief_json(tensor.name)));
-        const std::uint64_t bytes = bytes_of(tensor).bytes;
-        header[tensor.name] = {{"dtype", std::holds_alternative<const float*>(tensor.values) ? "F32" : "I64"},
-                               {"shape", tensor.shape},
-                               {"data_offsets", {offset, offset + bytes}}};
-        offset += bytes;
+    std::string text;
+    for (const auto& [key, value] : metadata)
+        text += fmt::format("{}{}:{}", text.empty() ? "\"__metadata__\":{" : ",", quoted(key), quoted(value));
+    if (!metadata.empty())
+        text += "}";
+    std::set<std::string> names;
+    for (const TensorHead& head : heads) {
+        if (!names.insert(head.name).second)
+            throw std::runtime_error(
+                fmt::format("{}: tensor {} appears twice", path.string(), brief_json(head.name)));
+        const auto end = bytes + static_cast<std::uint64_t>(checked_size(head.name, head.shape)) *
+                                     (head.whole ? sizeof(std::int64_t) : sizeof(float));
+        text += fmt::format(R"({}{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                            text.empty() ? "" : ",", quoted(head.name), head.whole ? "I64" : "F32",
+                            fmt::join(head.shape, ","), bytes, end);
+        bytes = end;
     }
-    std::string text = header.dump();
+    text = "{" + text + "}";
     text.append((8 - text.size() % 8) % 8, ' ');  // so that the tensors start at a multiple of 8 bytes
     return text;
 }
 
+template <typename Number> std::string_view bytes_of(const Number* values, std::int64_t count)
+{
+    return {reinterpret_cast<const char*>(values), static_cast<std::size_t>(count) * sizeof(Number)};
+}
+
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors)
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorHead>& heads,
+                                     const std::map<std::string, std::string>& metadata, Overwrite overwrite)
+    : path_(path), file_(path, overwrite)
 {
-    // A rename would replace a device such as /dev/full by a plain file.
-    if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))
-        refuse(path, "exists and is not a regular file");
-    const std::string header = make_header(path, tensors);
+    const std::string header = make_header(path, heads, metadata, bytes_left_);
     const std::uint64_t header_bytes = header.size();
+    file_.write(bytes_of(&header_bytes, 1));
+    file_.write(header);
+}
 
-    std::filesystem::path temporary = path;
-    temporary += fmt::format(".{:08x}.partial", std::random_device{}());
-    std::ofstream out(temporary, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(&header_bytes), sizeof header_bytes);
-    out.write(header.data(), static_cast<std::streamsize>(header.size()));
+void SafetensorsWriter::append(const float* values, std::int64_t count)
+{
+    const std::string_view bytes = bytes_of(values, count);
+    bytes_left_ -= bytes.size();
+    file_.write(bytes);
+}
+
+void SafetensorsWriter::append(const std::int64_t* values, std::int64_t count)
+{
+    const std::string_view bytes = bytes_of(values, count);
+    bytes_left_ -= bytes.size();
+    file_.write(bytes);
+}
+
+void SafetensorsWriter::finish()
+{
+    if (bytes_left_ != 0)  // as it is too when there were more: it is unsigned
+        throw std::runtime_error(
+            fmt::format("{}: the tensors have other sizes than the header says", path_.string()));
+    file_.close();
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors,
+                       Overwrite overwrite)
+{
+    std::vector<TensorHead> heads;
+    for (const OutputTensor& tensor : tensors)
+        heads.push_back({tensor.name, tensor.values.index() == 1, tensor.shape});
+    SafetensorsWriter writer(path, heads, {}, overwrite);
     for (const OutputTensor& tensor : tensors) {
-        const OutputBytes bytes = bytes_of(tensor);
-        out.write(bytes.data, static_cast<std::streamsize>(bytes.bytes));
+        const std::int64_t count = checked_size(tensor.name, tensor.shape);
+        std::visit([&](const auto* values) { writer.append(values, count); }, tensor.values);
     }
-    out.close();
-
-    std::error_code error;
-    if (out)
-        std::filesystem::rename(temporary, path, error);
-    if (!out || error) {
-        std::error_code ignored;
-        std::filesystem::remove(temporary, ignored);
-        refuse(path, "cannot be written: is the folder there and writable, and the disk not full?");
-    }
+    writer.finish();
 }
 
 }  // namespace pictor

@@ -3,13 +3,37 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "base/output_file.h"
 #include "base/shape.h"
 
 namespace pictor {
+
+struct TensorHead {
+    std::string name;
+    bool whole = false;  // I64; else F32
+    Shape shape;
+};
+
+// A file of tensors whose numbers come a block at a time, in the order of their heads.
+class SafetensorsWriter {
+public:
+    // Throws std::runtime_error when a name appears twice, and as OutputFile does.
+    SafetensorsWriter(const std::filesystem::path& path, const std::vector<TensorHead>& heads,
+                      const std::map<std::string, std::string>& metadata, Overwrite overwrite);
+    void append(const float* values, std::int64_t count);
+    void append(const std::int64_t* values, std::int64_t count);
+    void finish();  // throws when there were more or fewer numbers than the heads say
+
+private:
+    std::filesystem::path path_;
+    OutputFile file_;
+    std::uint64_t bytes_left_ = 0;
+};
 
 // A tensor to be written: F32 or I64 by what `values` points at.
 struct OutputTensor {
@@ -18,9 +42,8 @@ struct OutputTensor {
     std::variant<const float*, const std::int64_t*> values;
 };
 
-// Writes a file of these tensors beside `path` under a temporary name, then renames it, so that `path` is
-// never half a file. Throws std::runtime_error when a name appears twice, when `path` is something else than
-// a regular file, or when writing fails; the temporary file is then removed.
-void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors);
+// A file of these tensors.
+void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors,
+                       Overwrite overwrite = Overwrite::same_kind);
 
 }  // namespace pictor

@@ -10,8 +10,12 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <omp.h>
+#include <unistd.h>
 
+#include "base/input_file.h"
 #include "base/safetensors_writer.h"
+#include "base/shown_text.h"
+#include "base/temporary.h"
 #include "base/utf8.h"
 #include "reference/chat.h"
 #include "reference/checkpoint/inspect.h"
@@ -65,24 +69,35 @@ void print_tokens(const Tokenizer& tokenizer, const std::string& text, bool spec
     fmt::print("{}\n", Json{{"ids", ids}, {"pieces", pieces}}.dump());
 }
 
+// One text per line. An error says which line it is.
+void tokenize_lines(const Tokenizer& tokenizer, std::istream& lines, const std::string& name, bool special)
+{
+    std::int64_t number = 0;
+    try {
+        lines.exceptions(std::ios::badbit);  // a line that memory cannot hold is no end of the file
+        for (std::string line; ++number, std::getline(lines, line);)
+            print_tokens(tokenizer, line, special);
+    } catch (const std::bad_alloc&) {
+        throw std::runtime_error(fmt::format("{}: line {}: not enough memory for it", name, number));
+    } catch (const std::exception& error) {
+        throw std::runtime_error(fmt::format("{}: line {}: {}", name, number, error.what()));
+    }
+}
+
 int tokenize(const Options& options)
 {
     const Tokenizer tokenizer =
         Tokenizer::load(options.tokenizer.empty() ? options.model : options.tokenizer);
     if (options.file.empty()) {
         print_tokens(tokenizer, options.text, options.special);
-        return 0;
+    } else if (options.file == "-") {
+        tokenize_lines(tokenizer, std::cin, "standard input", options.special);
+    } else {
+        std::uint64_t bytes = 0;
+        ::close(open_regular_file(options.file, "a text file, or - for standard input", bytes));
+        std::ifstream lines(options.file, std::ios::binary);
+        tokenize_lines(tokenizer, lines, options.file, options.special);
     }
-    std::ifstream opened;
-    if (options.file != "-") {
-        opened.open(options.file);
-        if (!opened || std::filesystem::is_directory(options.file))
-            throw std::runtime_error(
-                fmt::format("{}: cannot be read; give a text file, or - for standard input", options.file));
-    }
-    std::istream& lines = options.file == "-" ? std::cin : opened;
-    for (std::string line; std::getline(lines, line);)
-        print_tokens(tokenizer, line, options.special);
     return 0;
 }
 
@@ -96,7 +111,8 @@ int preprocess(const Options& options)
                            {"aspect_ratio_ids", {1}, &picture.aspect_ratio_id},
                            {"aspect_ratio_mask",
                             {static_cast<std::int64_t>(picture.tile_mask.size())},
-                            picture.tile_mask.data()}});
+                            picture.tile_mask.data()}},
+                          options.force ? Overwrite::any_file : Overwrite::same_kind);
     Json description = describe_image(picture, options.image, config.vision);
     description.erase("file");
     fmt::print("{}\n", description.dump());
@@ -137,13 +153,14 @@ int main(int argc, char** argv)
 {
     pictor::let_waiting_threads_sleep(argv);
     pictor::refuse_too_large_files_with_an_error();
+    pictor::remove_temporaries_when_stopped();
     const pictor::Options options = pictor::read_options(argc, argv);
     try {
         return pictor::execute(options);
     } catch (const std::bad_alloc&) {
         std::fprintf(stderr, "reference: %s: not enough memory for it\n", options.command.c_str());
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "reference: %s\n", error.what());
+        std::fprintf(stderr, "reference: %s\n", pictor::terminal_text(error.what()).c_str());
     }
     return 2;
 }

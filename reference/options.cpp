@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/command_line.h"
+#include "base/output_file.h"
 #include "reference/platform.h"
 
 namespace pictor {
@@ -173,6 +174,7 @@ void add_preprocess(CLI::App& app, Options& options)
     preprocess->add_option("file", options.image, "the picture")->required()->type_name("FILE");
     preprocess->add_option("--output", options.output, "pixel_values, aspect_ratio_ids and aspect_ratio_mask")
         ->type_name("FILE.safetensors");
+    preprocess->add_flag("--force", options.force, "replace whatever file --output names");
 }
 
 void add_inspect(CLI::App& app, Options& options)
@@ -228,7 +230,8 @@ Options read_options(int argc, char** argv)
     CLI::App app("Llama 3.2-Vision in plain C++, showing its work.", "reference");
     app.require_subcommand(1);
     app.footer(
-        "Example: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
+        std::string(overwriting_rule) +
+        "\nExample: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
     CLI::App* run = add_run(app, options, trace);
     add_forward(app, options, trace);
     add_tokenize(app, options);

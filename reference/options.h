@@ -38,6 +38,7 @@ struct Options {
 
     std::filesystem::path image;  // preprocess
     std::filesystem::path output;
+    bool force = false;  // replaces whatever file `output` names
 
     bool json = false;  // inspect
 };

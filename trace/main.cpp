@@ -10,6 +10,8 @@
 
 #include "base/command_line.h"
 #include "base/output_file.h"
+#include "base/shown_text.h"
+#include "base/temporary.h"
 #include "trace/comparing/compare.h"
 #include "trace/comparing/page.h"
 #include "trace/converting/convert.h"
@@ -36,6 +38,11 @@ struct Arguments {
     ConvertOptions convert;
 };
 
+Overwrite overwrite_of(const Arguments& arguments)
+{
+    return arguments.convert.force ? Overwrite::any_file : Overwrite::same_kind;
+}
+
 int show(const Arguments& arguments)
 {
     const Trace trace(arguments.a);
@@ -44,7 +51,7 @@ int show(const Arguments& arguments)
         show_trace(text, trace, arguments.step, arguments.all);
     else
         show_tensor(text, trace, arguments.name, arguments.step);
-    std::cout << text.str();
+    std::cout << terminal_text(text.str());
     return same;
 }
 
@@ -56,16 +63,17 @@ int compare(const Arguments& arguments)
         comparison.explanation =
             std::make_shared<const Explanation>(explain(comparison, a, b, arguments.explain));
     if (!arguments.html.empty()) {
-        OutputFile file{fs::path(arguments.html)};
-        file.write(comparison_page(comparison, a, b, arguments.compare));
-        file.close();
+        write_whole_file(arguments.html, comparison_page(comparison, a, b, arguments.compare),
+                         overwrite_of(arguments));
     }
+    std::ostringstream text;  // names and words in it come from the traces
     if (arguments.json)
         std::cout
             << comparison_json(comparison, a, b).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
             << "\n";
     else
-        print_comparison(std::cout, comparison, a, b, arguments.compare);
+        print_comparison(text, comparison, a, b, arguments.compare);
+    std::cout << terminal_text(text.str());
     return comparison.same ? same : different;
 }
 
@@ -117,22 +125,23 @@ int why(const Arguments& arguments)
         throw std::runtime_error(
             fmt::format("{}: {}: {}", trace.folder().string(), ask_text(answer.ask), answer.untold));
     if (!arguments.html.empty()) {
-        OutputFile file{fs::path(arguments.html)};
-        file.write(answer_page(answer, trace.folder().string()));
-        file.close();
+        write_whole_file(arguments.html, answer_page(answer, trace.folder().string()),
+                         overwrite_of(arguments));
     }
+    std::ostringstream text;
     if (arguments.json)
         std::cout << answer_json(answer).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
                   << "\n";
     else
-        print_answer(std::cout, answer);
+        print_answer(text, answer);
+    std::cout << terminal_text(text.str());
     return same;
 }
 
 int convert(const Arguments& arguments)
 {
     for (const std::string& note : pictor::convert(arguments.a, arguments.b, arguments.convert))
-        std::cerr << "trace: " << note << "\n";
+        std::cerr << "trace: " << terminal_text(note) << "\n";
     return same;
 }
 
@@ -166,6 +175,7 @@ void add_why(CLI::App& app, Arguments& arguments)
         "checkpoint folder, for what takes weights (default: the shipped model, if it is the trace's)");
     command->add_flag("--json", arguments.json, "the answer as JSON");
     command->add_option("--html", arguments.html, "the answer as one page, into this file");
+    command->add_flag("--force", arguments.convert.force, "replace whatever file --html names");
     command->footer(
         "Example: trace why run/ fish --depth 3   (why this word of the answer?)\n"
         "         trace why run/ 'language_model.layers.3.cross_attn.probs[0,-1]'   (why this patch?)");
@@ -208,6 +218,7 @@ void add_diff(CLI::App& app, Arguments& arguments)
     command->add_flag("--json", arguments.json, "the result as JSON");
     command->add_option("--html", arguments.html,
                         "the result as one page, into this file (beside what is printed)");
+    command->add_flag("--force", arguments.convert.force, "replace whatever file --html names");
     command->footer(
         "Example: trace diff mine/ theirs/ --rtol 1e-3 --only 'language_model.*' --model checkpoint/");
     command->callback([&arguments, rtol, atol] {
@@ -264,8 +275,8 @@ int run(int argc, char** argv)
 {
     CLI::App app("Looks into traces, finds the first tensor where two differ, converts them.", "trace");
     app.require_subcommand(1);
-    app.footer("Exit: 0 fine, 1 a difference was found, 2 bad usage or bad input.\n"
-               "Example: trace diff mine/ theirs/");
+    app.footer("Exit: 0 fine, 1 a difference was found, 2 bad usage or bad input.\n" +
+               std::string(overwriting_rule) + "\nExample: trace diff mine/ theirs/");
     Arguments arguments;
     add_show(app, arguments);
     add_why(app, arguments);
@@ -277,7 +288,7 @@ int run(int argc, char** argv)
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
             return app.exit(error);
-        std::cerr << "trace: " << usage_error(app, error) << "\n";
+        std::cerr << "trace: " << terminal_text(usage_error(app, error)) << "\n";
         return bad_input;
     }
     return arguments.run(arguments);
@@ -289,6 +300,7 @@ int main(int argc, char** argv)
 {
     // A write past the limit on file sizes then fails, and what was half written is removed.
     std::signal(SIGXFSZ, SIG_IGN);
+    remove_temporaries_when_stopped();
     try {
         const int result = run(argc, argv);
         std::cout.flush();
@@ -296,7 +308,7 @@ int main(int argc, char** argv)
             throw std::runtime_error("standard output: cannot be written");
         return result;
     } catch (const std::exception& error) {
-        std::cerr << "trace: " << error.what() << "\n";
+        std::cerr << "trace: " << terminal_text(error.what()) << "\n";
         return bad_input;
     }
 }

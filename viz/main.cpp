@@ -3,12 +3,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <iostream>
 #include <stdexcept>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/command_line.h"
+#include "base/output_file.h"
+#include "base/shown_text.h"
+#include "base/temporary.h"
 #include "viz/drawing/output.h"
 #include "viz/drawing/raster.h"
 #include "viz/graphs/architecture.h"
@@ -21,6 +25,13 @@
 #include "viz/report/report_parts.h"
 
 namespace {
+
+void add_force(CLI::App& command, pictor::Overwrite& overwrite)
+{
+    command.add_flag_callback(
+        "--force", [&overwrite] { overwrite = pictor::Overwrite::any_file; },
+        "replace whatever file --output names");
+}
 
 void print_files(const std::vector<std::filesystem::path>& files)
 {
@@ -55,6 +66,7 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
     command->add_flag("--terminal", options.terminal, "draw it here, in the terminal, and write no file");
     command->add_option("--output", options.output,
                         "file ending in .png, .svg, .pdf or .json (the numbers); default: beside the trace");
+    add_force(*command, options.overwrite);
     command->footer("Example: viz heatmap traces/demo --layer 8 --token star --output star.png");
     command->callback([&options] { print_files(pictor::run_heatmap(options)); });
 }
@@ -63,6 +75,7 @@ struct ArchitectureCommand {
     std::filesystem::path model, config, trace, picture, output = "architecture.svg";
     std::string preset, style = "article";
     bool unfold = false, corrections = false;
+    pictor::Overwrite overwrite = pictor::Overwrite::same_kind;
 };
 
 std::filesystem::path model_folder()
@@ -137,6 +150,7 @@ void add_architecture(CLI::App& app, ArchitectureCommand& command)
     sub->add_option("--style", command.style, "slide (16:9, large type) or article")
         ->check(CLI::IsMember({"slide", "article"}));
     sub->add_option("--output", command.output, "file ending in .svg, .png or .pdf")->capture_default_str();
+    add_force(*sub, command.overwrite);
     sub->footer("Example: viz architecture --preset 11b --style slide --output mllama.pdf");
     sub->callback([&command] {
         const pictor::ArchitectureOptions options{command.style == "slide" ? pictor::DiagramStyle::slide
@@ -146,7 +160,7 @@ void add_architecture(CLI::App& app, ArchitectureCommand& command)
             command.corrections     ? pictor::corrections_drawing(chosen_sizes(command), options.style)
             : command.trace.empty() ? pictor::architecture_drawing(chosen_sizes(command), options)
                                     : run_drawing(command, options),
-            command.output);
+            command.output, command.overwrite);
         print_files({command.output});
     });
 }
@@ -155,6 +169,7 @@ struct LayerCommand {
     std::filesystem::path trace, output;
     std::string layer;
     std::int64_t step = 0;
+    pictor::Overwrite overwrite = pictor::Overwrite::same_kind;
 };
 
 void add_layer(CLI::App& app, LayerCommand& command)
@@ -165,6 +180,7 @@ void add_layer(CLI::App& app, LayerCommand& command)
     sub->add_option("--step", command.step, "0 is the prefill, then each decode step (default: 0)");
     sub->add_option("--output", command.output,
                     "file ending in .svg, .png or .pdf (default: beside the trace, .svg)");
+    add_force(*sub, command.overwrite);
     sub->footer("Example: viz layer traces/demo --layer 8 --output layer8.svg");
     sub->callback([&command] {
         const pictor::Trace trace(command.trace);
@@ -172,7 +188,8 @@ void add_layer(CLI::App& app, LayerCommand& command)
         const auto output = command.output.empty()
                                 ? pictor::beside_trace(command.trace, "layer-" + command.layer + ".svg")
                                 : command.output;
-        pictor::write_drawing(pictor::layer_drawing(trace, layer, command.step, output), output);
+        pictor::write_drawing(pictor::layer_drawing(trace, layer, command.step, output), output,
+                              command.overwrite);
         print_files({output});
     });
 }
@@ -190,6 +207,7 @@ void add_matrix(CLI::App& app, pictor::MatrixOptions& options)
                         "another trace: the same numbers there, and the difference");
     command->add_option("--output", options.output,
                         "file ending in .svg, .png or .pdf (default: beside the trace)");
+    add_force(*command, options.overwrite);
     command->footer(
         "Example: viz matrix traces/demo 'language_model.layers.0.self_attn.probs[0]' --output head0.png");
     command->callback([&options] { print_files({pictor::run_matrix(options)}); });
@@ -198,6 +216,7 @@ void add_matrix(CLI::App& app, pictor::MatrixOptions& options)
 struct ReportCommand {
     std::filesystem::path trace, tokenizer;
     pictor::ReportOptions options;
+    pictor::Overwrite overwrite = pictor::Overwrite::same_kind;
 };
 
 void add_report(CLI::App& app, ReportCommand& command)
@@ -210,6 +229,7 @@ void add_report(CLI::App& app, ReportCommand& command)
     sub->add_option(
         "--tokenizer", command.options.tokenizer,
         "tokenizer.json, for next words that the run did not use (default: of $PICTOR_MODEL, else of models/pictor)");
+    add_force(*sub, command.overwrite);
     sub->footer("Example: viz report traces/demo --output demo.html");
     sub->callback([&command] {
         pictor::ReportOptions& options = command.options;
@@ -222,7 +242,8 @@ void add_report(CLI::App& app, ReportCommand& command)
             options.tokenizer = model_folder() / "tokenizer.json";
         if (options.output.empty())
             options.output = pictor::beside_trace(command.trace, "report.html");
-        pictor::write_file(pictor::report_page(pictor::Run(command.trace), options), options.output);
+        pictor::write_whole_file(options.output, pictor::report_page(pictor::Run(command.trace), options),
+                                 command.overwrite);
         print_files({options.output});
     });
 }
@@ -234,8 +255,10 @@ int main(int argc, char** argv)
     std::signal(
         SIGXFSZ,
         SIG_IGN);  // a write past the limit on file sizes then fails, and what was half written is removed
+    pictor::remove_temporaries_when_stopped();
     CLI::App app{"viz: pictures of a recorded run and of a model's architecture", "viz"};
     app.require_subcommand(1);
+    app.footer(pictor::overwriting_rule);
     pictor::HeatmapOptions heatmap;
     add_heatmap(app, heatmap);
     ArchitectureCommand architecture;
@@ -248,14 +271,19 @@ int main(int argc, char** argv)
     add_report(app, report);
     try {
         app.parse(argc, argv);
-        return 0;
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0)
-            return app.exit(error);
-        fmt::print(stderr, "viz: {}\n", pictor::usage_error(app, error));
-        return 2;
+        if (error.get_exit_code() != 0) {
+            fmt::print(stderr, "viz: {}\n", pictor::terminal_text(pictor::usage_error(app, error)));
+            return 2;
+        }
+        app.exit(error);  // prints the help
     } catch (const std::exception& error) {
-        fmt::print(stderr, "viz: {}\n", error.what());
+        fmt::print(stderr, "viz: {}\n", pictor::terminal_text(error.what()));
         return 2;
     }
+    if (!std::cout.flush() || std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+        fmt::print(stderr, "viz: standard output: it could not be written\n");
+        return 2;
+    }
+    return 0;
 }

@@ -15,8 +15,10 @@
 #include "tests/catch.h"
 #include "tests/reference/checkpoint_files.h"
 #include "tests/run_command.h"
+#include "tests/trace/trace_fixture.h"
 #include "trace/comparing/policy.h"
 #include "trace/converting/convert.h"
+#include "viz/graphs/graph.h"
 #include "viz/graphs/model_sizes.h"
 #include "viz/report/report.h"
 
@@ -219,4 +221,70 @@ TEST_CASE("hostile: a machine that stores numbers the other way round cannot com
     for (const char* file : {"base/safetensors.cpp", "base/safetensors_writer.cpp", "base/stored_numbers.h"})
         CHECK_THAT(read_file(file), ContainsSubstring("#include \"base/little_endian.h\""));
     CHECK_THAT(read_file("base/npy.cpp"), ContainsSubstring("#include \"base/stored_numbers.h\""));
+}
+
+TEST_CASE("terminal: what a trace says is spelt out")
+{
+    const TempFolder folder;
+    const std::string trace_folder = (folder.path / "run").string();
+    SmallTrace().write(trace_folder);
+    std::string index = read_file(folder.path / "run/trace.json");
+    const std::string axis = "\"axes\": [\"token\"";
+    REQUIRE(index.find(axis) != std::string::npos);
+    for (std::size_t at = 0; (at = index.find(axis, at)) != std::string::npos; at += 20)
+        index.replace(at, axis.size(), "\"axes\": [\"tok\\u001b[31men\"");
+    write_file(folder.path / "run/trace.json", index);
+    for (const Arguments& arguments :
+         {Arguments{"show", trace_folder, "--all"}, Arguments{"show", trace_folder, "input_ids"},
+          Arguments{"diff", trace_folder, trace_folder}}) {
+        const CommandResult result = run_command("trace", arguments);
+        CHECK(result.out.find('\x1b') == std::string::npos);
+        CHECK(result.err.find('\x1b') == std::string::npos);
+        if (arguments.size() == 3 && arguments[2] == "--all")
+            CHECK_THAT(result.out, ContainsSubstring("\\x1B[31m"));
+    }
+}
+
+TEST_CASE("link: only to this project's own sources")
+{
+    const TempFolder folder;
+    const auto output = folder.path / "page.svg";
+    CHECK_THAT(source_link("reference/model.cpp", output), ContainsSubstring("reference/model.cpp"));
+    write_file("reference/evil.html", "<script>");
+    std::filesystem::create_symlink("evil.html", "reference/evil.cpp");
+    for (const char* name : {"reference/evil.html", "reference/evil.cpp", "README.md", "my-trace/evil.html",
+                             "/etc/passwd", "reference/../README.md", "javascript:alert(1)",
+                             "reference/model.cpp?x", "viz/report/page/terms.js"}) {
+        CAPTURE(name);
+        CHECK(source_link(name, output) == "");
+    }
+    std::filesystem::remove("reference/evil.html");
+    std::filesystem::remove("reference/evil.cpp");
+    std::filesystem::create_directories("reference/my-trace/tensors");
+    write_file("reference/my-trace/trace.json", "{}");
+    write_file("reference/my-trace/tensors/evil.cpp", "");
+    CHECK(source_link("reference/my-trace/tensors/evil.cpp", output) == "");
+    std::filesystem::remove_all("reference/my-trace");
+}
+
+TEST_CASE("viz: standard output that cannot be written is an error")
+{
+    for (const Arguments& arguments : {Arguments{"architecture", "--output", "-"}, Arguments{"--help"}}) {
+        const CommandResult result = run_command("viz", arguments, {.output = "/dev/full"});
+        CHECK(result.exit_code == 2);
+        CHECK_THAT(result.err, ContainsSubstring("viz: standard output: "));
+    }
+}
+
+TEST_CASE("tokenize --file: an error says which line of which file")
+{
+    const TempFolder folder;
+    write_file(folder.path / "text", "one\ntwo\n\xff\nfour\n");
+    const CommandResult result =
+        run_command("reference", {"tokenize", "--file", (folder.path / "text").string()});
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, ContainsSubstring("text: line 3: text is not UTF-8"));
+    REQUIRE(mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
+    CHECK_THAT(run_command("reference", {"tokenize", "--file", (folder.path / "pipe").string()}).err,
+               ContainsSubstring("a pipe, not a regular file; wanted a text file, or - for standard input"));
 }

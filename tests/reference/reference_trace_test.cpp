@@ -46,7 +46,6 @@ TEST_CASE("reference --trace: no folder is lost", "[command_line]")
     const fs::path trace_folder = folder.path / "trace";
     const Arguments options{"--trace", trace_folder.string(), "--trace-only", "lm_head"};
     check_fine(reference(forward(case_inputs("1x1"), options)));
-    write_file(trace_folder / "note", "mine");
     const std::map<std::string, std::string> before = files_of(trace_folder);
     check_refused(reference(forward(case_inputs("2x2"), options)), "reference",
                   {trace_folder.string(), "exists already", "--force"});
@@ -62,6 +61,9 @@ TEST_CASE("reference --trace: no folder is lost", "[command_line]")
     CHECK(files_of(trace_folder).size() == 2);
     CHECK(files_of(trace_folder) != before);
 
+    write_file(trace_folder / "note", "mine");  // no part of a trace: --force does not destroy it
+    check_refused(reference(forward(case_inputs("1x1"), forced)), "reference", {"holds 'note'"});
+    CHECK(read_file(trace_folder / "note") == "mine");
     fs::create_directory(folder.path / "photos");
     write_file(folder.path / "photos/holiday", "mine");
     check_refused(

@@ -90,13 +90,15 @@ TEST_CASE("convert: what a sample lacks is said, or taken from .npy")
                       ContainsSubstring("no tensor to convert"));
 }
 
-TEST_CASE("convert: an existing output is refused unless force, an npy folder always")
+TEST_CASE("convert: an existing output of another kind is refused unless force")
 {
     const TemporaryFolder folder;
     SmallTrace().write(folder / "run");
-    convert(folder / "run", folder / "x.safetensors", {});
+    CHECK_NOTHROW(convert(folder / "run", folder / "x.safetensors", {}));
+    CHECK_NOTHROW(convert(folder / "run", folder / "x.safetensors", {}));  // the same kind: replaced
+    write_text(folder / "x.safetensors", "notes");
     CHECK_THROWS_WITH(convert(folder / "run", folder / "x.safetensors", {}),
-                      ContainsSubstring("exists already"));
+                      ContainsSubstring("exists and is no safetensors file"));
     ConvertOptions force;
     force.force = true;
     CHECK_NOTHROW(convert(folder / "run", folder / "x.safetensors", force));

@@ -218,7 +218,7 @@ TEST_CASE("trace reader: broken tensor files")
         {"9,10,11,-12", "9,10,\"Inf\",-12", "no number"},
         {"9,10,11,-12", "9,10,1e39,-12", "too large"},
         {"9,10,11,-12", "9,10,[11],-12", "no number"},
-        {"\"shape\": [3, 4]", "\"shape\": [4, 3]", "trace.json says [3,4]"},
+        {"\"shape\": [3, 4]", "\"shape\": [4, 3]", "trace.json says [3, 4]"},
         {"\"dtype\": \"F32\"", "\"dtype\": \"F16\"", "trace.json says"},
         {"\"step\": 0", "\"step\": 1", "trace.json says 0"},
         {"\"name\": \"language_model.embed_tokens\", ", "", "has no \"name\""},

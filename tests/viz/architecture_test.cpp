@@ -189,7 +189,7 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
     const TemporaryFolder folder("architecture");
     const auto file = folder.path / "config.json";
     const auto message = [&](const nlohmann::json& config) {
-        write_file(config.dump(), file);
+        write_whole_file(file, config.dump(), Overwrite::any_file);
         try {
             read_model_sizes(file, "x");
         } catch (const std::runtime_error& error) {
@@ -242,7 +242,7 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
     CHECK_THROWS_WITH(architecture_drawing(largest, {DiagramStyle::article, true, "a.svg"}),
                       ContainsSubstring("--unfold") && ContainsSubstring("3000 layers"));
     CHECK_THAT(message({{"model_type", "llama"}}), ContainsSubstring("mllama"));
-    write_file("{", file);
+    write_whole_file(file, "{", Overwrite::any_file);
     CHECK_THROWS_WITH(read_model_sizes(file, "x"), ContainsSubstring("no JSON object"));
     CHECK_THROWS_WITH(read_model_sizes(folder.path / "absent.json", "x"), ContainsSubstring("absent.json"));
 }

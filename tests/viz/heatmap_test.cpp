@@ -331,9 +331,9 @@ TEST_CASE("heatmap command: numbers as JSON, clear errors", "[heatmap]")
 
     options.output = temporary.path / "star.svg";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring("picture.png") && ContainsSubstring("gone"));
-    write_file(encode_png(Raster(30, 30)), folder / "picture.png");
+    write_whole_file(folder / "picture.png", encode_png(Raster(30, 30)), Overwrite::any_file);
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring("not the same picture"));
-    write_file(encode_png(Raster(70, 40, {90, 120, 60})), folder / "picture.png");
+    write_whole_file(folder / "picture.png", encode_png(Raster(70, 40, {90, 120, 60})), Overwrite::any_file);
     CHECK(run_heatmap(options).size() == 1);
     CHECK(std::filesystem::file_size(options.output) > 1000);
     options.layer = "4";
@@ -359,7 +359,7 @@ TEST_CASE("heatmap command: numbers as JSON, clear errors", "[heatmap]")
     });
     options.output = temporary.path / "star.gif";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring(".gif"));
-    write_file("not a picture", folder / "picture.png");
+    write_whole_file(folder / "picture.png", "not a picture", Overwrite::any_file);
     options.output = temporary.path / "star.svg";
     CHECK_THROWS_WITH(run_heatmap(options), ContainsSubstring("not a picture"));
 }

@@ -21,9 +21,10 @@ MadeUpRun run_with_picture(const std::filesystem::path& folder, MadeUpRun made =
         return 1.0 + static_cast<double>((head * 31 + position * 17 + key * 7) % 13);
     };
     write_made_up_run(made, folder);
-    write_file(
+    write_whole_file(
+        folder / made.image_file,
         encode_png(Raster(static_cast<int>(made.size[1]), static_cast<int>(made.size[0]), {90, 120, 60})),
-        folder / made.image_file);
+        Overwrite::any_file);
     return made;
 }
 

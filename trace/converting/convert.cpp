@@ -1,20 +1,18 @@
 #include "trace/converting/convert.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
-#include <fstream>
 #include <map>
 #include <memory>
-#include <set>
 #include <stdexcept>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
+#include "base/little_endian.h"
 #include "base/npy.h"
 #include "base/output_file.h"
+#include "base/output_folder.h"
+#include "base/safetensors_writer.h"
 #include "trace/converting/tensor_source.h"
 #include "trace/recording/glob.h"
 #include "trace/recording/recorder.h"
@@ -110,44 +108,6 @@ void write_trace(TensorSource& source, const std::vector<const SourceTensor*>& t
     writer.finish();
 }
 
-// Output that appears under its name when it is complete.
-class PartialOutput {
-public:
-    PartialOutput(fs::path target, bool force) : target_(std::move(target))
-    {
-        if (target_.filename().empty())
-            target_ = target_.parent_path();
-        if (fs::exists(target_) && !force)
-            throw std::runtime_error(fmt::format(
-                "{}: exists already; choose another name, or --force to replace it", target_.string()));
-        partial_ =
-            target_.parent_path() / fmt::format(".{}.partial-{}", target_.filename().string(), getpid());
-    }
-    ~PartialOutput()
-    {
-        std::error_code ignored;
-        fs::remove_all(partial_, ignored);
-    }
-    const fs::path& path() const { return partial_; }
-    void finish() { fs::rename(partial_, target_); }
-
-private:
-    fs::path target_, partial_;
-};
-
-template <typename Number> std::string_view bytes_of(const Number* values, std::int64_t count)
-{
-    return {reinterpret_cast<const char*>(values), static_cast<std::size_t>(count) * sizeof(Number)};
-}
-
-// Number by number the bytes as .safetensors and .npy want them: F32 (also for what was 16 bits) or I64.
-void write_numbers(TensorSource& source, const SourceTensor& tensor, OutputFile& file)
-{
-    source.read(
-        tensor, [&](const float* values, std::int64_t count) { file.write(bytes_of(values, count)); },
-        [&](const std::int64_t* values, std::int64_t count) { file.write(bytes_of(values, count)); });
-}
-
 void refuse_statistics_only(const SourceTensor& tensor)
 {
     if (tensor.statistics_only)
@@ -156,49 +116,40 @@ void refuse_statistics_only(const SourceTensor& tensor)
             tensor.name));
 }
 
+// Numbers as .safetensors and .npy want them: F32 (also for what was 16 bits) or I64.
 void write_safetensors(TensorSource& source, const std::vector<const SourceTensor*>& tensors,
                        const fs::path& out, const ConvertOptions& options)
 {
-    PartialOutput output(out, options.force);
     const bool several = tensors.back()->step > 0;
-    nlohmann::ordered_json header;
-    header["__metadata__"]["producer"] = source.producer;
-    std::int64_t offset = 0;
-    std::set<std::string> names;
+    std::map<std::string, std::string> metadata{{"producer", source.producer}};
+    std::vector<TensorHead> heads;
     for (const SourceTensor* each : tensors) {
         refuse_statistics_only(*each);
         const SourceTensor tensor = squeezed(*each, options.squeeze);
-        const bool whole = tensor.dtype == "I64";
-        const std::int64_t bytes = checked_size(tensor.name, tensor.shape) * (whole ? 8 : 4);
-        const std::string name = join_step(tensor, several);
-        if (!names.insert(name).second)
-            throw std::runtime_error(fmt::format("tensor {}: comes twice", name));
-        header[name] = {{"dtype", whole ? "I64" : "F32"},
-                        {"shape", tensor.shape},
-                        {"data_offsets", {offset, offset + bytes}}};
-        header["__metadata__"]["axes " + name] = fmt::format("{}", fmt::join(tensor.axes, " "));
-        offset += bytes;
+        heads.push_back({join_step(tensor, several), tensor.dtype == "I64", tensor.shape});
+        metadata["axes " + heads.back().name] = fmt::format("{}", fmt::join(tensor.axes, " "));
     }
-    std::string text = header.dump();
-    text.append((8 - text.size() % 8) % 8, ' ');
-    const std::uint64_t length = text.size();
-    OutputFile file(output.path());
-    file.write(bytes_of(&length, 1));
-    file.write(text);
+    SafetensorsWriter writer(out, heads, metadata,
+                             options.force ? Overwrite::any_file : Overwrite::same_kind);
     for (const SourceTensor* tensor : tensors)
-        write_numbers(source, *tensor, file);
-    file.close();
-    output.finish();
+        source.read(
+            *tensor, [&](const float* values, std::int64_t count) { writer.append(values, count); },
+            [&](const std::int64_t* values, std::int64_t count) { writer.append(values, count); });
+    writer.finish();
+}
+
+template <typename Number> std::string_view bytes_of(const Number* values, std::int64_t count)
+{
+    return {reinterpret_cast<const char*>(values), static_cast<std::size_t>(count) * sizeof(Number)};
 }
 
 void write_npy_folder(TensorSource& source, const std::vector<const SourceTensor*>& tensors,
                       const fs::path& out, const ConvertOptions& options)
 {
-    if (fs::exists(out))
-        throw std::runtime_error(
-            fmt::format("{}: exists already; choose the name of a folder to make", out.string()));
-    PartialOutput output(out, false);
-    fs::create_directories(output.path());
+    const FolderKind npy_folder{"folder of .npy files", "", [](const fs::path&, const std::string& file) {
+                                    return file.ends_with(".npy") && file.find('/') == std::string::npos;
+                                }};
+    OutputFolder output(out, npy_folder, options.force);
     const bool several = tensors.back()->step > 0;
     for (const SourceTensor* each : tensors) {
         refuse_statistics_only(*each);
@@ -208,17 +159,18 @@ void write_npy_folder(TensorSource& source, const std::vector<const SourceTensor
             throw std::runtime_error(fmt::format("tensor {}: comes twice", tensor.name));
         OutputFile file(path);
         file.write(npy_header(tensor.shape, tensor.dtype == "I64"));
-        write_numbers(source, *each, file);
+        source.read(
+            *each, [&](const float* values, std::int64_t count) { file.write(bytes_of(values, count)); },
+            [&](const std::int64_t* values, std::int64_t count) { file.write(bytes_of(values, count)); });
         file.close();
     }
-    output.finish();
+    output.move_into_place();
 }
 
 }  // namespace
 
 std::vector<std::string> convert(const fs::path& in, const fs::path& out, const ConvertOptions& options)
 {
-    static_assert(std::endian::native == std::endian::little, "both file formats are little-endian");
     try {
         const std::unique_ptr<TensorSource> source = open_source(in);
         const std::vector<const SourceTensor*> tensors = chosen_tensors(*source, in, options);

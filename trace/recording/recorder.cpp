@@ -41,7 +41,7 @@ std::int64_t sample_stride(std::int64_t size, std::int64_t at_most)
 
 struct TraceWriter::State {
     TraceOptions options;
-    NewTraceFolder folder;
+    OutputFolder folder;
     std::map<std::string, std::string> description;  // key -> JSON text
     std::vector<std::string> steps;                  // JSON text of each
     std::vector<std::string> entries;                // JSON text of each, in the order of begin()
@@ -52,8 +52,10 @@ struct TraceWriter::State {
     bool finished = false;
 
     explicit State(TraceOptions o)
-        : options(std::move(o)), folder(options.folder, options.force), matched(options.only.size())
+        : options(std::move(o)), folder(options.folder, trace_folder_kind(), options.force),
+          matched(options.only.size())
     {
+        folder.make_subfolder("tensors");
     }
     bool wants(const std::string& name) const
     {

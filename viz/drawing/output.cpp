@@ -4,8 +4,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fstream>
-#include <iostream>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -140,41 +138,23 @@ std::filesystem::path beside_trace(const std::filesystem::path& trace, const std
     return folder.string() + "-" + ending;
 }
 
-void write_file(const std::string& bytes, const std::filesystem::path& file)
-{
-    if (file == "-") {
-        std::cout.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-        std::cout.flush();
-        return;
-    }
-    const std::filesystem::path part = file.string() + fmt::format(".part{}", getpid());
-    std::ofstream stream(part, std::ios::binary);
-    stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    stream.close();
-    std::error_code problem;
-    if (stream)
-        std::filesystem::rename(part, file, problem);
-    if (!stream || problem) {
-        const std::string why = problem ? problem.message() : std::strerror(errno);
-        std::filesystem::remove(part, problem);
-        throw std::runtime_error(fmt::format("{}: cannot be written: {}", file.string(), why));
-    }
-}
-
-void write_drawing(const std::string& svg, const std::filesystem::path& file, double zoom)
+void write_drawing(const std::string& svg, const std::filesystem::path& file, Overwrite overwrite,
+                   double zoom)
 {
     const std::string extension = lower_extension(file);
     const std::string hint =
         "install librsvg2-bin (Fedora: librsvg2-tools, Homebrew: librsvg), or name an output ending in .svg";
     if (extension == ".svg" || file == "-")
-        write_file(svg, file);
+        write_whole_file(file, svg, overwrite);
     else if (extension == ".png")
-        write_file(
+        write_whole_file(
+            file,
             run_program({"rsvg-convert", "--unlimited", "--format=png", fmt::format("--zoom={}", zoom)}, svg,
                         hint),
-            file);
+            overwrite);
     else if (extension == ".pdf")
-        write_file(run_program({"rsvg-convert", "--unlimited", "--format=pdf"}, svg, hint), file);
+        write_whole_file(file, run_program({"rsvg-convert", "--unlimited", "--format=pdf"}, svg, hint),
+                         overwrite);
     else
         throw std::runtime_error(
             fmt::format("{}: drawings are written as .svg, .png or .pdf", file.string()));

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/output_file.h"
+
 namespace pictor {
 
 // Runs a program (found on PATH, no shell between) with `input` on its stdin; returns what it writes to
@@ -15,10 +17,8 @@ std::string run_program(const std::vector<std::string>& command, const std::stri
 
 // Writes the SVG as it is, or as PNG or PDF by the file's ending. `zoom`: PNG pixels per SVG pixel.
 // Throws for other endings and when the file cannot be written.
-void write_drawing(const std::string& svg, const std::filesystem::path& file, double zoom = 2);
-
-// Whole and never half: written beside the file and renamed. "-" is stdout.
-void write_file(const std::string& bytes, const std::filesystem::path& file);
+void write_drawing(const std::string& svg, const std::filesystem::path& file,
+                   Overwrite overwrite = Overwrite::same_kind, double zoom = 2);
 
 // The name for a drawing of a trace: runs/demo -> runs/demo-ENDING.
 std::filesystem::path beside_trace(const std::filesystem::path& trace, const std::string& ending);

@@ -1,5 +1,6 @@
 // Where a step's source and chapter are, seen from a drawing.
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <sstream>
 
@@ -55,16 +56,25 @@ bool covers_step(const std::filesystem::path& chapter, const std::string& step)
 
 }  // namespace
 
+// A trace names its sources, and may come from anywhere: a link leads to this project's own C++ and nowhere
+// else. A browser shows such a file as text; it would run the scripts of an .html or .svg that lies beside
+// it.
 std::string source_link(const std::string& file, const std::filesystem::path& output)
 {
     std::error_code ignored;
     const std::filesystem::path root = checkout(), target = root / file;
-    const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char c) {
-        return c > 0x20 && c < 0x7F;
-    });  // a NUL would end the path early
-    return root.empty() || file.empty() || !plain || !std::filesystem::is_regular_file(target, ignored)
-               ? ""
-               : relative_link(target, output);
+    const bool known =
+        file.starts_with("reference/") && (file.ends_with(".cpp") || file.ends_with(".h")) &&
+        std::all_of(file.begin(), file.end(),
+                    [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '/' || c == '.'; }) &&
+        file.find("..") == std::string::npos;
+    if (root.empty() || !known || !std::filesystem::is_regular_file(target, ignored))
+        return "";
+    for (std::filesystem::path folder = target.parent_path(); folder != root; folder = folder.parent_path())
+        if (std::filesystem::is_symlink(folder, ignored) ||
+            std::filesystem::exists(folder / "trace.json", ignored))
+            return "";
+    return std::filesystem::is_symlink(target, ignored) ? "" : relative_link(target, output);
 }
 
 std::string chapter_link(const std::string& stem, const std::filesystem::path& output)

@@ -95,7 +95,7 @@ std::vector<std::filesystem::path> draw_vision(const Run& run, const HeatmapOpti
                             : options.output;
     write_drawing(vision_figure(run, heat, open_picture(run, options, heat.picture),
                                 {.smooth = options.smooth, .scale = 0}),
-                  output);
+                  output, options.overwrite);
     return {output};
 }
 
@@ -117,7 +117,7 @@ std::vector<std::filesystem::path> draw_sheets(const Run& run, const HeatmapOpti
                           run, sheet, request,
                           [&](std::int64_t picture) { return open_picture(run, options, picture); },
                           options.smooth),
-                      output);
+                      output, options.overwrite);
         files.push_back(output);
     }
     if (files.empty())
@@ -169,13 +169,13 @@ std::vector<std::filesystem::path> run_heatmap(const HeatmapOptions& options)
                     file_word(run.word_at(request.token)));
     const auto output = options.output.empty() ? beside_trace(options.trace, ending) : options.output;
     if (lower_extension(output) == ".json") {
-        write_file(heat_json(run, heat), output);
+        write_whole_file(output, heat_json(run, heat), options.overwrite);
         return {output};
     }
     const Raster picture = open_picture(run, options, heat.request.picture);
     const FigureOptions figure{.smooth = options.smooth, .scale = 0};
     if (options.minus.empty()) {
-        write_drawing(heatmap_figure(run, heat, picture, figure), output);
+        write_drawing(heatmap_figure(run, heat, picture, figure), output, options.overwrite);
     } else {
         const Run other_run(options.minus);
         HeatRequest other_request = request;
@@ -186,7 +186,7 @@ std::vector<std::filesystem::path> run_heatmap(const HeatmapOptions& options)
                                                  options.minus.string(), options.trace.string()));
         write_drawing(difference_figure(run, heat, other, picture, options.trace.filename().string(),
                                         options.minus.filename().string(), figure),
-                      output);
+                      output, options.overwrite);
     }
     return {output};
 }

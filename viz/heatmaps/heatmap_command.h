@@ -9,6 +9,8 @@ namespace CLI {
 class App;
 }
 
+#include "base/output_file.h"
+
 namespace pictor {
 
 struct HeatmapOptions {
@@ -25,7 +27,8 @@ struct HeatmapOptions {
     bool all = false;             // three contact sheets
     std::string sheet;            // heads, layers or answer: one of them
     bool smooth = false;
-    bool terminal = false;  // drawn on standard output, in colour or letters
+    Overwrite overwrite = Overwrite::same_kind;  // what may be there already
+    bool terminal = false;                       // drawn on standard output, in colour or letters
     std::filesystem::path output;
 };
 

@@ -332,7 +332,7 @@ std::filesystem::path run_matrix(const MatrixOptions& options)
                             ? beside_trace(options.trace, file_name.substr(0, 120) + ".png")
                             : options.output;
     if (options.beside.empty()) {
-        write_drawing(matrix_drawing(matrix, nullptr, "", ""), output);
+        write_drawing(matrix_drawing(matrix, nullptr, "", ""), output, options.overwrite);
         return output;
     }
     const Run other_run(options.beside);
@@ -344,7 +344,7 @@ std::filesystem::path run_matrix(const MatrixOptions& options)
                         matrix.down.count, matrix.across.count, options.trace.string()));
     write_drawing(matrix_drawing(matrix, &other, visible_text(options.trace.filename().string(), 40),
                                  visible_text(options.beside.filename().string(), 40)),
-                  output);
+                  output, options.overwrite);
     return output;
 }
 

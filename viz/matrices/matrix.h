@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/output_file.h"
 #include "viz/run.h"
 
 namespace pictor {
@@ -16,6 +17,7 @@ struct MatrixOptions {
     std::string name;  // "NAME" or "NAME[0,3,:8]"; at most two axes may be left open
     std::int64_t step = 0;
     std::filesystem::path output;
+    Overwrite overwrite = Overwrite::same_kind;
 };
 
 // One open axis of the slice: its word, where it begins, and what its places are called.
