@@ -12,9 +12,9 @@ namespace pictor {
 
 // For --help of every command that writes.
 constexpr const char* overwriting_rule =
-    "Files are written beside their final name and renamed when complete. A file of the same kind (PNG, SVG, PDF, "
-    "HTML, JSON, safetensors) is replaced; another file, or a folder, only with --force, and never a folder that "
-    "holds anything else. Pipes and devices are written to.";
+    "Files are written beside their final name and renamed when complete. A file of the same kind (PNG, SVG, "
+    "PDF, HTML, JSON, safetensors) is replaced; another file, or a folder, only with --force, and never a "
+    "folder that holds anything else. Pipes and devices are written to.";
 
 // What may happen to a file of this name.
 enum class Overwrite {

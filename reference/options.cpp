@@ -229,9 +229,9 @@ Options read_options(int argc, char** argv)
     TraceArguments trace;
     CLI::App app("Llama 3.2-Vision in plain C++, showing its work.", "reference");
     app.require_subcommand(1);
-    app.footer(
-        std::string(overwriting_rule) +
-        "\nExample: reference run --image models/pictor/pictures/demo.png --prompt \"What is in this image?\"");
+    app.footer(std::string(overwriting_rule) +
+               "\nExample: reference run --image models/pictor/pictures/demo.png "
+               "--prompt \"What is in this image?\"");
     CLI::App* run = add_run(app, options, trace);
     add_forward(app, options, trace);
     add_tokenize(app, options);

@@ -190,7 +190,6 @@ OWED = {
         "viz/run.cpp",
     ),
     "includes_upwards": (
-        "base/npy.cpp",
     ),
 }
 

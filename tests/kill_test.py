@@ -1,5 +1,5 @@
-"""Kills, signals and full disks, for every command that writes: nothing looks finished that is not, nothing that
-was there is lost, and what is asked to stop leaves nothing behind.
+"""Kills, signals and full disks, for every command that writes: nothing looks finished that is not, nothing
+that was there is lost, and what is asked to stop leaves nothing behind.
 
     python tests/kill_test.py [SEED]     prints "N passed, N failed"
 """
@@ -18,6 +18,7 @@ BUILD = Path(os.environ.get("PICTOR_BUILD", "build")).resolve()
 ROOT = Path(__file__).resolve().parents[1]
 INPUTS = "golden/cases/1x1/inputs.safetensors"
 MODEL = ["--model", "golden/checkpoints/base"]
+PICTURE = "models/pictor/pictures/demo.png"
 KILLS, STOPS = 50, 20
 passed, failed = 0, []
 
@@ -39,7 +40,7 @@ def commands(demo):
         "npy": lambda out: ["trace", "convert", golden, out, "--force"],
         "back": lambda out: ["trace", "convert", f"{demo}/all.safetensors", out, "--force"],
         "all.safetensors": lambda out: ["trace", "convert", golden, out],
-        "tiles.safetensors": lambda out: ["reference", "preprocess", "models/pictor/pictures/demo.png", "--output", out],
+        "tiles.safetensors": lambda out: ["reference", "preprocess", PICTURE, "--output", out],
         "diff.html": lambda out: ["trace", "diff", golden, "golden/cases/1x1/transformers", "--html", out],
         "report.html": lambda out: ["viz", "report", f"{demo}/run", "--output", out],
         "model.svg": lambda out: ["viz", "architecture", "--output", out],
@@ -49,14 +50,16 @@ def commands(demo):
 
 
 def start(command, **more):
-    return subprocess.Popen([str(BUILD / command[0]), *map(str, command[1:])], cwd=ROOT, stdin=subprocess.DEVNULL,
-                            stdout=more.pop("stdout", subprocess.DEVNULL), stderr=subprocess.DEVNULL, **more)
+    more = {"stdout": subprocess.DEVNULL, **more}
+    return subprocess.Popen([str(BUILD / command[0]), *map(str, command[1:])], cwd=ROOT,
+                            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
 
 
 def content(path):
     """All bytes of a file, or of each file in a folder; None when nothing is there."""
     if path.is_dir():
-        return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        return {str(file.relative_to(path)): file.read_bytes() for file in files}
     return path.read_bytes() if path.exists() else None
 
 
@@ -99,9 +102,10 @@ class Case:
 
     def check(self, what, litter_allowed):
         now = content(self.path)
-        check(now in (self.old, self.new) or whole(self.name, now), f"{self.name}, {what}: neither the old nor the new")
+        right = now in (self.old, self.new) or whole(self.name, now)
+        check(right, f"{self.name}, {what}: neither the old nor the new")
         others = [entry.name for entry in self.folder.iterdir() if entry != self.path]
-        if litter_allowed:  # nobody can clean up after SIGKILL, but what it leaves is hidden and named as partial
+        if litter_allowed:  # nobody cleans up after SIGKILL; what it leaves is hidden, named as partial
             others = [entry for entry in others if not (entry.startswith(".") and ".partial-" in entry)]
         check(not others, f"{self.name}, {what}: left {others}")
         return now == self.old
@@ -134,7 +138,8 @@ class Case:
 def pipe_closes_early(folder):
     """SIGPIPE ends the program as it ends any other, and its trace with it."""
     for command in (["viz", "architecture", "--output", "-"],
-                    ["reference", "forward", *MODEL, "--inputs", INPUTS, "--greedy", "3", "--trace", folder / "piped"]):
+                    ["reference", "forward", *MODEL, "--inputs", INPUTS, "--greedy", "3",
+                     "--trace", folder / "piped"]):
         reader, writer = os.pipe()
         os.close(reader)
         process = start(command, stdout=writer, restore_signals=True)
@@ -155,7 +160,7 @@ def main():
         demo.mkdir()
         golden = ["trace", "convert", "golden/cases/1x1/meta", demo / "all.safetensors"]
         assert start(golden).wait() == 0
-        question = ["reference", "run", "--image", "models/pictor/pictures/demo.png", "--prompt", "What is in this image?",
+        question = ["reference", "run", "--image", PICTURE, "--prompt", "What is in this image?",
                     "--max-new-tokens", "3", "--trace", demo / "run", "--trace-only", "*.cross_attn.probs",
                     "--trace-only", "language_model.layers.3.*"]
         assert start(question).wait() == 0

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "base/stored_numbers.h"
+#include "base/small_floats.h"
 #include "reference/math/build.h"
 #include "reference/math/dot.h"
 
@@ -137,8 +137,19 @@ void linear_many_rows(const Tensor& x, std::int64_t n_rows, const Matrix& weight
 
 void Matrix::widen_row(std::int64_t out, std::int64_t first, std::int64_t count, float* row) const
 {
-    const std::int64_t bytes_each = dtype == DType::f32 ? 4 : 2;
-    widen(dtype, static_cast<const char*>(data) + (out * n_in + first) * bytes_each, count, row);
+    const std::int64_t start = out * n_in + first;
+    if (dtype == DType::f32) {
+        std::memcpy(row, static_cast<const float*>(data) + start,
+                    static_cast<std::size_t>(count) * sizeof(float));
+        return;
+    }
+    const std::uint16_t* halves = static_cast<const std::uint16_t*>(data) + start;
+    if (dtype == DType::bf16)
+        for (std::int64_t i = 0; i < count; ++i)
+            row[i] = float_from_bf16(halves[i]);
+    else
+        for (std::int64_t i = 0; i < count; ++i)
+            row[i] = float_from_f16(halves[i]);
 }
 
 Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias)

@@ -48,9 +48,8 @@ const json& member_or_null(const json& object, const char* key)
 std::int64_t token_id(const std::filesystem::path& file, const json& value, std::string_view token)
 {
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() > static_cast<std::uint64_t>(max_token_id))
-        refuse_tokenizer(
-            file, fmt::format("token {} has the id {}; ids are whole numbers from 0 to {}", in_quotes(token),
-                              brief_json(value), max_token_id));
+        refuse_tokenizer(file, fmt::format("token {} has the id {}; ids are whole numbers from 0 to {}",
+                                           in_quotes(token), brief_json(value), max_token_id));
     return value.get<std::int64_t>();
 }
 

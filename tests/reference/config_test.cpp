@@ -282,8 +282,7 @@ TEST_CASE("config: files that are no config at all")
         CHECK_THAT(error, ContainsSubstring(message));
     }
     std::filesystem::remove(folder.path / "config.json");
-    CHECK_THAT(error_of([&] { read_config(folder.path); }),
-               ContainsSubstring("config.json: no such file"));
+    CHECK_THAT(error_of([&] { read_config(folder.path); }), ContainsSubstring("config.json: no such file"));
     std::filesystem::create_directory(folder.path / "config.json");
     CHECK_THAT(error_of([&] { read_config(folder.path); }),
                ContainsSubstring("config.json: a folder; wanted"));

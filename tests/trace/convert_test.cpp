@@ -182,7 +182,8 @@ TEST_CASE("convert: broken .safetensors files")
     check(header(R"({"dtype": "F32", "shape": [2], "data_offsets": [8, 0]})"), "leave the file");
     check(header(R"({"dtype": "F32", "shape": [2], "data_offsets": [0]})"), "has 1 numbers");
     check(header(R"({"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]})"), "shape holds -2");
-    check(header(R"({"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 8]})"), "is absurd");
+    check(header(R"({"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 8]})"),
+          "is absurd");
     check(header(R"({"dtype": "F8_E4M3", "shape": [8], "data_offsets": [0, 8]})"), "F8_E4M3");
     check(header(R"({"dtype": "F32", "shape": [18446744073709551615], "data_offsets": [0, 8]})"),
           "is absurd");

@@ -267,8 +267,9 @@ std::string compare_generated(const Trace& a, const Trace& b)
         return "";
     const json wanted = b.header().at(ids);
     const json found = a.header().contains(ids) ? a.header().at(ids) : json(nullptr);
-    return found == wanted ? ""
-                           : fmt::format("generated token ids are {}; want {}", brief_json(found), brief_json(wanted));
+    if (found == wanted)
+        return "";
+    return fmt::format("generated token ids are {}; want {}", brief_json(found), brief_json(wanted));
 }
 
 // What the rounding of 16-bit numbers may do is allowed where the runs are meant to be in 16 bits: from the

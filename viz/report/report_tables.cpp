@@ -22,8 +22,8 @@ std::vector<std::string> read_vocabulary(const std::filesystem::path& tokenizer)
     std::error_code ignored;
     if (tokenizer.empty() || !std::filesystem::exists(tokenizer, ignored))
         return {};
-    const nlohmann::json file = parse_json(read_whole_file(tokenizer, most_tokenizer_bytes, "a tokenizer.json"),
-                                           tokenizer.string(), most_tokenizer_values);
+    const std::string text = read_whole_file(tokenizer, most_tokenizer_bytes, "a tokenizer.json");
+    const nlohmann::json file = parse_json(text, tokenizer.string(), most_tokenizer_values);
     std::vector<std::string> words;
     const auto put = [&](std::int64_t id, const std::string& text) {
         if (id < 0 || id > 1000000)
