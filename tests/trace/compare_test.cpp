@@ -297,7 +297,7 @@ TEST_CASE("compare: generated ids count when they are asked for")
     options.generated = true;
     const Comparison comparison = compare_traces(Trace(folder / "a"), Trace(folder / "b"), options);
     CHECK_FALSE(comparison.same);
-    CHECK_THAT(comparison.generated_problem, ContainsSubstring("[1,2]"));
+    CHECK_THAT(comparison.generated_problem, ContainsSubstring("[1, 2]"));
     CHECK(
         compare_traces(Trace(folder / "b"), Trace(folder / "a"), options).same);  // the golden asks for none
 }

@@ -243,7 +243,7 @@ TEST_CASE("broken configs are refused with file and field", "[architecture]")
                       ContainsSubstring("--unfold") && ContainsSubstring("3000 layers"));
     CHECK_THAT(message({{"model_type", "llama"}}), ContainsSubstring("mllama"));
     write_whole_file(file, "{", Overwrite::any_file);
-    CHECK_THROWS_WITH(read_model_sizes(file, "x"), ContainsSubstring("no JSON object"));
+    CHECK_THROWS_WITH(read_model_sizes(file, "x"), ContainsSubstring("is not JSON"));
     CHECK_THROWS_WITH(read_model_sizes(folder.path / "absent.json", "x"), ContainsSubstring("absent.json"));
 }
 
