@@ -42,7 +42,7 @@ TEST_CASE("a matrix holds the slice's numbers, whichever axes stay open", "[matr
     const auto number = [&](std::int64_t head, std::int64_t row, std::int64_t key) {
         return double{at(whole.values, (head * rows + row) * keys + key)};
     };
-    const Matrix head = read_matrix(run, probs + "[1]", 0);
+    const MatrixCells head = read_matrix(run, probs + "[1]", 0);
     CHECK(head.down.word == "token");
     CHECK(head.across.word == "key");
     CHECK(head.down.labels.at(2) == "What");
@@ -50,16 +50,16 @@ TEST_CASE("a matrix holds the slice's numbers, whichever axes stay open", "[matr
     REQUIRE(head.values.size() == static_cast<std::size_t>(rows * keys));
     CHECK(at(head.values, 2 * keys + 9) == number(1, 2, 9));
 
-    const Matrix across_heads = read_matrix(run, probs + "[:,2,5:8]", 0);
+    const MatrixCells across_heads = read_matrix(run, probs + "[:,2,5:8]", 0);
     CHECK(across_heads.down.word == "head");
     CHECK(across_heads.across.first == 5);
     REQUIRE(across_heads.values.size() == 6);
     CHECK(across_heads.values[4] == number(1, 2, 6));
 
-    const Matrix row = read_matrix(run, probs + "[0,1,:]", 0);
+    const MatrixCells row = read_matrix(run, probs + "[0,1,:]", 0);
     CHECK(row.down.word.empty());
     CHECK(row.values.size() == static_cast<std::size_t>(keys));
-    const Matrix column = read_matrix(run, probs + "[0,:,3]", 0);
+    const MatrixCells column = read_matrix(run, probs + "[0,:,3]", 0);
     CHECK(column.values[1] == number(0, 1, 3));
 
     CHECK_THAT(error_of(run, probs),
@@ -71,7 +71,8 @@ TEST_CASE("a matrix holds the slice's numbers, whichever axes stay open", "[matr
 TEST_CASE("a matrix is drawn with its axes, numbers where there is room, and masked scores in gray",
           "[matrix]")
 {
-    Matrix m{"scores", {"token", 0, 2, {std::string("I"), "see"}}, {"key", 4, 2, {}}, {-2, 0.5, -3.4e38, 1}};
+    MatrixCells m{
+        "scores", {"token", 0, 2, {std::string("I"), "see"}}, {"key", 4, 2, {}}, {-2, 0.5, -3.4e38, 1}};
     const std::string svg = matrix_drawing(m, nullptr, "", "");
     for (const char* words :
          {"token", "key", ">I<", ">see<", ">4<", ">5<", ">mask<", ">0.5<", "1 masked, gray",
@@ -79,7 +80,7 @@ TEST_CASE("a matrix is drawn with its axes, numbers where there is room, and mas
           "2 to 1"})
         CHECK_THAT(svg, ContainsSubstring(words));
     CHECK(svg.find("e+38") == std::string::npos);
-    Matrix other = m;
+    MatrixCells other = m;
     other.values[3] = 4;
     const std::string both = matrix_drawing(m, &other, "mine", "theirs");
     for (const char* words : {"mine", "theirs", "the first minus the second",

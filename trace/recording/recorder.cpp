@@ -1,5 +1,4 @@
-// Writes a trace: see trace/README.md for the format. Numbers go straight from the caller to the disk; only
-// the list of tensors stays in memory until finish() writes trace.json.
+// Writes a trace (trace/README.md). Numbers go straight to disk; only the list of tensors stays in memory.
 #include "trace/recording/recorder.h"
 
 #include <algorithm>

@@ -44,7 +44,7 @@ struct Scale {
     double reach = 0;
     bool diverging = false;
 
-    void take(const Matrix& matrix)
+    void take(const MatrixCells& matrix)
     {
         for (std::size_t i = 0; i < matrix.values.size(); ++i)
             if (std::isfinite(matrix.values[i]) && !matrix.masked(i)) {
@@ -87,7 +87,7 @@ double longest(const std::vector<std::string>& labels, double size)
     return width;
 }
 
-PanelLook look_for(const Matrix& m, double most_width, double most_height)
+PanelLook look_for(const MatrixCells& m, double most_width, double most_height)
 {
     PanelLook look;
     const auto down = static_cast<double>(m.down.count), across = static_cast<double>(m.across.count);
@@ -112,7 +112,7 @@ std::int64_t label_step(double cell, double room)
                 return step * factor;
 }
 
-void draw_axes(SvgPage& page, const Matrix& m, const PanelLook& look, double x, double y)
+void draw_axes(SvgPage& page, const MatrixCells& m, const PanelLook& look, double x, double y)
 {
     const double width = look.cell_width * static_cast<double>(m.across.count);
     const bool turned = !m.across.labels.empty();
@@ -142,8 +142,8 @@ void draw_axes(SvgPage& page, const Matrix& m, const PanelLook& look, double x, 
                   {.size = 11, .colour = ink, .anchor = Anchor::end});
 }
 
-void draw_panel(SvgPage& page, const Matrix& m, const Scale& scale, const PanelLook& look, double x, double y,
-                const std::string& name)
+void draw_panel(SvgPage& page, const MatrixCells& m, const Scale& scale, const PanelLook& look, double x,
+                double y, const std::string& name)
 {
     const int across = static_cast<int>(m.across.count), down = static_cast<int>(m.down.count);
     // One pixel block a cell: a picture stays small however many cells there are.
@@ -188,7 +188,7 @@ void draw_legend(SvgPage& page, const Scale& scale, double x, double y, const st
               {.size = 12, .colour = soft, .anchor = Anchor::end});
 }
 
-std::string summary(const Matrix& m)
+std::string summary(const MatrixCells& m)
 {
     double low = INFINITY, high = -INFINITY, sum = 0;
     std::size_t count = 0, masked = 0, broken = 0;
@@ -213,9 +213,9 @@ std::string summary(const Matrix& m)
     return text;
 }
 
-Matrix difference(const Matrix& a, const Matrix& b)
+MatrixCells difference(const MatrixCells& a, const MatrixCells& b)
 {
-    Matrix result = a;
+    MatrixCells result = a;
     for (std::size_t i = 0; i < a.values.size(); ++i)
         result.values[i] = a.masked(i) && b.masked(i) ? 0 : a.values[i] - b.values[i];
     return result;
@@ -223,12 +223,12 @@ Matrix difference(const Matrix& a, const Matrix& b)
 
 }  // namespace
 
-Matrix read_matrix(const Run& run, const std::string& name, std::int64_t step)
+MatrixCells read_matrix(const Run& run, const std::string& name, std::int64_t step)
 {
     const SliceRequest request = parse_slice_request(name);
     const TraceEntry& entry = find_or_suggest(run.trace(), request.name, step);
     const std::vector<SliceAxis> slice = parse_slice(request.indices, entry.shape);
-    Matrix matrix;
+    MatrixCells matrix;
     matrix.title =
         fmt::format("{}{}, step {}", entry.name, request.given ? "[" + request.indices + "]" : "", step);
     std::vector<std::size_t> open;
@@ -274,14 +274,14 @@ Matrix read_matrix(const Run& run, const std::string& name, std::int64_t step)
     return matrix;
 }
 
-std::string matrix_drawing(const Matrix& matrix, const Matrix* other, const std::string& name,
+std::string matrix_drawing(const MatrixCells& matrix, const MatrixCells* other, const std::string& name,
                            const std::string& other_name)
 {
     constexpr double margin = 36, gap = 34;
     Scale scale, difference_scale{0, true};
     scale.take(matrix);
-    std::vector<const Matrix*> panels{&matrix};
-    Matrix apart;
+    std::vector<const MatrixCells*> panels{&matrix};
+    MatrixCells apart;
     if (other) {
         scale.take(*other);
         apart = difference(matrix, *other);
@@ -324,7 +324,7 @@ std::string matrix_drawing(const Matrix& matrix, const Matrix* other, const std:
 std::filesystem::path run_matrix(const MatrixOptions& options)
 {
     const Run run(options.trace);
-    const Matrix matrix = read_matrix(run, options.name, options.step);
+    const MatrixCells matrix = read_matrix(run, options.name, options.step);
     std::string file_name = "matrix-";
     for (const char c : options.name)
         file_name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' ? c : '-';
@@ -336,7 +336,7 @@ std::filesystem::path run_matrix(const MatrixOptions& options)
         return output;
     }
     const Run other_run(options.beside);
-    const Matrix other = read_matrix(other_run, options.name, options.step);
+    const MatrixCells other = read_matrix(other_run, options.name, options.step);
     if (other.values.size() != matrix.values.size() || other.across.count != matrix.across.count)
         throw std::runtime_error(
             fmt::format("{}: {} is {} x {} there and {} x {} in {}; two of one shape would be right",

@@ -27,7 +27,7 @@ struct MatrixAxis {
     std::vector<std::string> labels;  // one a place: the tokens' texts; empty: numbers
 };
 
-struct Matrix {
+struct MatrixCells {
     std::string title;  // "language_model.layers.3.cross_attn.probs[0,:,:], step 0"
     MatrixAxis down, across;
     std::vector<double> values;  // [down][across]
@@ -36,10 +36,10 @@ struct Matrix {
 
 // Throws when more than two axes are open, and when a side is longer than a picture can show, with a slice
 // that would be right.
-Matrix read_matrix(const Run& run, const std::string& name, std::int64_t step);
+MatrixCells read_matrix(const Run& run, const std::string& name, std::int64_t step);
 
 // The matrix as SVG; with another one beside it on the same scale, and the difference of the two.
-std::string matrix_drawing(const Matrix& matrix, const Matrix* other, const std::string& name,
+std::string matrix_drawing(const MatrixCells& matrix, const MatrixCells* other, const std::string& name,
                            const std::string& other_name);
 
 // Draws and returns the file written.
