@@ -11,6 +11,7 @@ attention is. The last line is "N passed, N failed".
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -248,6 +249,41 @@ class CodeLldb(unittest.TestCase):
         self.assertIn("prefill", frame["name"])
         self.assertEqual(line_of_source("reference/model.cpp", frame["line"]), FIRST_LINE)
         self.assertEqual(os.listdir(self.pages), [], "a page without a block of attention")
+
+
+class BesideTheCode(unittest.TestCase):
+    """The heatmap that CodeLLDB shows, in lldb with a stand-in for CodeLLDB's module."""
+
+    def test_it_grows_row_by_row(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        pages = os.path.join(folder, "pages")
+        os.mkdir(pages)
+        with open(os.path.join(folder, "debugger.py"), "w", encoding="utf-8") as file:
+            file.write(CodeLldb.STAND_IN)
+        environment = sessions.lldb_environment()
+        environment["PYTHONPATH"] = folder + os.pathsep + environment.get("PYTHONPATH", "")
+        environment["PICTOR_PAGES"] = pages
+        one = configuration("lldb")
+        arguments = " ".join(shlex.quote(word) for word in one["args"])
+        commands = ["script import debugger", *one["initCommands"], f"target create {one['program']}",
+                    f"settings set -- target.run-args {arguments}", "target stop-hook add -P beside.Show",
+                    "breakpoint set -f cross_attention.cpp -p softmax_row", "run", *["continue"] * 3,
+                    "process kill"]
+        words = [word for command in commands for word in ("-o", command)]
+        subprocess.run([shutil.which("lldb") or "lldb", "-b", *words], cwd=sessions.ROOT, env=environment,
+                       capture_output=True, timeout=120)
+        filled = []
+        for name in sorted(os.listdir(pages)):
+            with open(os.path.join(pages, name), encoding="utf-8") as file:
+                drawn = file.read()
+            self.assertIn("text decoder, layer 3, head 0", drawn)
+            colours = re.findall(r'fill="(#[0-9a-f]{6})"', drawn[drawn.index("<h3>probs"):])
+            zero = max(set(colours), key=colours.count)
+            filled.append(sum(colour != zero for colour in colours))
+        self.assertEqual(len(filled), 4, "a page at each stop")
+        self.assertEqual(filled[0], 0, "the first row's softmax is still to come")
+        self.assertTrue(all(less < more for less, more in zip(filled, filled[1:])), filled)
 
 
 def main():
