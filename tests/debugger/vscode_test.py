@@ -283,7 +283,7 @@ class BesideTheCode(unittest.TestCase):
             filled.append(sum(colour != zero for colour in colours))
         self.assertEqual(len(filled), 4, "a page at each stop")
         self.assertEqual(filled[0], 0, "the first row's softmax is still to come")
-        self.assertTrue(all(less < more for less, more in zip(filled, filled[1:])), filled)
+        self.assertTrue(filled == sorted(set(filled)), filled)
 
 
 def main():
