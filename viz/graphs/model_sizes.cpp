@@ -31,9 +31,9 @@ struct Section {
     {
         const auto found = object.find(key);
         const auto refuse = [&] {
-            throw std::runtime_error(fmt::format(
-                "{}.{}: {}; an ascending list of whole numbers from 0 to {} would be right", where, key,
-                found == object.end() ? "missing" : brief_json(*found), end - 1));
+            throw std::runtime_error(
+                fmt::format("{}.{}: {}; an ascending list of whole numbers from 0 to {} would be right",
+                            where, key, found == object.end() ? "missing" : brief_json(*found), end - 1));
         };
         if (found == object.end() || !found->is_array())
             refuse();
