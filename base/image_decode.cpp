@@ -81,7 +81,7 @@ Image to_rgb(const Pixels& pixels, bool use_alpha)
     return picture;
 }
 
-// ----------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------------------
 // PNG
 
 // TRAP(gray_16_bit): Pillow turns 16-bit gray into 8 bits by clipping at 255, not by keeping the high byte,
@@ -115,7 +115,7 @@ Image decode_png(const Path& file, const Bytes& bytes)
     return picture;
 }
 
-// ----------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------------------------------------
 // BMP and GIF
 
 std::uint32_t little_endian(const Bytes& bytes, std::size_t position, int n_bytes)

@@ -23,10 +23,10 @@ struct GenerateOptions {
     bool stop_at_end_token = true;  // an end token is the last id returned
 };
 
-// Runs the prompt, then one step per generated token but the last, which nobody needs to have read. `writer`
-// may be null; `on_token` is told each id as soon as it is known. With max_new_tokens 0 only the prompt runs.
-// Throws std::runtime_error for inputs that do not fit the model, and when a logit is NaN or infinite; a
-// trace is then finished first, since it shows where that began.
+// Runs the prompt, then one step for each generated token but the last, after which nothing is predicted.
+// `writer` may be null; `on_token` is told each id as soon as it is known. With max_new_tokens 0 only the
+// prompt runs. Throws std::runtime_error for inputs that do not fit the model, and when a logit is NaN or
+// infinite; a trace is then finished first, since it shows where that began.
 std::vector<std::int64_t> generate(const Model& model, const GenerateInputs& inputs,
                                    const GenerateOptions& options, TraceWriter* writer,
                                    const std::function<void(std::int64_t)>& on_token);

@@ -228,7 +228,8 @@ void add_report(CLI::App& app, ReportCommand& command)
                     "picture file, when it is not where the trace says");
     sub->add_option(
         "--tokenizer", command.options.tokenizer,
-        "tokenizer.json, for next words that the run did not use (default: of $PICTOR_MODEL, else of models/pictor)");
+        "tokenizer.json, for next words that the run did not use (default: of $PICTOR_MODEL, else of "
+        "models/pictor)");
     add_force(*sub, command.overwrite);
     sub->footer("Example: viz report traces/demo --output demo.html");
     sub->callback([&command] {

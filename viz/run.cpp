@@ -258,7 +258,8 @@ std::filesystem::path Run::picture_file(std::size_t picture) const
     if (!name.empty() && std::filesystem::is_regular_file(beside, ignored))
         return beside;
     throw std::runtime_error(fmt::format(
-        "{}: the picture \"{}\" of images[{}] is gone: neither there nor at {}; put it back, or give its new place with --picture",
+        "{}: the picture \"{}\" of images[{}] is gone: neither there nor at {}; put it back, or give its "
+        "new place with --picture",
         (trace_.folder() / "trace.json").string(), visible_text(name), picture,
         visible_text(beside.string(), 300)));
 }
@@ -274,7 +275,8 @@ const TraceTensor& Run::tensor(const std::string& name, std::int64_t step) const
                             trace_.folder().string(), name, step, name));
         if (!entry->whole())
             throw std::runtime_error(fmt::format(
-                "{}: {} at step {} holds values \"{}\", not all {} numbers; record again with --trace-values all or --trace-npy",
+                "{}: {} at step {} holds values \"{}\", not all {} numbers; record again with "
+                "--trace-values all or --trace-npy",
                 trace_.folder().string(), name, step, trace_values_text(entry->values), entry->size()));
         kept = std::make_unique<TraceTensor>(trace_.load(*entry));
     }

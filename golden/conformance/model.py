@@ -273,8 +273,8 @@ class Text:
             self.see(visible, present)
 
     def see(self, visible, present):
-        """bias [token][key] and the row mask; rows that see nothing are softened over every key (TRAP: both
-        do)."""
+        """bias [token][key] and the row mask; rows that see nothing take the softmax over every key (TRAP:
+        both references do)."""
         n_patches = self.projected.shape[2]
         keys = visible.reshape(len(visible), -1).repeat(n_patches, axis=1)
         if self.rules.cross_mask == "causal":

@@ -175,16 +175,18 @@ TEST_CASE("safetensors: every fault of a file is named")
              R"({"a": {"dtype": "F32", "shape": [0, 18446744073709551615], "data_offsets": [0, 0]}})", ""),
          "is absurd"},
         {safetensors_bytes(
-             R"({"a": {"dtype": "F32", "shape": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1], "data_offsets": [0, 4]}})",
+             R"({"a": {"dtype": "F32", "shape": )"
+             R"([1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1], "data_offsets": [0, )"
+             R"(4]}})",
              "1234"),
          "shape has more than 32 numbers"},
         {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]}})", eight),
          "data_offsets has 3 numbers, wanted 2"},
         {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}})", eight),
          "data_offsets [8, 0] leave the file"},
-        {safetensors_bytes(
-             R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [18446744073709551608, 18446744073709551615]}})",
-             eight),
+        {safetensors_bytes(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [18446744073709551608, )"
+                           R"(18446744073709551615]}})",
+                           eight),
          "leave the file"},
         {safetensors_bytes("{" + a + R"(, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}})",
                            std::string(12, 'x')),
@@ -271,9 +273,8 @@ TEST_CASE("safetensors: shards, and every fault of their index")
 
     CHECK_THAT(error_of([&] { open_checkpoint(folder.path); }),
                ContainsSubstring("neither model.safetensors nor model.safetensors.index.json is there"));
-    write_file(
-        index,
-        R"({"metadata": {"total_size": 12}, "weight_map": {"a": "one.safetensors", "b": "one.safetensors", "c": "two.safetensors"}})");
+    write_file(index, R"({"metadata": {"total_size": 12}, "weight_map": {"a": "one.safetensors", "b": )"
+                      R"("one.safetensors", "c": "two.safetensors"}})");
     const auto files = open_checkpoint(folder.path);
     REQUIRE(files.size() == 2);
     CHECK(files[0]->names() == std::vector<std::string>{"a", "b"});

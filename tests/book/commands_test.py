@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURE = "models/pictor/pictures/odd.png"
 # What stands for the reader's own files, and for a Python with numpy.
-PLACEHOLDERS = {"PICTURE": PICTURE, '"..."': '"What is in this image?"', "python3": sys.executable}
+STAND_INS = {"PICTURE": PICTURE, '"..."': '"What is in this image?"', "python3": sys.executable}
 # Not run, and why.
 LEFT_OUT = {
     r"make (book|mutants|bench|test|demo|debug|golden|engines|model)\b": "builds or measures for minutes",
@@ -49,8 +49,8 @@ def reason_to_leave_out(command):
 
 def run(command, folder):
     """-> what is wrong, or nothing."""
-    for placeholder, value in PLACEHOLDERS.items():
-        command = command.replace(placeholder, value)
+    for printed, ours in STAND_INS.items():
+        command = command.replace(printed, ours)
     done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60)
     wanted = (0, 1) if MAY_FIND_A_DIFFERENCE.match(command) else (0,)
     return "" if done.returncode in wanted else f"ended with {done.returncode}: {done.stderr.strip()[-300:]}"

@@ -95,12 +95,14 @@ TEST_CASE("reference: broken weights", "[command_line][hostile]")
         {whole.substr(0, 100), "header"},
         {std::string(8, '\xff') + whole.substr(8), "header"},
         {one(R"("a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]})", 8), "a"},
-        {one(R"("a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]})",
+        {one(R"("a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", )"
+             R"("shape": [2], "data_offsets": [4, 12]})",
              12),
          "overlap"},
         {one(R"("a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]})", 8), "a"},
         {one(R"("a": {"dtype": "F32", "shape": [4611686018427387904, 4], "data_offsets": [0, 8]})", 8), "a"},
-        {one(R"("a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]})",
+        {one(R"("a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {"dtype": "F32", )"
+             R"("shape": [2], "data_offsets": [0, 8]})",
              8),
          "twice"},
         {safetensors_bytes("{broken", ""), "JSON"},

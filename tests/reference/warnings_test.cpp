@@ -98,7 +98,7 @@ TEST_CASE("chat: commands", "[chat]")
     CHECK(count_of(chat.err, "the model was trained on conversations of up to 8 turns") == 1);
     CHECK_THAT(chat.err, ContainsSubstring("nowhere.png: no such file"));
     CHECK_THAT(chat.err, ContainsSubstring("row.png: 448 x 112 pixels"));
-    CHECK(chat.err.find("Meta's rule") == std::string::npos);  // /reset took the second picture away again
+    CHECK(chat.err.find("Meta's rule") == std::string::npos);  // /reset removed the second picture
     CHECK_THAT(chat.out, ContainsSubstring("The boat is pink."));
     CHECK(count_of(chat.out, "\n") >= 45);
     // The trace is that of the answer it was asked for.

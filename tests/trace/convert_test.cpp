@@ -191,9 +191,9 @@ TEST_CASE("convert: broken .safetensors files")
                       std::string(8, '\0')),
           "tensor name");
     check(
-        safetensors(
-            R"({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "y": {"dtype": "I32", "shape": [1], "data_offsets": [2, 6]}})",
-            std::string(8, '\0')),
+        safetensors(R"({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "y": {"dtype": "I32", )"
+                    R"("shape": [1], "data_offsets": [2, 6]}})",
+                    std::string(8, '\0')),
         "overlap");
     check(safetensors(R"({"999999999-x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})",
                       std::string(8, '\0')),
@@ -287,10 +287,9 @@ TEST_CASE("convert: broken debugger trees")
     check("{\"module_path\": \"M\", \"children\": [3]}", "module_path");
     check("{\"module_path\": \"M\"}", "no tensor");
     check("{\"module_path\": " + std::string(100000, '['), "nests deeper than 64 levels");
-    check(
-        output(
-            R"JSON({"shape": "torch.Size([3])", "dtype": "torch.float32", "value": ["tensor([1., 2.])"]})JSON"),
-        "2 numbers for shape [3]");
+    check(output(R"JSON({"shape": "torch.Size([3])", "dtype": "torch.float32", "value": ["tensor([1., )JSON"
+                 R"JSON(2.])"]})JSON"),
+          "2 numbers for shape [3]");
     check(output(R"JSON({"shape": "torch.Size([99999999999999999999])", "dtype": "torch.float32"})JSON"),
           "\"shape\"");
     check(output(R"JSON({"shape": "torch.Size([4294967296, 4294967296])", "dtype": "torch.float32"})JSON"),

@@ -210,7 +210,7 @@ TEST_CASE("CAUSE gate_without_tanh: the number in the file", "[explain]")
          {std::string(), base_checkpoint})  // without the weights it is a constant multiple
         check_cause({.inputs = {"aspect_ratio_ids", "vision_model.patch_embedding"}, .model = model}, tile,
                     wrong);
-    // One gate shares out between two tables: only the weights tell what it does to each.
+    // One gate weighs two tables against each other: only the weights tell what it does to each.
     const double gate = weights.find(position, "gate")->at(0), change = gate - std::tanh(gate);
     const auto plain = weights.find(position, "embedding"),
                tiles = weights.find(position + ".tile_embedding", "weight");  // [5 x 18], [9][4 x 5 x 18]

@@ -51,7 +51,8 @@ public:
         add_module(tree);
         if (statistics_only_ > 0)
             notes_.push_back(fmt::format(
-                "{} tensors are printed with \"...\" or without numbers; of these only the statistics are kept (use_repr=False writes all)",
+                "{} tensors are printed with \"...\" or without numbers; of these only the statistics are "
+                "kept (use_repr=False writes all)",
                 statistics_only_));
         if (printed_ > 0)
             notes_.push_back(fmt::format(

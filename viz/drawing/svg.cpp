@@ -32,9 +32,9 @@ void SvgPage::rectangle(double x, double y, double width, double height, const s
 
 void SvgPage::line(double x0, double y0, double x1, double y1, const std::string& stroke, double stroke_width)
 {
-    body_ += fmt::format(
-        "<line x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" stroke-width=\"{:.2f}\"/>\n",
-        x0, y0, x1, y1, stroke, stroke_width);
+    body_ += fmt::format("<line x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" "
+                         "stroke-width=\"{:.2f}\"/>\n",
+                         x0, y0, x1, y1, stroke, stroke_width);
 }
 
 void SvgPage::text(double x, double y, const std::string& words, const TextStyle& style)

@@ -129,10 +129,11 @@ std::string node_text(const GraphNode& node, const Graph& graph)
 {
     const KindLook& kind = kind_of(node.kind);
     const BorderLook& border = look_of(kind.border);
-    std::string text = fmt::format(
-        "  {0} [id=\"{1}_{0}\", label={2}, class=\"{3}\", style=\"{4}\", fillcolor=\"{5}\", color=\"{6}\", penwidth={7}, peripheries={8}",
-        node.id, graph.id, html_label(node, graph), kind.name, border.style, kind.fill, kind.stroke,
-        border.width, border.lines);
+    std::string text =
+        fmt::format("  {0} [id=\"{1}_{0}\", label={2}, class=\"{3}\", style=\"{4}\", fillcolor=\"{5}\", "
+                    "color=\"{6}\", penwidth={7}, peripheries={8}",
+                    node.id, graph.id, html_label(node, graph), kind.name, border.style, kind.fill,
+                    kind.stroke, border.width, border.lines);
     if (node.place)
         text += fmt::format(", pos=\"{},{}\"", node.place->first, -node.place->second);
     // Without a link a tooltip would make Graphviz write a link to nowhere; lay_out_graph puts it into the
@@ -151,9 +152,9 @@ std::string edge_text(const GraphEdge& edge, const std::string& id)
         id, kind.name, edge.kind == "residual" ? fmt::format("{0}:{0}", kind.colour) : kind.colour,
         kind.style, kind.width);  // two lines side by side
     if (!edge.label.empty())
-        text += fmt::format(
-            ", label=<<TABLE BORDER=\"0\" CELLPADDING=\"5\"><TR><TD><FONT COLOR=\"{}\">{}</FONT></TD></TR></TABLE>>",
-            kind.colour, graph_text(edge.label));
+        text += fmt::format(", label=<<TABLE BORDER=\"0\" CELLPADDING=\"5\"><TR><TD><FONT "
+                            "COLOR=\"{}\">{}</FONT></TD></TR></TABLE>>",
+                            kind.colour, graph_text(edge.label));
     if (!edge.shapes_layout)
         text += ", constraint=false";
     if (!edge.attributes.empty())
@@ -201,7 +202,8 @@ std::string dot_text(const Graph& graph)
 {
     std::string text = "digraph pictor {\n";
     text += fmt::format(
-        "  graph [id=\"{}\", rankdir={}, bgcolor=\"#ffffff\", fontname=\"DejaVu Sans\", fontsize={}, ranksep={}, nodesep={}, pad=0.15, splines=true{}{}];\n",
+        "  graph [id=\"{}\", rankdir={}, bgcolor=\"#ffffff\", fontname=\"DejaVu Sans\", fontsize={}, "
+        "ranksep={}, nodesep={}, pad=0.15, splines=true{}{}];\n",
         graph.id, graph.left_to_right ? "LR" : "TB", graph.title_size, graph.rank_gap, graph.node_gap,
         graph.attributes.empty() ? "" : ", ", graph.attributes);
     text += "  node [shape=box, fontname=\"DejaVu Sans\", fontcolor=\"#1d2230\", margin=\"0.17,0.06\"];\n";
@@ -211,7 +213,8 @@ std::string dot_text(const Graph& graph)
     for (const GraphGroup& group : graph.groups) {
         const KindLook& kind = kind_of(group.kind);
         text += fmt::format(
-            "  subgraph cluster_{0} {{ id=\"{4}_group_{0}\"; label=<<B>{1}</B>>; labeljust=l; style=\"rounded\"; color=\"{2}\"; fontcolor=\"{3}\"; class=\"group\"; penwidth=1.2; margin=12;",
+            "  subgraph cluster_{0} {{ id=\"{4}_group_{0}\"; label=<<B>{1}</B>>; labeljust=l; "
+            "style=\"rounded\"; color=\"{2}\"; fontcolor=\"{3}\"; class=\"group\"; penwidth=1.2; margin=12;",
             group.id, graph_text(group.title), kind.stroke, kind.stroke, graph.id);
         for (const std::string& member : group.members)
             text += " " + member + ";";
@@ -228,7 +231,8 @@ std::string graph_style_sheet()
 {
     std::string css =
         "a:hover text,a:focus text{text-decoration:underline}\n@media (prefers-color-scheme:dark){\n"
-        ".graph>polygon,.page{fill:#14171d}\n.node text,.graph>text{fill:#eef1f6}\n.group text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
+        ".graph>polygon,.page{fill:#14171d}\n.node text,.graph>text{fill:#eef1f6}\n.group "
+        "text,.title{fill:#dfe5ee}\n.soft{fill:#a9b3c4}\n";
     for (const KindLook& kind : kind_looks)
         css += fmt::format(".{0} path,.{0} polygon,rect.{0}{{fill:{1};stroke:{2}}}\n", kind.name,
                            kind.dark_fill, kind.dark_stroke);
@@ -236,7 +240,8 @@ std::string graph_style_sheet()
     css += ".cluster path,.cluster polygon{fill:none}\n";
     for (const EdgeKind& kind : edge_kinds)
         css += fmt::format(
-            ".edge.{0} path{{stroke:{1};fill:none}}.edge.{0} polygon{{stroke:{1};fill:{1}}}.edge.{0} text{{fill:{1}}}line.{0}{{stroke:{1}}}\n",
+            ".edge.{0} path{{stroke:{1};fill:none}}.edge.{0} polygon{{stroke:{1};fill:{1}}}.edge.{0} "
+            "text{{fill:{1}}}line.{0}{{stroke:{1}}}\n",
             kind.name, kind.dark);
     return css + "}\n";
 }
@@ -286,9 +291,9 @@ std::string nested_svg(const std::string& svg, double x, double y, double width,
     static const std::regex extent(" (width|height)=\"[^\"]*\"");
     tag = std::regex_replace(tag, extent, "");
     return tag +
-           fmt::format(
-               " x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" preserveAspectRatio=\"xMidYMid meet\"",
-               x, y, width, height) +
+           fmt::format(" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
+                       "preserveAspectRatio=\"xMidYMid meet\"",
+                       x, y, width, height) +
            inner.substr(end);
 }
 
@@ -340,10 +345,11 @@ std::string with_line_round(const std::string& svg, const Graph& graph, const st
                 "<polygon points=\"{0:.1f},{1:.1f} {2:.1f},{3:.1f} {4:.1f},{3:.1f}\" fill=\"{5}\"/>", x,
                 goal->y1, x - 6, goal->y1 + tip, x + 6, kind.colour);
         }
-    const std::string line = fmt::format(
-        "<g class=\"edge {}\"><path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\" "
-        "stroke-linecap=\"round\"/>{}</g>\n",
-        kind.name, path, kind.colour, kind.width, arrows);
+    const std::string line =
+        fmt::format("<g class=\"edge {}\"><path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" "
+                    "stroke-linejoin=\"round\" "
+                    "stroke-linecap=\"round\"/>{}</g>\n",
+                    kind.name, path, kind.colour, kind.width, arrows);
     const std::string wider = fmt::format("viewBox=\"{:.2f} {} {:.2f} {:.2f}\"", std::stod(box[1]) - aside,
                                           box[2].str(), std::stod(box[3]) + aside, std::stod(box[4]) + aside);
     return std::regex_replace(svg.substr(0, end) + line + svg.substr(end), view, wider,
@@ -360,7 +366,8 @@ std::string legend_box(const std::string& name, double x, double y, double width
                                                                          : "";
     const auto box = [&](double inset, const std::string& fill) {
         return fmt::format(
-            "<rect class=\"{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" rx=\"{}\" fill=\"{}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
+            "<rect class=\"{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" rx=\"{}\" "
+            "fill=\"{}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
             kind.name, x + inset, y + inset, width - 2 * inset, height - 2 * inset,
             style.find("rounded") != std::string::npos ? 4 : 0, fill, kind.stroke, border.width, dash);
     };
@@ -375,7 +382,8 @@ std::string legend_line(const std::string& name, double x0, double x1, double y)
                              : style == "dotted" ? " stroke-dasharray=\"1,5\""
                                                  : "";
     return fmt::format(
-        "<line class=\"{}\" x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n",
+        "<line class=\"{}\" x1=\"{:.2f}\" y1=\"{:.2f}\" x2=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"{}\" "
+        "stroke-width=\"{}\"{}/>\n",
         kind.name, x0, y, x1, y, kind.colour, kind.width, dash);
 }
 

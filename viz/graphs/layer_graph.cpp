@@ -323,11 +323,11 @@ Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t ste
     d.graph.attributes =
         "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + graph_text(d.graph.title) +
         "</B></FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\">" +
-        graph_text(
-            d.oddities.empty()
-                ? "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 largest."
-                : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")),
-            300) +
+        graph_text(d.oddities.empty()
+                       ? "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 "
+                         "largest."
+                       : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")),
+                   300) +
         "</FONT><BR ALIGN=\"LEFT\"/>>";
     return d.graph;
 }

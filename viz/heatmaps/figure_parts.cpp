@@ -118,10 +118,10 @@ std::string row_sentence(const Run& run, const Heat& heat)
     const std::string bare = trimmed(run.tokens()[static_cast<std::size_t>(heat.row.position)]);
     const std::string row_text =
         visible_text(bare.empty() ? run.tokens()[static_cast<std::size_t>(heat.row.position)] : bare, 40);
-    return fmt::format(
-        "The word \xE2\x80\x9C{}\xE2\x80\x9D is token {}. It was read from row {}, that of \xE2\x80\x9C{}\xE2\x80\x9D ({} step {}), which predicts it.",
-        visible_text(run.word_at(heat.request.token), 40), heat.request.token, heat.row.position, row_text,
-        heat.row.kind, heat.row.step);
+    return fmt::format("The word \xE2\x80\x9C{}\xE2\x80\x9D is token {}. It was read from row {}, that of "
+                       "\xE2\x80\x9C{}\xE2\x80\x9D ({} step {}), which predicts it.",
+                       visible_text(run.word_at(heat.request.token), 40), heat.request.token,
+                       heat.row.position, row_text, heat.row.kind, heat.row.step);
 }
 
 }  // namespace pictor

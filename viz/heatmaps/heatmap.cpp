@@ -150,7 +150,8 @@ std::int64_t choose_layer(const Run& run, std::int64_t wanted)
     const auto& layers = run.cross_layers();
     if (layers.empty())
         throw std::runtime_error(fmt::format(
-            "{}: holds no cross-attention probabilities; record a run with a picture, with --trace-only '*cross_attn.probs' or everything",
+            "{}: holds no cross-attention probabilities; record a run with a picture, with --trace-only "
+            "'*cross_attn.probs' or everything",
             run.trace().folder().string()));
     if (wanted < 0)
         return layers.back();

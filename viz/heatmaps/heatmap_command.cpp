@@ -136,7 +136,8 @@ void refuse_conflicts(const HeatmapOptions& options, bool in_vision)
     if (in_vision &&
         (sheets || !options.minus.empty() || !options.token.empty() || options.weight != "attention"))
         throw std::runtime_error(fmt::format(
-            "--layer {}: goes with --patch, --head, --image and --smooth; sheets, --minus, --token and --weight are for cross-attention",
+            "--layer {}: goes with --patch, --head, --image and --smooth; sheets, --minus, --token and "
+            "--weight are for cross-attention",
             visible_text(options.layer)));
     if (sheets && (!options.minus.empty() || !options.token.empty()))
         throw std::runtime_error("--all and --sheet draw the whole answer; leave --minus and --token out");

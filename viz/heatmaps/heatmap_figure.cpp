@@ -115,14 +115,16 @@ std::vector<std::string> notes(const Run& run, const Heat& heat)
     std::vector<std::string> result{row_sentence(run, heat)};
     if (heat.no_effect && run.reference() == "transformers")
         result.push_back(
-            "Under transformers' rules this row's cross-attention branch still averages over every key, padding included; it looked at nothing.");
+            "Under transformers' rules this row's cross-attention branch still averages over every key, "
+            "padding included; it looked at nothing.");
     if (!heat.no_effect) {
         const auto [narrow, wide] = std::minmax_element(heat.head_bits.begin(), heat.head_bits.end());
         result.push_back(
             heat.request.heads == HeadChoice::one
                 ? fmt::format("Spread of this head: {}.", spread_text(heat.drawn_bits, heat.most_bits))
                 : fmt::format(
-                      "Spread of single heads: {:.1f} bits (head {}) to {:.1f} bits (head {}). Of their mean: {}.",
+                      "Spread of single heads: {:.1f} bits (head {}) to {:.1f} bits (head {}). Of their "
+                      "mean: {}.",
                       *narrow, narrow - heat.head_bits.begin(), *wide, wide - heat.head_bits.begin(),
                       spread_text(heat.drawn_bits, heat.most_bits)));
     }
@@ -130,14 +132,16 @@ std::vector<std::string> notes(const Run& run, const Heat& heat)
         result.push_back("The ledger is that of the mean over heads: maxima and entropies do not add up.");
     if (heat.request.weigh_values)
         result.push_back(fmt::format(
-            "Left: attention as it is. Right: weighed. Weight of a patch: attention \xC3\x97 norm of the value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.",
+            "Left: attention as it is. Right: weighed. Weight of a patch: attention \xC3\x97 norm of the "
+            "value it moves \xC3\x97 |tanh(gate)|, which is {:.4f} here. The ledger counts these weights.",
             std::abs(heat.gate)));
     if (heat.gate_closed)
         result.push_back(
             "The gate is closed: tanh(gate) is 0, and nothing that was read reaches the residual.");
     if (std::abs(heat.row_sum - 1) > 0.01)
         result.push_back(fmt::format(
-            "The recorded probabilities of this row add up to {:.4f}, not 1; the ledger gives shares of their sum.",
+            "The recorded probabilities of this row add up to {:.4f}, not 1; the ledger gives shares of "
+            "their sum.",
             heat.row_sum));
     return result;
 }
@@ -290,7 +294,8 @@ std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& 
     const Layout layout = panels(g, 104);
     const double scale_top = layout.bottom + 16, footer_top = scale_top + 62;
     const std::vector<std::string> sentences{
-        "All tiles of a picture attend to each other at once. Real patches attend to padding rows and absent tiles too: only where query and key are both padding is there a mask."};
+        "All tiles of a picture attend to each other at once. Real patches attend to padding rows and "
+        "absent tiles too: only where query and key are both padding is there a mask."};
     SvgPage measure(page_width, 10, "");
     const double ledger_height =
         draw_ledger(measure, margin, footer_top, page_width - 2 * margin, heat.ledger);

@@ -94,7 +94,8 @@ function drawStage(stage, row, scale) {
   if (row === undefined || !nMaps || state.plain) {
     if (stage.original) context.putImageData(stage.original, 0, 0);
     else paint(stage, context, new Float64Array(patchesOf[stage.index]), 1);
-    stage.caption.textContent = `${p.file}, ${p.size[1]} \u00d7 ${p.size[0]} pixels, ${p.tiles[0]} \u00d7 ${p.tiles[1]} tiles, ${p.grid[0]} \u00d7 ${p.grid[1]} patches`;
+    stage.caption.textContent = `${p.file}, ${p.size[1]} \u00d7 ${p.size[0]} pixels, ${p.tiles[0]} \u00d7` +
+      ` ${p.tiles[1]} tiles, ${p.grid[0]} \u00d7 ${p.grid[1]} patches`;
     stage.canvas.setAttribute('aria-label', 'the picture ' + stage.caption.textContent);
   } else if (!attention.rows[row].sees[stage.index]) {
     paint(stage, context, new Float64Array(patchesOf[stage.index]), 1);
@@ -111,7 +112,8 @@ function drawStage(stage, row, scale) {
     const where =
       best < 0
         ? 'nothing was read'
-        : `strongest patch: row ${Math.floor(best / p.grid[1])}, column ${best % p.grid[1]}, ${percent(most)}`;
+        : `strongest patch: row ${Math.floor(best / p.grid[1])}, column ${best % p.grid[1]},` +
+          ` ${percent(most)}`;
     stage.canvas.dataset.strongest = String(best);
     stage.canvas.dataset.value = String(most);
     stage.caption.textContent = where;

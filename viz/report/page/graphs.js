@@ -1,4 +1,4 @@
-// A layer's graph, built anew from what a drawing may hold: shapes, words and links to files beside this page.
+// A layer's graph, rebuilt from what a drawing may hold: shapes, words and links to files beside it.
 const graphParts = new Set(['svg', 'g', 'path', 'polygon', 'polyline', 'ellipse', 'text', 'title', 'a']);
 const graphAttributes = new Set([
   'id',
@@ -58,7 +58,8 @@ function showGraph(index) {
     'aria-label',
     'graph of ' +
       graph.title +
-      ': every operation with shape, mean, standard deviation and range; the table below has the same numbers',
+      ': every operation with shape, mean, standard deviation and range; the table below has the same' +
+      ' numbers',
   );
   at('graph').replaceChildren(viewer.svg);
   at('graph').scrollTo(0, 0);

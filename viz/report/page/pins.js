@@ -36,7 +36,8 @@ function drawPins() {
         ? new Float64Array(patchesOf[stage.index])
         : grid(pin.layer, pin.map, pin.row, stage.index);
       paint(stage, canvas.getContext('2d'), values, shared);
-      const text = `\u201c${bare(pin.token)}\u201d, layer ${attention.layers[pin.layer]}, ${attention.maps[pin.map]}${blind ? ': no effect' : ''}`;
+      const text = `\u201c${bare(pin.token)}\u201d, layer ${attention.layers[pin.layer]},` +
+        ` ${attention.maps[pin.map]}${blind ? ': no effect' : ''}`;
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', 'pinned: ' + text);
       const drop = make('button', '\u00d7');

@@ -96,7 +96,8 @@ function drawSelfAttention() {
   );
   const best = order[0];
   at('inner-sentence').textContent =
-    `Layer ${inner.layers[chosen.layer]}, head ${chosen.head}. Row ${row}, that of \u201c${bare(row)}\u201d,` +
+    `Layer ${inner.layers[chosen.layer]}, head ${chosen.head}. Row ${row}, that of` +
+    ` \u201c${bare(row)}\u201d,` +
     ` reads most from \u201c${bare(best)}\u201d (token ${best}): ` +
     `${percent(shareOf(chosen.layer, chosen.head, row, best))}.`;
   drawInnerWords(row);

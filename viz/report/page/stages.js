@@ -72,7 +72,7 @@ function paint(stage, context, values, scale) {
   }
   context.putImageData(image, 0, 0);
 }
-// The picture in its own colours: patches that were looked at keep their light, the others are dimmed to a fifth.
+// The picture in its own colours: patches that were looked at keep their light, others are dimmed to a fifth.
 const dimmed = 0.2;
 function paintTrueColours(stage, context, values, scale) {
   const image = context.createImageData(stage.canvas.width, stage.canvas.height),

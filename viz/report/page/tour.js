@@ -32,14 +32,17 @@ function pictureSteps(word, story) {
   steps.push({
     title: 'The picture becomes tiles',
     text:
-      `${p.file} is ${p.size[1]} \u00d7 ${p.size[0]} pixels. It is resized to ${p.resized[1]} \u00d7 ${p.resized[0]}` +
-      ` and cut into ${p.tiles[0]} \u00d7 ${p.tiles[1]} tiles (rows \u00d7 columns) of ${p.tile_size} pixels.`,
+      `${p.file} is ${p.size[1]} \u00d7 ${p.size[0]} pixels. It is resized to ${p.resized[1]} \u00d7` +
+      ` ${p.resized[0]}` +
+      ` and cut into ${p.tiles[0]} \u00d7 ${p.tiles[1]} tiles (rows \u00d7 columns) of ${p.tile_size}` +
+      ` pixels.`,
     show: () => overlay('tiles'),
   });
   steps.push({
     title: 'Tiles become patches',
     text:
-      `Each tile is cut into squares of ${p.patch_size} pixels: ${p.grid[0]} \u00d7 ${p.grid[1]} patches in all.` +
+      `Each tile is cut into squares of ${p.patch_size} pixels: ${p.grid[0]} \u00d7 ${p.grid[1]} patches` +
+      ` in all.` +
       ' A patch becomes one vector, and a class token is put in front of each tile.',
     show: () => overlay('patches'),
   });
@@ -47,7 +50,8 @@ function pictureSteps(word, story) {
     steps.push({
       title: 'The vision encoder',
       text:
-        `${m.vision_layers} layers, then ${m.global_layers} gated global ones, let every patch read every other.` +
+        `${m.vision_layers} layers, then ${m.global_layers} gated global ones, let every patch read every` +
+        ` other.` +
         ` What comes out is projected to ${m.width} numbers a patch: the keys and values of cross-attention.`,
       show: () => overlay(null),
     });
@@ -55,21 +59,24 @@ function pictureSteps(word, story) {
   steps.push({
     title: `A question in numbers: the row before \u201c${bare(word)}\u201d`,
     text:
-      `The word \u201c${bare(word)}\u201d is predicted by row ${word - 1}, that of \u201c${bare(word - 1)}\u201d.` +
+      `The word \u201c${bare(word)}\u201d is predicted by row ${word - 1}, that of` +
+      ` \u201c${bare(word - 1)}\u201d.` +
       ` In layer ${attention.layers[story.layer]} this row makes a query, one vector for each head.`,
     show: () => overlay(null),
   });
   steps.push({
     title: 'Scores, then softmax',
     text:
-      `The query is multiplied with the key of each of ${story.keys} patches and class tokens; softmax turns the` +
+      `The query is multiplied with the key of each of ${story.keys} patches and class tokens; softmax` +
+      ` turns the` +
       ` scores into shares that add up to 100 %. Strongest, mean over heads: ${story.best}.`,
     show: () => overlay(null),
   });
   steps.push({
     title: 'Where the shares went',
     text:
-      `${story.ledger[0].toFixed(1)} % lies on the picture, ${story.ledger[1].toFixed(1)} % on padding inside tiles,` +
+      `${story.ledger[0].toFixed(1)} % lies on the picture, ${story.ledger[1].toFixed(1)} % on padding` +
+      ` inside tiles,` +
       ` ${story.ledger[3].toFixed(1)} % on class tokens. The spread is ${story.bits.toFixed(1)} bits, as if` +
       ` ${Math.round(2 ** story.bits)} keys were read alike.`,
     show: () => overlay(null),
@@ -78,7 +85,8 @@ function pictureSteps(word, story) {
     steps.push({
       title: 'The gate',
       text:
-        `What was read is multiplied by tanh(gate) = ${gate.value.toFixed(3)} in layer ${gate.layer} and added to the` +
+        `What was read is multiplied by tanh(gate) = ${gate.value.toFixed(3)} in layer ${gate.layer} and` +
+        ` added to the` +
         ' word\u2019s own state. A gate of 0 would shut the picture out.',
       show: () => overlay(null),
     });
@@ -97,7 +105,8 @@ function wordSteps(word) {
     steps.push({
       title: 'Each word reads the words before it',
       text:
-        `${inner.layers.length} self-attention layers of ${inner.heads} heads. In the grid below, each square is one` +
+        `${inner.layers.length} self-attention layers of ${inner.heads} heads. In the grid below, each` +
+        ` square is one` +
         ' head: rows read columns, and what is hatched lies in the future and is masked.',
     });
     steps.push({
