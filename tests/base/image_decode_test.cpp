@@ -86,6 +86,48 @@ std::string png_claiming(std::uint32_t height, std::uint32_t width)
     return bytes;
 }
 
+std::string png_chunk(const std::string& type, const std::string& data)
+{
+    std::string bytes(4, '\0');
+    put_big_endian(bytes, 0, static_cast<std::uint32_t>(data.size()));
+    bytes += type + data + std::string(4, '\0');
+    put_big_endian(bytes, bytes.size() - 4, crc32(type + data));
+    return bytes;
+}
+
+// At least so many zeros in the form that a PNG has them, zlib's: one literal, then runs of 258, in the fixed
+// Huffman code of deflate (RFC 1951, section 3.2.6).
+std::string packed_zeros(std::size_t count)
+{
+    std::string bytes("\x78\x01");
+    unsigned held = 0, n_held = 0;
+    const auto put = [&](unsigned bits, unsigned n_bits) {  // bits of a code come highest first
+        for (unsigned i = n_bits; i-- > 0;) {
+            held |= (bits >> i & 1) << n_held;
+            if (++n_held == 8) {
+                bytes += static_cast<char>(held);
+                held = n_held = 0;
+            }
+        }
+    };
+    put(0b110, 3);       // the last block, fixed codes
+    put(0b00110000, 8);  // the literal 0
+    for (std::size_t at = 1; at < count; at += 258) {
+        put(0b11000101, 8);  // a run of 258
+        put(0b00000, 5);     // of what stands one byte back
+    }
+    put(0, 7);  // the end of the block
+    put(0, 7);  // fills the last byte
+    return bytes + std::string(4, '\0');
+}
+
+std::string png_of_one_pixel(std::size_t n_unpacked)
+{
+    const std::string header("\0\0\0\1\0\0\0\1\x08\2\0\0\0", 13);  // 1 x 1, RGB of 8 bits
+    return "\x89PNG\r\n\x1a\n" + png_chunk("IHDR", header) + png_chunk("IDAT", packed_zeros(n_unpacked)) +
+           png_chunk("IEND", "");
+}
+
 }  // namespace
 
 TEST_CASE("decode reads every kind of file to the size it has")
@@ -245,6 +287,15 @@ TEST_CASE("decode refuses sizes beyond its limits before it unpacks anything")
     for (std::size_t i = 6; i < 10; ++i)
         gif[i] = '\xFF';
     CHECK_THAT(refusal(folder.write("huge.gif", gif)), ContainsSubstring("65535 pixels high"));
+}
+
+TEST_CASE("decode refuses a PNG of one pixel that unpacks to sixty million bytes")
+{
+    const TemporaryFolder folder;
+    const std::string path = folder.write("small.png", png_of_one_pixel(10)).string();
+    CHECK_NOTHROW(decode_image(path));
+    CHECK_THAT(refusal(folder.write("bomb.png", png_of_one_pixel(60'000'000))),
+               ContainsSubstring("bomb.png"));
 }
 
 TEST_CASE("decode refuses a PNG whose checksums do not fit")
