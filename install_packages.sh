@@ -19,6 +19,9 @@ MESSAGE
     exit 2
 fi
 
+# make runs several of these side by side, and apt-get lets in one at a time.
+exec 9>"${TMPDIR:-/tmp}/install-packages-$(id -u).lock"
+flock 9
 missing=""
 for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing="$missing $package"
