@@ -33,9 +33,14 @@ std::string make_header(const std::filesystem::path& path, const std::vector<Ten
             throw std::runtime_error(
                 fmt::format("{}: tensor {} appears twice", path.string(), brief_json(head.name)));
         const auto end = bytes + static_cast<std::uint64_t>(checked_size(head.name, head.shape)) *
-                                     (head.whole ? sizeof(std::int64_t) : sizeof(float));
+                                     (head.whole  ? sizeof(std::int64_t)
+                                      : head.bf16 ? sizeof(std::uint16_t)
+                                                  : sizeof(float));
         text += fmt::format(R"({}{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                            text.empty() ? "" : ",", quoted(head.name), head.whole ? "I64" : "F32",
+                            text.empty() ? "" : ",", quoted(head.name),
+                            head.whole  ? "I64"
+                            : head.bf16 ? "BF16"
+                                        : "F32",
                             fmt::join(head.shape, ","), bytes, end);
         bytes = end;
     }
@@ -71,6 +76,13 @@ void SafetensorsWriter::append(const float* values, std::int64_t count)
 void SafetensorsWriter::append(const std::int64_t* values, std::int64_t count)
 {
     const std::string_view bytes = bytes_of(values, count);
+    bytes_left_ -= bytes.size();
+    file_.write(bytes);
+}
+
+void SafetensorsWriter::append(const std::uint16_t* bf16, std::int64_t count)
+{
+    const std::string_view bytes = bytes_of(bf16, count);
     bytes_left_ -= bytes.size();
     file_.write(bytes);
 }

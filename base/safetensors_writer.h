@@ -17,6 +17,7 @@ struct TensorHead {
     std::string name;
     bool whole = false;  // I64; else F32
     Shape shape;
+    bool bf16 = false;  // BF16 instead of F32
 };
 
 // A file of tensors whose numbers come a block at a time, in the order of their heads.
@@ -27,6 +28,7 @@ public:
                       const std::map<std::string, std::string>& metadata, Overwrite overwrite);
     void append(const float* values, std::int64_t count);
     void append(const std::int64_t* values, std::int64_t count);
+    void append(const std::uint16_t* bf16, std::int64_t count);  // bit patterns
     void finish();  // throws when there were more or fewer numbers than the heads say
 
 private:

@@ -11,6 +11,13 @@ inline float float_from_bf16(std::uint16_t bits)
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
+// The nearest BF16, of two as near the even one. Not for NaN.
+inline std::uint16_t bf16_from_float(float value)
+{
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
 inline float float_from_f16(std::uint16_t bits)
 {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16;

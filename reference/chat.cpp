@@ -35,8 +35,9 @@ Answered answer(const Model& model, const Tokenizer& tokenizer, const std::vecto
                      images.descriptions);
 
     GenerateOptions generate_options{options.sampling, options.max_new_tokens, true};
-    std::optional<Progress> progress(images.inputs.n_images() > 0 ? "looking at the picture"
-                                                                  : "reading the prompt");
+    std::optional<Progress> progress(
+        std::in_place, images.inputs.n_images() > 0 ? "looking at the picture" : "reading the prompt",
+        options.quiet);
     TextStream stream(tokenizer);
     Answered answered;
     const auto print = [&](const std::string& piece) {

@@ -112,7 +112,7 @@ int forward(const Options& options)
     GenerateOptions generate_options;
     generate_options.max_new_tokens = options.greedy;
     generate_options.stop_at_end_token = false;
-    std::optional<Progress> progress("running");
+    std::optional<Progress> progress(std::in_place, "running", options.quiet);
     const std::vector<std::int64_t> generated =
         generate(model, inputs, generate_options, writer ? &*writer : nullptr, [](std::int64_t) {});
     progress.reset();

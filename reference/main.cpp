@@ -1,4 +1,4 @@
-// The program `reference`: run, forward, tokenize, preprocess, inspect.
+// The program `reference`: run, forward, tokenize, preprocess, inspect, synthesize.
 #include <cstdio>
 #include <exception>
 #include <fstream>
@@ -19,6 +19,7 @@
 #include "base/utf8.h"
 #include "reference/chat.h"
 #include "reference/checkpoint/inspect.h"
+#include "reference/checkpoint/synthesize.h"
 #include "reference/forward.h"
 #include "reference/image/prepare.h"
 #include "reference/options.h"
@@ -131,6 +132,13 @@ int inspect(const Options& options)
                     options.model.string(), inspection.at("missing").size(), inspection.at("wrong").size()));
 }
 
+int synthesize(const Options& options)
+{
+    Progress progress("writing", options.quiet);
+    synthesize(options.synthesize, [&](double share) { progress.at("writing", share); });
+    return 0;
+}
+
 int execute(const Options& options)
 {
     if (options.threads > 0)
@@ -139,6 +147,7 @@ int execute(const Options& options)
                        : options.command == "forward"    ? forward(options)
                        : options.command == "tokenize"   ? tokenize(options)
                        : options.command == "preprocess" ? preprocess(options)
+                       : options.command == "synthesize" ? synthesize(options)
                                                          : inspect(options);
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
         throw std::runtime_error("standard output: it could not be written");

@@ -71,6 +71,7 @@ void add_execution(CLI::App& app, Options& options)
            "whose rules to follow where the two references disagree (default: meta)")
         ->check(CLI::IsMember({"meta", "transformers"}))
         ->type_name("meta|transformers");
+    app.add_flag("--quiet", options.quiet, "show no progress");
     app.add_option("--threads", options.threads, "threads (default: all processors)")
         ->check(CLI::Range(1, 1024))
         ->type_name("N");
@@ -185,6 +186,40 @@ void add_inspect(CLI::App& app, Options& options)
     inspect->add_flag("--json", options.json, "as JSON");
 }
 
+void add_synthesize(CLI::App& app, Options& options, bool& slice)
+{
+    SynthesizeOptions& wanted = options.synthesize;
+    CLI::App* command = app.add_subcommand(
+        "synthesize", "a checkpoint of the real model's shape, its numbers a hash of name and index");
+    command->footer("Example: reference synthesize --preset 11b --slice --out slice");
+    command->add_option("--preset", wanted.preset, "whose widths (default: 11b)")
+        ->check(CLI::IsMember({"11b", "90b"}))
+        ->type_name("11b|90b");
+    CLI::Option* layers =
+        command
+            ->add_option("--layers", wanted.layers,
+                         "how many: self-attention, cross-attention, local vision, global vision")
+            ->delimiter(',')
+            ->expected(4)
+            ->check(CLI::Range(std::int64_t{1}, std::int64_t{512}))
+            ->type_name("SELF,CROSS,LOCAL,GLOBAL");
+    command->add_flag("--slice", slice, "one layer of each kind at full width: --layers 1,1,1,1")
+        ->excludes(layers);
+    command
+        ->add_option("--vocabulary", wanted.vocabulary, "rows of the LM head (default: the preset's, 128256)")
+        ->check(CLI::Range(std::int64_t{1}, most_tokens))
+        ->type_name("N");
+    command->add_flag("--f32", wanted.f32, "float32 instead of BF16");
+    command
+        ->add_option("--tokenizer", wanted.tokenizer_folder,
+                     "a checkpoint folder whose tokenizer is copied (default: the shipped model); ids above "
+                     "its vocabulary have no text")
+        ->type_name("DIR");
+    command->add_option("--out", wanted.folder, "the folder to make")->required()->type_name("DIR");
+    command->add_flag("--force", wanted.force, "replace the folder of an earlier one");
+    command->add_flag("--quiet", options.quiet, "show no progress");
+}
+
 std::optional<TraceOptions> trace_options(const TraceArguments& arguments, const CLI::App& command)
 {
     if (command.count("--trace") == 0) {
@@ -237,6 +272,8 @@ Options read_options(int argc, char** argv)
     add_tokenize(app, options);
     add_preprocess(app, options);
     add_inspect(app, options);
+    bool slice = false;
+    add_synthesize(app, options, slice);
     try {
         app.parse(argc, argv);
         const CLI::App* chosen = app.get_subcommands().front();
@@ -257,6 +294,10 @@ Options read_options(int argc, char** argv)
     }
     if (options.model.empty())
         options.model = default_model();
+    if (slice)
+        options.synthesize.layers = {1, 1, 1, 1};
+    if (options.synthesize.tokenizer_folder.empty())
+        options.synthesize.tokenizer_folder = default_model();
     return options;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "reference/checkpoint/synthesize.h"
 #include "reference/rule.h"
 #include "reference/text/sampler.h"
 #include "trace/recording/recorder.h"
@@ -14,7 +15,7 @@
 namespace pictor {
 
 struct Options {
-    std::string command;          // run, forward, tokenize, preprocess, inspect
+    std::string command;          // run, forward, tokenize, preprocess, inspect, synthesize
     std::filesystem::path model;  // checkpoint folder
     Rule rule = Rule::meta;
     int threads = 0;  // 0: as many as the machine has
@@ -41,6 +42,9 @@ struct Options {
     bool force = false;  // replaces whatever file `output` names
 
     bool json = false;  // inspect
+
+    SynthesizeOptions synthesize;
+    bool quiet = false;  // no progress
 };
 
 // Reads the command line. Prints help and leaves with 0 when asked for it; leaves with 2 on bad usage, having

@@ -1,7 +1,9 @@
 #include "reference/platform.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
@@ -79,21 +81,62 @@ bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
 
 void refuse_too_large_files_with_an_error() { std::signal(SIGXFSZ, SIG_IGN); }
 
-Progress::Progress(std::string what)
+std::string progress_text(const std::string& what, double share, double seconds, bool bar)
 {
-    if (!stderr_is_terminal())
+    constexpr int width = 20;
+    std::string text = what;
+    if (share >= 0) {
+        const int full = static_cast<int>(share * width);
+        if (bar)
+            text += fmt::format("  [{:#>{}}{:>{}}]", "", full, "", width - full);
+        text += fmt::format("{} {:.0f} %", bar ? "" : ",", std::floor(share * 100));
+    }
+    text += fmt::format(", {:.0f} s", std::floor(seconds));
+    if (share > 0.02)  // before that it would be a guess
+        text += fmt::format(", {:.0f} s left", std::ceil(seconds * (1 - share) / share));
+    return text;
+}
+
+struct Progress::State {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::string what;
+    double share = -1;
+};
+
+Progress::Progress(std::string what, bool quiet) : state_(std::make_shared<State>())
+{
+    state_->what = std::move(what);
+    if (quiet)
         return;
-    thread_ = std::jthread([what = std::move(what)](std::stop_token stop) {
-        std::mutex mutex;
-        std::condition_variable_any wake;
-        std::unique_lock lock(mutex);
-        int seconds = 0;
-        while (!wake.wait_for(lock, stop, std::chrono::seconds(1), [&] { return stop.stop_requested(); }))
-            if (++seconds >= 2)
-                fmt::print(stderr, "\r{}, {} s", what, seconds);
-        if (seconds >= 2)
-            fmt::print(stderr, "\r{:{}}\r", "", what.size() + 12);
+    thread_ = std::jthread([state = state_, terminal = stderr_is_terminal()](std::stop_token stop) {
+        const auto start = std::chrono::steady_clock::now();
+        const int every = terminal ? 1 : 10;
+        std::size_t longest = 0;
+        std::unique_lock lock(state->mutex);
+        for (int second = 1;; ++second) {
+            if (state->wake.wait_until(lock, stop, start + std::chrono::seconds(second),
+                                       [&] { return stop.stop_requested(); }))
+                break;
+            if (second < 2 || second % every != 0)
+                continue;
+            const std::string text = progress_text(state->what, state->share, second, terminal);
+            longest = std::max(longest, text.size());
+            if (terminal)
+                fmt::print(stderr, "\r{:{}}", text, longest);
+            else
+                fmt::print(stderr, "{}\n", text);
+        }
+        if (longest > 0 && terminal)
+            fmt::print(stderr, "\r{:{}}\r", "", longest);
     });
+}
+
+void Progress::at(std::string what, double share)
+{
+    const std::lock_guard lock(state_->mutex);
+    state_->what = std::move(what);
+    state_->share = share;
 }
 
 Progress::~Progress() = default;  // asks the thread to stop and waits for it

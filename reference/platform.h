@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,15 +31,25 @@ std::filesystem::path scratch_folder();
 bool stdin_is_terminal();
 bool stderr_is_terminal();
 
-// While it lives: "\r<what>, 3 s" on stderr, from the second second on and only on a terminal.
+// While it lives, stderr shows how far something is, from the second second on: on a terminal a line with a
+// bar that is rewritten every second; elsewhere a line every ten seconds. What it costs is a thread that
+// sleeps, and a lock for each step that is reported. `quiet`: nothing at all.
 class Progress {
 public:
-    explicit Progress(std::string what);
+    explicit Progress(std::string what, bool quiet = false);
     ~Progress();
     Progress(const Progress&) = delete;
 
+    // What is being done now, and the share of the whole that is done: 0 to 1; below 0 when it is not known.
+    void at(std::string what, double share);
+
 private:
+    struct State;
+    std::shared_ptr<State> state_;
     std::jthread thread_;
 };
+
+// "vision layer 12 of 40  [######              ] 31 %, 12 s, 27 s left"; without `bar` the bar is left out.
+std::string progress_text(const std::string& what, double share, double seconds, bool bar);
 
 }  // namespace pictor

@@ -43,7 +43,7 @@ TEST_CASE("command line: all three programs name the nearest command and option"
          "--inptus: no option of forward; --inputs would be right"},
         {"reference",
          {"dream"},
-         "dream: no command; run, forward, tokenize, preprocess or inspect would be right"},
+         "dream: no command; run, forward, tokenize, preprocess, inspect or synthesize would be right"},
         {"trace", {"shwo", "x"}, "shwo: no command; trace show would be right"},
         {"trace", {"show", "x", "--stpe", "1"}, "--stpe: no option of show; --step would be right"},
         {"trace", {}, "no command is given; show, why, diff, check or convert would be right"},

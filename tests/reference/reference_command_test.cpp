@@ -19,7 +19,7 @@ const std::string demo_answer =
 
 TEST_CASE("reference: help says what there is, with an example", "[command_line]")
 {
-    for (const std::string command : {"run", "forward", "tokenize", "preprocess", "inspect"}) {
+    for (const std::string command : {"run", "forward", "tokenize", "preprocess", "inspect", "synthesize"}) {
         const CommandResult help = reference({command, "--help"});
         check_fine(help);
         CHECK(help.err.empty());
@@ -29,7 +29,7 @@ TEST_CASE("reference: help says what there is, with an example", "[command_line]
     check_fine(help);
     CHECK(help.err.empty());
     for (const std::string word :
-         {"run", "forward", "tokenize", "preprocess", "inspect", "Example: reference "})
+         {"run", "forward", "tokenize", "preprocess", "inspect", "synthesize", "Example: reference "})
         CHECK_THAT(help.out, ContainsSubstring(word));
     const CommandResult run_help = reference({"run", "--help"});
     for (const std::string option :
@@ -49,6 +49,12 @@ TEST_CASE("reference: bad usage is exit 2 and one line on stderr", "[command_lin
         {{"dream"}, "command"},
         {{"--dream"}, "command"},
         {{"run"}, "--prompt"},
+        {{"synthesize"}, "--out"},
+        {{"synthesize", "--preset", "7b", "--out", "x"}, "--preset"},
+        {{"synthesize", "--layers", "1,1,1", "--out", "x"}, "--layers"},
+        {{"synthesize", "--layers", "1,1,1,0", "--out", "x"}, "--layers"},
+        {{"synthesize", "--slice", "--layers", "1,1,1,1", "--out", "x"}, "--layers"},
+        {{"synthesize", "--slice", "--vocabulary", "0", "--out", "x"}, "--vocabulary"},
         {{"run", "--dream"}, "--dream"},
         {{"run", "--prompt"}, "--prompt"},
         {{"run", "--prompt", "a", "--prompt", "b"}, "--prompt"},
