@@ -41,13 +41,19 @@ def pattern(name):
 
 
 def chapter_of(entry, chapters):
+    """Of the chapters on the same side (text, vision), the one that names the tensor most exactly, the earlier
+    of equals; where none names it, the one that covers its source file."""
     file = entry.get("source", "").rpartition(":")[0]
-    leaf = entry["name"].rsplit(".", 1)[-1]
-    covering = [chapter for chapter in chapters if file in chapter.covers]
-    named = [
-        chapter for chapter in covering if leaf in chapter.trace_names or entry["name"] in chapter.trace_names
-    ]
-    return (named or covering or [None])[0]
+    folder = file.rpartition("/")[0]
+    name = pattern(entry["name"])
+    best, longest = None, 0
+    for chapter in chapters:
+        if folder != "reference" and not any(covered.startswith(folder + "/") for covered in chapter.covers):
+            continue
+        for named in map(pattern, chapter.trace_names):
+            if len(named) > longest and ("." + name).endswith("." + named):
+                best, longest = chapter, len(named)
+    return best or next((chapter for chapter in chapters if file in chapter.covers), None)
 
 
 def tensor_rows(context, chapters, report):
