@@ -88,6 +88,8 @@ class WhoCommand(PictorCommand):
     number, up to where the program stands, and says which write was the last that changed it."""
 
     def run(self, argument):
+        if not argument:
+            raise ValueError("who-wrote: name one number, such as `who-wrote query[token, head, 0]`")
         require_symbols()
         if not gdb.selected_inferior().pid:
             raise ValueError(

@@ -177,6 +177,7 @@ class InGdb(unittest.TestCase):
         commands = [
             "tensor x",
             "where-am-i",
+            "who-wrote",
             "who-wrote x[0]",
             ROW,
             NUMBERS,
@@ -199,6 +200,7 @@ class InGdb(unittest.TestCase):
     def test_before_the_program_runs(self):
         self.assertIn("stop-at cross_attention", self.said["tensor x"])
         self.assertIn("the program is not running", self.said["where-am-i"])
+        self.assertIn("name one number", self.said["who-wrote"])
         self.assertIn("has to be running", self.said["who-wrote x[0]"])
 
     def test_it_stops_in_the_wished_row(self):
