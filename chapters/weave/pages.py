@@ -41,8 +41,8 @@ def pattern(name):
 
 
 def chapter_of(entry, chapters):
-    """Of the chapters on the same side (text, vision), the one that names the tensor most exactly, the earlier
-    of equals; where none names it, the one that covers its source file."""
+    """Of the chapters on the same side (text, vision), the one that names the tensor most exactly, the
+    earlier of equals; where none names it, the one that covers its source file."""
     file = entry.get("source", "").rpartition(":")[0]
     folder = file.rpartition("/")[0]
     name = pattern(entry["name"])

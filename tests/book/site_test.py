@@ -31,6 +31,16 @@ axe.run(document, {preload: false, resultTypes: ['violations']}).then(found => {
   window.violations = found.violations.map(v => v.id + ' (' + v.nodes.length + '): ' + places(v));
 }, error => { window.violations = ['axe failed: ' + error]; });
 """
+# What reaches beyond the window without being inside something that scrolls sideways.
+TOO_WIDE = """
+const scrolls = part => ['auto', 'scroll'].includes(getComputedStyle(part).overflowX);
+const wide = part => part.getBoundingClientRect().right > 391 || part.scrollWidth > part.clientWidth + 1;
+const inside = part => part.closest('math, svg') || scrolls(part) || part.closest('[data-scrolls]');
+for (const part of document.querySelectorAll('main *')) if (scrolls(part)) part.dataset.scrolls = '';
+return [...document.querySelectorAll('main, main *')]
+  .filter(part => part.clientWidth > 0 && wide(part) && !inside(part)).slice(0, 3)
+  .map(part => part.tagName + ' is ' + part.scrollWidth + ' wide: ' + part.textContent.trim().slice(0, 60));
+"""
 results = []
 
 
@@ -112,8 +122,8 @@ def look_at(browser, page, dark, axe, screenshots):
     if screenshots:
         browser.screenshot(screenshots / f"{page.replace('/', '-')}-{theme}.png")
     browser.size(390, 844)
-    width = browser.run("return document.scrollingElement.scrollWidth")
-    check(f"{page} is no wider than 390 pixels, {theme}", "" if width <= 390 else f"it is {width}")
+    browser.open((SITE / f"{page}.html").as_uri() + "?narrow")  # as a phone opens it: without the side bar
+    check(f"{page} is no wider than 390 pixels, {theme}", "; ".join(browser.run(TOO_WIDE)))
     if screenshots:
         browser.screenshot(screenshots / f"{page.replace('/', '-')}-{theme}-390.png")
     said = [line for line in browser.console() if "favicon" not in line]
@@ -125,6 +135,18 @@ def search(browser):
     browser.open((SITE / "index.html").as_uri() + "?search=softmax")
     found = wait(browser, "document.querySelectorAll('#mdbook-searchresults li, #searchresults li').length")
     check("the search finds softmax, from disk", "" if found else "it found nothing")
+
+
+def own_script(browser):
+    """mdBook's own script runs: it colours code, and its menu changes the theme."""
+    browser.size(1200, 900)
+    browser.open((SITE / "21-linear.html").as_uri())
+    coloured = wait(browser, "!!document.querySelector('.hljs-keyword')")
+    check("code is coloured", "" if coloured else "it is not")
+    browser.run("document.getElementById('mdbook-theme-toggle').click()")
+    browser.run("document.getElementById('mdbook-theme-navy').click()")
+    dark = wait(browser, "document.documentElement.classList.contains('navy')")
+    check("the menu makes the page dark", "" if dark else "it does not")
 
 
 def next_and_previous(browser):
@@ -171,6 +193,7 @@ def main():
                 for page in pages:
                     look_at(browser, page, dark, axes[0].read_text(), arguments.screenshots)
             search(browser)
+            own_script(browser)
             next_and_previous(browser)
         finally:
             browser.close()
