@@ -42,7 +42,8 @@ for index, tap in enumerate(taps):
     d.circle(tap, TOP + HIGH / 2, 5, "green")
     d.arrow(tap, TOP + HIGH / 2 + 5, tap, FLOOR, "green", 2.5)
     right = index == len(taps) - 1  # the others' names are left of their taps, where there is room
-    d.text(tap + (9 if right else -9), 178, f"input of {KEPT[index]}", 13, "start" if right else "end", "green")
+    x, anchor = (tap + 9, "start") if right else (tap - 9, "end")
+    d.text(x, 178, f"input of {KEPT[index]}", 13, anchor, "green")
 d.arrow(end, TOP + HIGH / 2, end, FLOOR, "green", 2.5)
 d.text(end - 9, 178, "final state", 13, "end", "green")
 d.rect(LEFT, FLOOR, 700, 40, "green", 6)

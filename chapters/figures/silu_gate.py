@@ -30,8 +30,9 @@ def main():
     axes.curve(xs, silu(xs), "blue")
     shown = gates[np.abs(gates) <= 6]
     axes.dots(shown, silu(shown), "orange", 3.5)
-    d.text(axes.x(-5.8), axes.y(5.4), f"{len(shown)} of the {len(gates)} gates of one token in layer 0; the others lie outside", 13, kind="orange")
-    d.text(axes.x(3.6), axes.y(5), "the number itself", 12, "end", "quiet")
+    said = f"{len(shown)} of the {len(gates)} gates of one token in layer 0; the others lie outside"
+    d.text(axes.x(-5.8), axes.y(5.4), said, 13, kind="orange")
+    d.text(axes.x(3.4), axes.y(4.2), "the number itself", 12, "end", "quiet")
     d.save("silu_gate")
 
 
