@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/at.h"
 #include "base/utf8.h"
 
 namespace pictor {
@@ -18,7 +19,7 @@ std::array<int, alphabet_end> bytes_of_alphabet()
     int next = 0x100;
     for (int byte = 0; byte < 256; ++byte) {
         const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-        byte_of[static_cast<std::size_t>(printable ? byte : next++)] = byte;
+        at(byte_of, printable ? byte : next++) = byte;
     }
     return byte_of;
 }

@@ -121,8 +121,8 @@ Image decode_png(const Path& file, const Bytes& bytes)
 std::uint32_t little_endian(const Bytes& bytes, std::size_t position, int n_bytes)
 {
     std::uint32_t value = 0;
-    for (int i = n_bytes - 1; i >= 0; --i)
-        value = value << 8 | bytes[position + static_cast<std::size_t>(i)];
+    for (std::size_t at = position + static_cast<std::size_t>(n_bytes); at > position; --at)
+        value = value << 8 | bytes[at - 1];
     return value;
 }
 

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/at.h"
 #include "base/command_line.h"
 #include "base/shown_text.h"
 #include "reference/generate.h"
@@ -191,7 +192,7 @@ void Conversation::look(const std::string& word) const
             return std::isalnum(c) || c >= 0x80;
         });
     };
-    while (last_word > 0 && !has_letter(texts[static_cast<std::size_t>(last_word)]))
+    while (last_word > 0 && !has_letter(at(texts, last_word)))
         --last_word;
     TraceOptions options;
     options.folder = scratch_folder();

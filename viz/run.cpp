@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 
@@ -158,8 +159,7 @@ bool Run::row_sees(const RowPlace& row, std::int64_t picture) const
                             trace_.folder().string(), row.step, row.rows, n_pictures));
         for (std::int64_t p = picture < 0 ? 0 : picture; p < (picture < 0 ? n_pictures : picture + 1); ++p)
             for (std::int64_t tile = 0; tile < tensor.shape[2]; ++tile)
-                if (tensor.values[static_cast<std::size_t>((row.row * n_pictures + p) * tensor.shape[2] +
-                                                           tile)] != 0)
+                if (at(tensor.values, (row.row * n_pictures + p) * tensor.shape[2] + tile) != 0)
                     return true;
         return false;
     }
@@ -169,7 +169,7 @@ bool Run::row_sees(const RowPlace& row, std::int64_t picture) const
             throw std::runtime_error(
                 fmt::format("{}: full_text_row_masked_out_mask of step {} does not have {} rows",
                             trace_.folder().string(), row.step, row.rows));
-        return tensor.values[static_cast<std::size_t>(row.row)] != 0;
+        return at(tensor.values, row.row) != 0;
     }
     return true;
 }
@@ -185,16 +185,14 @@ std::int64_t Run::keys_seen(const RowPlace& row, std::int64_t n_keys) const
     const std::int64_t tiles = mask.shape[1] * mask.shape[2], per_tile = tiles > 0 ? n_keys / tiles : 0;
     std::int64_t seen = 0;
     for (std::int64_t tile = 0; tile < tiles; ++tile)
-        if (mask.values[static_cast<std::size_t>(row.row * tiles + tile)] != 0)
+        if (at(mask.values, row.row * tiles + tile) != 0)
             seen += per_tile;
     return seen;
 }
 
 std::string Run::word_at(std::int64_t token) const
 {
-    const auto text = [&](std::int64_t i) -> const std::string& {
-        return tokens_[static_cast<std::size_t>(i)];
-    };
+    const auto text = [&](std::int64_t i) -> const std::string& { return at(tokens_, i); };
     std::int64_t first = token, last = token;
     const auto same_part = [&](std::int64_t i) { return (i < n_prompt_) == (token < n_prompt_); };
     const auto ends_open = [&](std::int64_t i) {
@@ -233,7 +231,7 @@ std::int64_t Run::find_token(const std::string& wanted) const
     for (const bool exact : {true, false})
         for (const bool whole_token : {true, false})
             for (const std::int64_t i : order) {
-                const std::string& token = tokens_[static_cast<std::size_t>(i)];
+                const std::string& token = at(tokens_, i);
                 const std::string found =
                     whole_token ? (trimmed(token).empty() ? token : trimmed(token)) : word_at(i);
                 if (found == bare || (!exact && lower(found) == lower(bare)))
@@ -241,8 +239,8 @@ std::int64_t Run::find_token(const std::string& wanted) const
             }
     std::string words;
     for (std::int64_t i = n_prompt_; i < n_tokens() && words.size() < 600; ++i)
-        words += fmt::format("{}{} {}", words.empty() ? "" : ", ", i,
-                             visible_text(trimmed(tokens_[static_cast<std::size_t>(i)]), 24));
+        words +=
+            fmt::format("{}{} {}", words.empty() ? "" : ", ", i, visible_text(trimmed(at(tokens_, i)), 24));
     throw std::runtime_error(
         fmt::format("--token {}: neither answer nor prompt has this word; the answer's tokens are {}",
                     visible_text(wanted), words.empty() ? "none" : words));

@@ -157,10 +157,23 @@ TEST_CASE("config: fields that real files leave out")
                                              {1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 1}, {2, 2}, {3, 1}, {4, 1}});
 }
 
-TEST_CASE("config: every fault of config.json is named with its field and what would be right")
+// Each fault is named with its field and what would be right.
+void check_faults(const std::vector<Fault>& faults)
 {
-    const std::string text = "/text_config/", vision = "/vision_config/", rope = "/text_config/rope_scaling/";
-    const std::vector<Fault> faults{
+    for (const Fault& fault : faults) {
+        CAPTURE(fault.pointer, fault.value.dump());
+        const std::string error = error_of(
+            [&] { read_edited([&](json& config) { set_or_remove(config, fault.pointer, fault.value); }); });
+        CHECK_THAT(error, ContainsSubstring("config.json: "));
+        for (const std::string& part : fault.message)
+            CHECK_THAT(error, ContainsSubstring(part));
+    }
+}
+
+TEST_CASE("config: every fault of the text model's sizes is named")
+{
+    const std::string text = "/text_config/";
+    check_faults({
         {"/text_config", gone, {"text_config is missing", "wanted an object"}},
         {"/text_config", 5, {"text_config is 5", "wanted an object"}},
         {"/vision_config", json::array(), {"vision_config is []", "wanted an object"}},
@@ -189,6 +202,13 @@ TEST_CASE("config: every fault of config.json is named with its field and what w
         {text + "head_dim", 8, {"text_config.head_dim is 8", "wanted 4"}},
         {text + "hidden_act", "gelu", {"text_config.hidden_act is \"gelu\"", "wanted \"silu\""}},
         {text + "tie_word_embeddings", true, {"text_config.tie_word_embeddings is true", "wanted false"}},
+    });
+}
+
+TEST_CASE("config: every fault of the text model's layers, positions and ids is named")
+{
+    const std::string text = "/text_config/", rope = "/text_config/rope_scaling/";
+    check_faults({
         {text + "rms_norm_eps", 0, {"text_config.rms_norm_eps is 0"}},
         {text + "rms_norm_eps", "small", {"text_config.rms_norm_eps is \"small\"", "a number"}},
         {text + "rope_theta", -1.0, {"text_config.rope_theta is -1.0"}},
@@ -219,6 +239,13 @@ TEST_CASE("config: every fault of config.json is named with its field and what w
         {text + "eos_token_id", 20, {"text_config.eos_token_id is 20"}},
         {text + "eos_token_id", {2, "3"}, {"text_config.eos_token_id is [2, \"3\"]"}},
         {text + "eos_token_id", json::array(), {"text_config.eos_token_id is []"}},
+    });
+}
+
+TEST_CASE("config: every fault of the vision encoder is named")
+{
+    const std::string vision = "/vision_config/";
+    check_faults({
         {vision + "hidden_size", 13, {"vision_config.hidden_size is 13", "multiple of attention_heads (3)"}},
         {vision + "hidden_size",
          15,
@@ -251,15 +278,7 @@ TEST_CASE("config: every fault of config.json is named with its field and what w
          "quick_gelu",
          {"vision_config.hidden_act is \"quick_gelu\"", "wanted \"gelu\""}},
         {vision + "norm_eps", -1, {"vision_config.norm_eps is -1"}},
-    };
-    for (const Fault& fault : faults) {
-        CAPTURE(fault.pointer, fault.value.dump());
-        const std::string error = error_of(
-            [&] { read_edited([&](json& config) { set_or_remove(config, fault.pointer, fault.value); }); });
-        CHECK_THAT(error, ContainsSubstring("config.json: "));
-        for (const std::string& part : fault.message)
-            CHECK_THAT(error, ContainsSubstring(part));
-    }
+    });
 }
 
 TEST_CASE("config: files that are no config at all")

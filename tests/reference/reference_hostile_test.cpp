@@ -82,7 +82,6 @@ TEST_CASE("reference: broken weights", "[command_line][hostile]")
     const fs::path weights = folder.path / "model.safetensors";
     write_file(folder.path / "config.json", tiny_config().dump());
     const std::string whole = safetensors_bytes(tiny_tensors());
-    const std::string norm = "language_model.model.norm.weight";
     const auto one = [](const std::string& entry, std::size_t bytes) {
         return safetensors_bytes("{" + entry + "}", std::string(bytes, '\0'));
     };
@@ -115,7 +114,14 @@ TEST_CASE("reference: broken weights", "[command_line][hostile]")
         check_refused(reference({"inspect", "--model", folder.path.string()}), "reference",
                       {"model.safetensors", each.word});
     }
+}
 
+TEST_CASE("reference: weights of another shape, missing or not finite", "[command_line][hostile]")
+{
+    const TempFolder folder;
+    const fs::path weights = folder.path / "model.safetensors";
+    write_file(folder.path / "config.json", tiny_config().dump());
+    const std::string norm = "language_model.model.norm.weight";
     const auto with_norm = [&](const RawTensor* tensor) {
         RawTensors tensors = tiny_tensors();
         if (tensor == nullptr)
@@ -271,6 +277,12 @@ TEST_CASE("reference forward: inputs that do not fit", "[command_line][hostile]"
                       {each.word});
         CHECK(entries_of(folder.path) == std::set<std::string>{"inputs.safetensors"});
     }
+}
+
+TEST_CASE("reference forward: no inputs, or none that can be read", "[command_line][hostile]")
+{
+    const TempFolder folder;
+    const fs::path file = folder.path / "inputs.safetensors";
     for (const std::string& bytes : {std::string(), read_file(case_inputs("1x1")).substr(0, 600)}) {
         write_file(file, bytes);
         check_refused(reference(forward(file, {})), "reference", {"inputs.safetensors"});

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/at.h"
 #include "base/json_file.h"
 #include "base/memory_map.h"
 #include "trace/converting/tensor_source.h"
@@ -273,7 +274,7 @@ void DebuggerSource::add_tensor(const std::string& name, const json& value)
 
 void DebuggerSource::read(const SourceTensor& tensor, const Floats& floats, const Integers& integers)
 {
-    const Found& found = found_[static_cast<std::size_t>(&tensor - tensors_.data())];
+    const Found& found = at(found_, &tensor - tensors_.data());
     if (!found.file.empty()) {
         std::error_code ignored;
         if (!fs::is_regular_file(found.file, ignored))

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/safetensors.h"
 #include "base/shown_text.h"
 #include "base/stored_numbers.h"
@@ -66,7 +67,7 @@ void SafetensorsSource::add(const TensorInfo& info)
 
 void SafetensorsSource::read(const SourceTensor& tensor, const Floats& floats, const Integers& integers)
 {
-    const TensorInfo& info = file_.tensors()[static_cast<std::size_t>(&tensor - tensors_.data())];
+    const TensorInfo& info = at(file_.tensors(), &tensor - tensors_.data());
     std::vector<float> values(static_cast<std::size_t>(block_size));
     std::vector<std::int64_t> whole(static_cast<std::size_t>(block_size));
     for (std::int64_t done = 0; done < info.count; done += block_size) {

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/npy.h"
 
 namespace fs = std::filesystem;
@@ -47,7 +48,7 @@ public:
     }
     void read(const SourceTensor& tensor, const Floats& floats, const Integers& integers) override
     {
-        NpyFile npy(files_[static_cast<std::size_t>(&tensor - tensors_.data())]);
+        NpyFile npy(at(files_, &tensor - tensors_.data()));
         if (tensor.dtype == "I64")
             pump<std::int64_t>(npy, integers);
         else

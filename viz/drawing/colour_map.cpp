@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
+
 namespace pictor {
 
 const std::array<const char*, 6> ledger_colours{"#e36927", "#666c78", "#ced4e2",
@@ -85,7 +87,7 @@ Rgb look_up(const std::vector<Rgb>& table, double t)
 {
     if (std::isnan(t))
         return {128, 128, 128};
-    return table[static_cast<std::size_t>(std::lround(std::clamp(t, 0.0, 1.0) * (n_steps - 1)))];
+    return at(table, std::lround(std::clamp(t, 0.0, 1.0) * (n_steps - 1)));
 }
 
 }  // namespace

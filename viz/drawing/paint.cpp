@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/at.h"
 #include "viz/drawing/colour_map.h"
 
 namespace pictor {
@@ -41,16 +42,16 @@ double smooth_value(const PictureGeometry& g, const std::vector<double>& grid, d
         y * static_cast<double>(g.resized_height) / static_cast<double>(g.height) / patch_size - 0.5;
     const std::int64_t last_column = (g.resized_width - 1) / g.patch_size,
                        last_row = (g.resized_height - 1) / g.patch_size;
-    const auto at = [&](std::int64_t r, std::int64_t c) {
+    const auto value = [&](std::int64_t r, std::int64_t c) {
         r = std::clamp<std::int64_t>(r, 0, last_row);
         c = std::clamp<std::int64_t>(c, 0, last_column);
-        return grid[static_cast<std::size_t>(r * g.grid_columns() + c)];
+        return at(grid, r * g.grid_columns() + c);
     };
     const auto r = static_cast<std::int64_t>(std::floor(row)),
                c = static_cast<std::int64_t>(std::floor(column));
     const double dr = row - std::floor(row), dc = column - std::floor(column);
-    return (1 - dr) * ((1 - dc) * at(r, c) + dc * at(r, c + 1)) +
-           dr * ((1 - dc) * at(r + 1, c) + dc * at(r + 1, c + 1));
+    return (1 - dr) * ((1 - dc) * value(r, c) + dc * value(r, c + 1)) +
+           dr * ((1 - dc) * value(r + 1, c) + dc * value(r + 1, c + 1));
 }
 
 Raster paint_grid(const Raster& picture, const PictureGeometry& g, const std::vector<double>& grid, int width,
@@ -66,7 +67,7 @@ Raster paint_grid(const Raster& picture, const PictureGeometry& g, const std::ve
             if (options.smooth) {
                 value = smooth_value(g, grid, x, y);
             } else if (const auto place = patch_at(g, x, y)) {
-                value = grid[static_cast<std::size_t>(place->row * g.grid_columns() + place->column)];
+                value = at(grid, place->row * g.grid_columns() + place->column);
             }
             Rgb& pixel = result.at(column, row);
             pixel = colour_over(luminance(pixel), value / scale, options.palette);

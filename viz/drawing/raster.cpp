@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/at.h"
 #include "base/image_decode.h"
 #include "base/stb.h"
 
@@ -49,7 +50,7 @@ std::vector<Span> axis_spans(int from, int to)
         }
         for (float& weight : span.weights)
             weight /= sum;
-        spans[static_cast<std::size_t>(i)] = std::move(span);
+        at(spans, i) = std::move(span);
     }
     return spans;
 }
@@ -87,14 +88,12 @@ Raster scale(const Raster& picture, int width, int height)
     Raster narrow(width, picture.height);
     for (int y = 0; y < picture.height; ++y)
         for (int x = 0; x < width; ++x)
-            narrow.at(x, y) =
-                blend(columns[static_cast<std::size_t>(x)], [&](int k) { return picture.at(k, y); });
+            narrow.at(x, y) = blend(at(columns, x), [&](int k) { return picture.at(k, y); });
     const std::vector<Span> rows = axis_spans(picture.height, height);
     Raster result(width, height);
     for (int y = 0; y < height; ++y)
         for (int x = 0; x < width; ++x)
-            result.at(x, y) =
-                blend(rows[static_cast<std::size_t>(y)], [&](int k) { return narrow.at(x, k); });
+            result.at(x, y) = blend(at(rows, y), [&](int k) { return narrow.at(x, k); });
     return result;
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "base/at.h"
+
 namespace pictor {
 
 struct Rgb {
@@ -20,16 +22,8 @@ struct Raster {
 
     Raster() = default;
     Raster(int width, int height, Rgb fill = {});
-    Rgb& at(int x, int y)
-    {
-        return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
-                      static_cast<std::size_t>(x)];
-    }
-    Rgb at(int x, int y) const
-    {
-        return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
-                      static_cast<std::size_t>(x)];
-    }
+    Rgb& at(int x, int y) { return pictor::at(pixels, std::int64_t{y} * width + x); }
+    Rgb at(int x, int y) const { return pictor::at(pixels, std::int64_t{y} * width + x); }
 };
 
 // The picture as the model sees it before it is resized: base/image_decode.h, which says what is refused.

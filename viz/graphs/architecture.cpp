@@ -162,10 +162,10 @@ std::vector<std::vector<LayerRun>> fold_layers(const ModelSizes& sizes, bool unf
     std::vector<std::vector<LayerRun>> groups;
     for (std::size_t i = 0; i < runs.size();) {
         // How often the pair (cross, self) that starts here comes again at once.
-        std::int64_t copies = 1;
-        while (!unfold && runs[i].is_cross && i + 2 * static_cast<std::size_t>(copies) + 1 < runs.size() &&
-               runs[i + 2 * static_cast<std::size_t>(copies)].count == runs[i].count &&
-               runs[i + 2 * static_cast<std::size_t>(copies) + 1].count == runs[i + 1].count)
+        std::size_t copies = 1;
+        while (!unfold && runs[i].is_cross && i + 2 * copies + 1 < runs.size() &&
+               runs[i + 2 * copies].count == runs[i].count &&
+               runs[i + 2 * copies + 1].count == runs[i + 1].count)
             ++copies;
         if (copies >= 3) {
             const std::int64_t stride = runs[i].count + runs[i + 1].count;

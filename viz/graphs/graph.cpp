@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/output.h"
 #include "viz/drawing/svg.h"
@@ -49,7 +50,7 @@ const BorderLook& look_of(Border border)
                                                       {"filled", 1.6, 1},
                                                       {"filled,rounded", 1.4, 2},
                                                       {"filled,rounded", 3.4, 1}}};
-    return looks[static_cast<std::size_t>(border)];
+    return at(looks, static_cast<std::int64_t>(border));
 }
 
 const KindLook& kind_of(const std::string& name)

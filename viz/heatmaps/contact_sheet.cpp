@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 #include "viz/heatmaps/heatmap_figure.h"
@@ -42,8 +43,8 @@ void cell_size(const PictureGeometry& g, double most, Grid& grid)
 
 std::string word_text(const Run& run, std::int64_t token)
 {
-    const std::string bare = trimmed(run.tokens()[static_cast<std::size_t>(token)]);
-    return visible_text(bare.empty() ? run.tokens()[static_cast<std::size_t>(token)] : bare, 14);
+    const std::string bare = trimmed(at(run.tokens(), token));
+    return visible_text(bare.empty() ? at(run.tokens(), token) : bare, 14);
 }
 
 Heat heat_of(const Run& run, HeatRequest request, std::int64_t token)
@@ -244,7 +245,7 @@ std::vector<std::int64_t> answer_words(const Run& run)
 {
     std::vector<std::int64_t> words;
     for (std::int64_t token = std::max<std::int64_t>(1, run.n_prompt()); token < run.n_tokens(); ++token) {
-        const std::string bare = trimmed(run.tokens()[static_cast<std::size_t>(token)]);
+        const std::string bare = trimmed(at(run.tokens(), token));
         if (!bare.empty() && !bare.starts_with("<|") && run.row_predicting(token))
             words.push_back(token);
     }
@@ -267,7 +268,7 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
     if (fixed.picture >= static_cast<std::int64_t>(run.pictures().size()))
         throw std::runtime_error(
             fmt::format("--image {}: the run has {} pictures", fixed.picture, run.pictures().size()));
-    const PictureGeometry& g = run.pictures()[static_cast<std::size_t>(fixed.picture)].geometry;
+    const PictureGeometry& g = at(run.pictures(), fixed.picture).geometry;
     std::vector<std::string> names;
     for (const std::int64_t word : words)
         names.push_back(word_text(run, word));

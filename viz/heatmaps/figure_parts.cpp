@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/colour_map.h"
 
@@ -89,7 +90,7 @@ double draw_tokens(SvgPage& page, double x, double y, double width, const Run& r
     constexpr double size = 15, line_height = 30;
     double left = x, base = y + 20;
     for (std::int64_t i = begin; i < end; ++i) {
-        const std::string word = visible_text(run.tokens()[static_cast<std::size_t>(i)], 40);
+        const std::string word = visible_text(at(run.tokens(), i), 40);
         const double space = text_width(word, size, false, true) + 6;
         if (left + space > x + width && left > x) {
             left = x;
@@ -115,9 +116,8 @@ double draw_tokens(SvgPage& page, double x, double y, double width, const Run& r
 
 std::string row_sentence(const Run& run, const Heat& heat)
 {
-    const std::string bare = trimmed(run.tokens()[static_cast<std::size_t>(heat.row.position)]);
-    const std::string row_text =
-        visible_text(bare.empty() ? run.tokens()[static_cast<std::size_t>(heat.row.position)] : bare, 40);
+    const std::string bare = trimmed(at(run.tokens(), heat.row.position));
+    const std::string row_text = visible_text(bare.empty() ? at(run.tokens(), heat.row.position) : bare, 40);
     return fmt::format("The word \xE2\x80\x9C{}\xE2\x80\x9D is token {}. It was read from row {}, that of "
                        "\xE2\x80\x9C{}\xE2\x80\x9D ({} step {}), which predicts it.",
                        visible_text(run.word_at(heat.request.token), 40), heat.request.token,

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/svg.h"
 
@@ -78,12 +79,10 @@ void weigh_by_values(const Run& run, std::int64_t layer, Heads& heads)
         for (std::int64_t key = 0; key < n_keys; ++key) {
             double square = 0;
             for (std::int64_t channel = 0; channel < channels; ++channel) {
-                const double v =
-                    values
-                        .values[static_cast<std::size_t>((key * n_kv_heads + kv_head) * channels + channel)];
+                const double v = at(values.values, (key * n_kv_heads + kv_head) * channels + channel);
                 square += v * v;
             }
-            heads[static_cast<std::size_t>(head)][static_cast<std::size_t>(key)] *= std::sqrt(square);
+            at(at(heads, head), key) *= std::sqrt(square);
         }
     }
 }
@@ -199,13 +198,12 @@ Heat make_heat(const Run& run, const HeatRequest& request)
     Heat heat;
     heat.request = request;
     heat.row = *row;
-    heat.row_sum = sum_of(request.heads == HeadChoice::one ? heads[static_cast<std::size_t>(request.head)]
-                                                           : mean_over_heads(heads));
+    heat.row_sum =
+        sum_of(request.heads == HeadChoice::one ? at(heads, request.head) : mean_over_heads(heads));
     for (const auto& head : heads)  // of the attention itself, however it is weighed afterwards
         heat.head_bits.push_back(entropy_bits(head));
-    heat.drawn_bits = request.heads == HeadChoice::one
-                          ? heat.head_bits[static_cast<std::size_t>(request.head)]
-                          : entropy_bits(mean_over_heads(heads));
+    heat.drawn_bits = request.heads == HeadChoice::one ? at(heat.head_bits, request.head)
+                                                       : entropy_bits(mean_over_heads(heads));
     heat.most_bits = std::log2(std::max<double>(
         1, static_cast<double>(run.keys_seen(*row, static_cast<std::int64_t>(heads[0].size())))));
     if (request.weigh_values) {
@@ -222,12 +220,11 @@ Heat make_heat(const Run& run, const HeatRequest& request)
     if (heat.request.picture >= static_cast<std::int64_t>(run.pictures().size()))
         throw std::runtime_error(fmt::format("--image {}: the run has pictures 0 to {}", heat.request.picture,
                                              run.pictures().size() - 1));
-    heat.geometry = run.pictures()[static_cast<std::size_t>(heat.request.picture)].geometry;
+    heat.geometry = at(run.pictures(), heat.request.picture).geometry;
     heat.no_effect = sees_nothing(run, *row, heat.request.picture);
 
     const std::int64_t max_tiles = run.max_tiles(static_cast<std::int64_t>(mean.size()));
-    const std::vector<double> keys = request.heads == HeadChoice::one
-                                         ? heads[static_cast<std::size_t>(request.head)]
+    const std::vector<double> keys = request.heads == HeadChoice::one       ? at(heads, request.head)
                                      : request.heads == HeadChoice::max     ? max_over_heads(heads)
                                      : request.heads == HeadChoice::entropy ? entropy_over_heads(heads)
                                                                             : mean;
@@ -245,8 +242,7 @@ std::optional<GridPlace> strongest_place(const Heat& heat)
     double most = 0;
     for (std::int64_t row = 0; row < heat.geometry.grid_rows(); ++row)
         for (std::int64_t column = 0; column < heat.geometry.grid_columns(); ++column) {
-            const double value =
-                heat.grid[static_cast<std::size_t>(row * heat.geometry.grid_columns() + column)];
+            const double value = at(heat.grid, row * heat.geometry.grid_columns() + column);
             if (value > most && share_on_picture(heat.geometry, {row, column}) > 0) {
                 most = value;
                 best = GridPlace{row, column};
@@ -258,9 +254,7 @@ std::optional<GridPlace> strongest_place(const Heat& heat)
 double strongest(const Heat& heat)
 {
     const auto place = strongest_place(heat);
-    return place ? heat.grid[static_cast<std::size_t>(place->row * heat.geometry.grid_columns() +
-                                                      place->column)]
-                 : 0;
+    return place ? at(heat.grid, place->row * heat.geometry.grid_columns() + place->column) : 0;
 }
 
 VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std::string& head,
@@ -280,7 +274,7 @@ VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std:
     VisionHeat heat;
     heat.picture = picture;
     heat.query = query;
-    heat.geometry = run.pictures()[static_cast<std::size_t>(picture)].geometry;
+    heat.geometry = at(run.pictures(), picture).geometry;
     const auto& g = heat.geometry;
     if (query.row < 0 || query.column < 0 || query.row >= g.grid_rows() || query.column >= g.grid_columns())
         throw std::runtime_error(fmt::format("--patch {},{}: rows 0 to {} and columns 0 to {} would be right",
@@ -312,8 +306,7 @@ VisionHeat make_vision_heat(const Run& run, const std::string& layer, const std:
                 throw std::runtime_error(fmt::format("{}: {} holds {}, which is no probability",
                                                      run.trace().folder().string(), name, p));
     }
-    const std::vector<double> shown = request.heads == HeadChoice::one
-                                          ? heads[static_cast<std::size_t>(request.head)]
+    const std::vector<double> shown = request.heads == HeadChoice::one   ? at(heads, request.head)
                                       : request.heads == HeadChoice::max ? max_over_heads(heads)
                                                                          : mean_over_heads(heads);
     heat.layer_title = fmt::format("{} layer {}", is_global ? "global vision" : "vision", index);
@@ -367,14 +360,14 @@ std::string heat_json(const Run& run, const Heat& heat)
                                                                                           : "entropy");
     result["weight"] = heat.request.weigh_values ? "values" : "attention";
     result["token"] = {{"index", heat.request.token},
-                       {"text", run.tokens()[static_cast<std::size_t>(heat.request.token)]},
+                       {"text", at(run.tokens(), heat.request.token)},
                        {"word", run.word_at(heat.request.token)}};
     result["read_from"] = {{"position", heat.row.position},
-                           {"text", run.tokens()[static_cast<std::size_t>(heat.row.position)]},
+                           {"text", at(run.tokens(), heat.row.position)},
                            {"step", heat.row.step},
                            {"row", heat.row.row}};
     result["picture"] = {{"index", heat.request.picture},
-                         {"file", run.pictures()[static_cast<std::size_t>(heat.request.picture)].file},
+                         {"file", at(run.pictures(), heat.request.picture).file},
                          {"size", {g.height, g.width}}};
     result["no_effect"] = heat.no_effect;
     if (heat.request.weigh_values)

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/output.h"
 #include "viz/drawing/svg.h"
@@ -71,7 +72,7 @@ Raster open_picture(const Run& run, const HeatmapOptions& options, std::int64_t 
     const auto file =
         options.picture.empty() ? run.picture_file(static_cast<std::size_t>(index)) : options.picture;
     const Raster picture = load_picture(file);
-    const auto& g = run.pictures()[static_cast<std::size_t>(index)].geometry;
+    const auto& g = at(run.pictures(), index).geometry;
     if (picture.width != g.width || picture.height != g.height)
         throw std::runtime_error(fmt::format(
             "{}: is {} x {} pixels, but the trace was made from a picture of {} x {}: not the same picture",

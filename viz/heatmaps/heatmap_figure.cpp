@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/colour_map.h"
 
@@ -66,7 +67,7 @@ void mark_signs(SvgPage& page, const Box& panel, const PictureGeometry& g, const
 {
     for (std::int64_t row = 0; row < g.grid_rows(); ++row)
         for (std::int64_t column = 0; column < g.grid_columns(); ++column) {
-            const double value = grid[static_cast<std::size_t>(row * g.grid_columns() + column)];
+            const double value = at(grid, row * g.grid_columns() + column);
             const PictureRectangle r = rectangle_of(g, {row, column});
             const double sx = panel.width / static_cast<double>(g.width),
                          sy = panel.height / static_cast<double>(g.height);
@@ -243,9 +244,7 @@ std::string heatmap_figure(const Run& run, const Heat& heat, const Raster& pictu
                                           entropy ? "Which patches the heads of" : "Where",
                                           heat.request.layer, entropy ? "shared" : "looked", word);
     const std::string file =
-        std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.request.picture)].file)
-            .filename()
-            .string();
+        std::filesystem::path(at(run.pictures(), heat.request.picture).file).filename().string();
     const std::string subtitle = fmt::format(
         "cross-attention, layer {}, {}   \xC2\xB7   {}, {} \xC3\x97 {} tiles, {} \xC3\x97 {} patches",
         heat.request.layer, head_words(heat, run.n_heads(heat.request.layer)), visible_text(file, 40),
@@ -283,10 +282,7 @@ std::string vision_figure(const Run& run, const VisionHeat& heat, const Raster& 
 {
     const auto& g = heat.geometry;
     const std::string title = fmt::format("What one patch looked at in {}", heat.layer_title);
-    const std::string file =
-        std::filesystem::path(run.pictures()[static_cast<std::size_t>(heat.picture)].file)
-            .filename()
-            .string();
+    const std::string file = std::filesystem::path(at(run.pictures(), heat.picture).file).filename().string();
     const std::string subtitle =
         fmt::format("vision self-attention, {}   \xC2\xB7   {}, patch at row {}, column {} of {} \xC3\x97 {}",
                     heat.head_text, visible_text(file, 40), heat.query.row, heat.query.column, g.grid_rows(),

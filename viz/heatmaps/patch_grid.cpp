@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
+
 namespace pictor {
 
 void check_geometry(const PictureGeometry& g, const std::string& where)
@@ -94,7 +96,7 @@ std::vector<double> rounded_percentages(const Ledger& ledger)
                      [&](std::size_t a, std::size_t b) { return remainder[a] > remainder[b]; });
     const std::int64_t missing = 1000 - std::accumulate(tenths.begin(), tenths.end(), std::int64_t{0});
     for (std::int64_t i = 0; i < missing; ++i)
-        ++tenths[order[static_cast<std::size_t>(i) % order.size()]];
+        ++tenths[at(order, i % std::ssize(order))];
     std::vector<double> result;
     for (const std::int64_t value : tenths)
         result.push_back(static_cast<double>(value) / 10.0);
@@ -110,8 +112,8 @@ std::vector<double> lay_out(const PictureGeometry& g, const std::vector<double>&
     for (std::int64_t tile = 0; tile < g.tile_rows * g.tile_columns; ++tile) {
         for (std::int64_t patch = 1; patch < g.patches_per_tile(); ++patch) {
             const GridPlace place = place_of(g, tile, patch);
-            grid[static_cast<std::size_t>(place.row * g.grid_columns() + place.column)] =
-                key_weights[static_cast<std::size_t>(first + tile * per_tile + patch)];
+            at(grid, place.row * g.grid_columns() + place.column) =
+                at(key_weights, first + tile * per_tile + patch);
         }
     }
     return grid;
@@ -123,7 +125,7 @@ Ledger make_ledger(const PictureGeometry& g, const std::vector<double>& key_weig
     Ledger ledger;
     const std::int64_t per_tile = rows_per_tile > 0 ? rows_per_tile : g.patches_per_tile();
     for (std::int64_t key = 0; key < static_cast<std::int64_t>(key_weights.size()); ++key) {
-        const double weight = key_weights[static_cast<std::size_t>(key)];
+        const double weight = at(key_weights, key);
         const std::int64_t tile = key / per_tile % max_tiles;
         const std::int64_t patch = key % per_tile;
         if (key / (per_tile * max_tiles) != picture) {

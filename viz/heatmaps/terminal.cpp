@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/at.h"
 #include "base/shown_text.h"
 #include "viz/drawing/paint.h"
 #include "viz/heatmaps/figure_parts.h"
@@ -69,8 +70,7 @@ std::string in_letters(const Heat& heat, int columns)
             double value = 0;
             for (std::int64_t row = top; row < std::min(top + step, down); ++row)
                 for (std::int64_t column = left; column < std::min(left + step, across); ++column)
-                    value =
-                        std::max(value, heat.grid[static_cast<std::size_t>(row * g.grid_columns() + column)]);
+                    value = std::max(value, at(heat.grid, row * g.grid_columns() + column));
             const double share = most > 0 ? value / most : 0;
             text += std::string(2, letters[std::min(static_cast<int>(share * 10), 9)]);
         }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/at.h"
 #include "base/byte_alphabet.h"
 #include "base/shown_text.h"
 #include "viz/drawing/output.h"
@@ -151,9 +152,7 @@ Json attention_json(const Run& run, const ReportOptions& options, LeftOut& left_
         for (std::int64_t map = with_heads ? 0 : n_heads; map <= n_heads; ++map)
             for (const auto& heads : heads_of_rows) {
                 const std::int64_t max_tiles = run.max_tiles(static_cast<std::int64_t>(heads[0].size()));
-                append_map(maps, run,
-                           map < n_heads ? heads[static_cast<std::size_t>(map)] : mean_over_heads(heads),
-                           max_tiles);
+                append_map(maps, run, map < n_heads ? at(heads, map) : mean_over_heads(heads), max_tiles);
             }
         result["layers"].push_back(layer);
     }

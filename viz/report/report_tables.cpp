@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/at.h"
 #include "base/byte_alphabet.h"
 #include "base/input_file.h"
 #include "base/json_file.h"
@@ -30,7 +31,7 @@ std::vector<std::string> read_vocabulary(const std::filesystem::path& tokenizer)
             return;
         if (static_cast<std::size_t>(id) >= words.size())
             words.resize(static_cast<std::size_t>(id) + 1);
-        words[static_cast<std::size_t>(id)] = text;
+        at(words, id) = text;
     };
     if (!file.is_object() || !file.contains("model") || !file["model"].is_object() ||
         !file["model"].contains("vocab") || !file["model"]["vocab"].is_object())
@@ -117,17 +118,15 @@ Json steps_json(const Run& run, const ReportOptions& options, LeftOut& left_out)
         for (std::size_t i = 0; i < order.size(); ++i)
             order[i] = static_cast<std::int64_t>(i);
         const auto top = order.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(5, order.size()));
-        std::partial_sort(order.begin(), top, order.end(), [&](std::int64_t a, std::int64_t b) {
-            return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
-        });
-        const double most = logits[static_cast<std::size_t>(order[0])];
+        std::partial_sort(order.begin(), top, order.end(),
+                          [&](std::int64_t a, std::int64_t b) { return at(logits, a) > at(logits, b); });
+        const double most = at(logits, order[0]);
         double sum = 0;
         for (const float logit : logits)
             sum += std::exp(logit - most);
         Json words = Json::array();
         for (auto i = order.begin(); i != top; ++i)
-            words.push_back(
-                {words_by_id.text(*i), std::exp(logits[static_cast<std::size_t>(*i)] - most) / sum});
+            words.push_back({words_by_id.text(*i), std::exp(at(logits, *i) - most) / sum});
         result.push_back({{"step", step.index},
                           {"position", step.first_token + step.token_count - 1},
                           {"words", std::move(words)}});
@@ -149,8 +148,7 @@ std::string histogram(const Trace& trace, const TraceEntry& entry)
     std::vector<std::int64_t> counts(bins);
     for (const float value : trace.load_kept(entry))
         if (std::isfinite(value))
-            ++counts[static_cast<std::size_t>(
-                std::clamp(static_cast<int>((value - s.min) / (s.max - s.min) * bins), 0, bins - 1))];
+            ++at(counts, std::clamp(static_cast<int>((value - s.min) / (s.max - s.min) * bins), 0, bins - 1));
     const std::int64_t most = *std::max_element(counts.begin(), counts.end());
     std::string text;
     for (const std::int64_t count : counts) {

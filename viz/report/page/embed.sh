@@ -9,7 +9,7 @@ scripts="data.js stages.js draw.js words.js patches.js pins.js controls.js steps
 echo '#include "viz/report/report.h"'
 echo
 echo 'namespace pictor {'
-printf '\nconst char* const report_style = R"page(\n%s)page";\n' "$(cat page.css)"
+printf '\nconst char* const report_style = R"page(\n%s)page";\n' "$(cat page.css sticky.css)"
 printf '\nconst char* const report_body = R"page(%s)page";\n' "$(cat page.html)"
 printf '\nconst char* const report_script = R"page(\n"use strict";\n(() => {\n%s\n})();\n)page";\n' "$(cat $scripts)"
 echo
