@@ -64,6 +64,14 @@ std::string escape_markup(std::string_view text)
     return result;
 }
 
+std::string nonce_of(std::string_view text)
+{
+    std::uint64_t hash = 14695981039346656037u;
+    for (const char c : text)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+    return fmt::format("{:016x}", hash);
+}
+
 std::string visible_text(std::string_view text, std::size_t most)
 {
     std::string result;

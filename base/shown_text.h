@@ -14,6 +14,10 @@ std::string terminal_text(std::string_view text);
 // become U+FFFD.
 std::string escape_markup(std::string_view text);
 
+// The word by which a page's policy knows the scripts that are its own: of all that the page holds, so that
+// what it quotes cannot know the word.
+std::string nonce_of(std::string_view text);
+
 // For a caption: line breaks and tabs made visible, other controls U+FFFD, at most `most` characters long.
 std::string visible_text(std::string_view text, std::size_t most = 80);
 

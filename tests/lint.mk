@@ -31,7 +31,16 @@ clang: packages  ## all by clang++ 14 into build/clang, and its fast tests
 portable: packages  ## all for any machine of this kind into build/portable, and its fast tests
 	@$(MAKE) PORTABLE=1 all build/portable/tests
 	@PICTOR_BUILD=build/portable build/portable/tests
+processors: packages  ## the portable build without AVX-512, and without AVX: QEMU stands in for such machines
+	@bash install_packages.sh qemu-user
+	@$(MAKE) PORTABLE=1 build/portable/reference build/portable/trace
+	@bash tests/processors.sh
+# Data races, with clang's ThreadSanitizer and OpenMP's Archer.
+threads: packages  ## data races: run and forward under ThreadSanitizer and Archer, with four threads
+	@bash install_packages.sh clang-14 libomp-14-dev libclang-rt-14-dev
+	@$(MAKE) CXX="$(CLANG)" OUT=build/threads OPTIM="-O1 -g1 -DNDEBUG -fsanitize=thread" build/threads/reference
+	@CLANG="$(CLANG)" bash tests/threads.sh
 clean-lint:
 	rm -rf $(LINT)
 
-.PHONY: lint tidy clang portable clean-lint
+.PHONY: lint tidy clang portable processors threads clean-lint

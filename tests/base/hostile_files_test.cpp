@@ -212,6 +212,9 @@ TEST_CASE("hostile: pipes, devices and folders where files are wanted")
         CHECK_THAT(soon([&] { Policy policy(what); }), ContainsSubstring(wanted));
         CHECK_THAT(soon([&] { read_vocabulary(what); }), ContainsSubstring(wanted));
         CHECK_THAT(soon([&] { read_model_sizes(what, "x"); }), ContainsSubstring(wanted));
+        if (what != folder.path)
+            CHECK_THAT(soon([&] { convert(what, folder.path / "out", {}); }),
+                       ContainsSubstring("a pipe or a device; wanted a regular file or a folder"));
     }
 }
 
@@ -228,6 +231,28 @@ TEST_CASE("hostile: a machine that stores numbers the other way round cannot com
     for (const char* file : {"base/safetensors.cpp", "base/safetensors_writer.cpp", "base/stored_numbers.h"})
         CHECK_THAT(read_file(file), ContainsSubstring("#include \"base/little_endian.h\""));
     CHECK_THAT(read_file("base/npy.cpp"), ContainsSubstring("#include \"base/stored_numbers.h\""));
+}
+
+TEST_CASE("trace diff: a trace of a few tensors beside a whole one is compared soon")
+{
+    const TempFolder folder;
+    const std::string few = (folder.path / "few").string();
+    nlohmann::json index = read_json("golden/cases/2x2/meta/trace.json");
+    const nlohmann::json all = index.at("tensors");
+    index["tensors"].clear();
+    for (const nlohmann::json& entry : all)
+        for (const char* name : {"language_model.layers.4", "language_model.norm", "lm_head"})
+            if (entry.at("name") == name)
+                index["tensors"].push_back(entry);
+    std::filesystem::create_directories(few);
+    write_file(folder.path / "few/trace.json", index.dump());
+    std::filesystem::copy("golden/cases/2x2/meta/tensors", folder.path / "few/tensors");
+    const std::string whole = "golden/cases/2x2/transformers";
+    const CommandResult result = run_command("trace", {"diff", few, whole, "--common"},
+                                             {.seconds = static_cast<int>(longest.count())});
+    CHECK_FALSE(result.timed_out);
+    CHECK(result.exit_code == 1);
+    CHECK_THAT(result.out, ContainsSubstring("language_model.layers.4"));
 }
 
 TEST_CASE("terminal: what a trace says is spelt out")

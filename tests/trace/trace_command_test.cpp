@@ -238,7 +238,8 @@ TEST_CASE("trace diff: faults and causes in text, JSON and on a page", "[command
         trace({"diff", other, meta, "--policy", "golden/tolerances.json", "--html", page.string()}),
         {"likely cause: kept_states_off_by_one", "OUTPUT of layers 1, 2, 4", "How the error grew"});
     const std::string html = read_file(page);
-    for (const char* part : {"<!DOCTYPE html>", ">kept_states_off_by_one</span>", "<svg", "</html>\n"})
+    for (const char* part : {"<!DOCTYPE html>", "default-src 'none'; style-src 'nonce-", "script-src 'nonce-",
+                             ">kept_states_off_by_one</span>", "<svg", "</html>\n"})
         CHECK_THAT(html, ContainsSubstring(part));
     // Only what differs, each tensor once; the curve begins where the difference does.
     const auto rows_of = [&](const std::string& name) {

@@ -233,12 +233,7 @@ std::string comparison_page(const Comparison& comparison, const Trace& a, const 
     const Places places_a(a), places_b(b);
     const bool by_b =
         comparison.first_different >= 0 && at(comparison.tensors, comparison.first_different).named_by_b;
-    std::string page =
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-        "content=\"width=device-width, initial-scale=1\">\n"
-        "<title>Where two traces differ</title>\n<style>" +
-        std::string(page_style) + "</style>\n</head>\n<body>\n";
-    page += head(comparison, a, b) + "<main>\n";
+    std::string page = head(comparison, a, b) + "<main>\n";
     page += "<section aria-labelledby=\"first-title\">\n<h2 id=\"first-title\">The first difference</h2>\n" +
             first_difference(comparison, by_b ? places_b : places_a) + "</section>\n";
     if (!comparison.generated_problem.empty())
@@ -255,8 +250,16 @@ std::string comparison_page(const Comparison& comparison, const Trace& a, const 
             "<section aria-labelledby=\"allowed-title\">\n<h2 id=\"allowed-title\">What was allowed</h2>\n" +
             paragraphs(allowed) + "</section>\n";
     page += tensors_section(comparison, a, b) + missing_section(comparison);
-    return page + "<p>&#160;</p>\n</main>\n<script>" + std::string(page_script) +
-           "</script>\n</body>\n</html>\n";
+    page += "<p>&#160;</p>\n</main>\n";
+    const std::string nonce = nonce_of(page);
+    return fmt::format(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'nonce-{0}'; "
+        "script-src 'nonce-{0}'; base-uri 'none'; form-action 'none'\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<title>Where two traces differ</title>\n<style nonce=\"{0}\">{1}</style>\n</head>\n<body>\n"
+        "{2}<script nonce=\"{0}\">{3}</script>\n</body>\n</html>\n",
+        nonce, page_style, page, page_script);
 }
 
 }  // namespace pictor

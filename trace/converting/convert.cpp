@@ -29,7 +29,10 @@ std::unique_ptr<TensorSource> open_source(const fs::path& in)
     if (fs::is_directory(in, ignored))
         return fs::exists(in / "trace.json") ? open_trace_source(in) : open_npy_folder(in);
     if (!fs::is_regular_file(in, ignored))
-        throw std::runtime_error(fmt::format("{}: no such file or folder", in.string()));
+        throw std::runtime_error(fmt::format("{}: {}", in.string(),
+                                             fs::exists(in, ignored)
+                                                 ? "a pipe or a device; wanted a regular file or a folder"
+                                                 : "no such file or folder"));
     if (in.extension() == ".safetensors")
         return open_safetensors(in);
     if (in.extension() == ".json")

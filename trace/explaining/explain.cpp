@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -12,13 +13,16 @@
 namespace pictor {
 namespace {
 
-// A tensor that only one side has is no input that could be compared: what it is made of stands for it.
-std::vector<std::string> inputs_across_gaps(
-    const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places, const Pair& pair,
-    const std::vector<std::string>& inputs)
+// A tensor that only one side has is no input that could be compared: what it is made of stands for it. Each
+// is followed once: a residual stream forks and joins in every layer, so the ways back through it are
+// countless.
+void add_inputs_across_gaps(const std::map<std::pair<std::int64_t, std::string>, std::size_t>& places,
+                            const Pair& pair, const std::vector<std::string>& inputs,
+                            std::set<std::string>& seen, std::vector<std::string>& found)
 {
-    std::vector<std::string> found;
     for (const std::string& input : inputs) {
+        if (!seen.insert(input).second)
+            continue;
         const bool compared = places.count({pair.b.step(), input}) > 0 || places.count({0, input}) > 0;
         const bool one_sided = pair.a.has(input) != pair.b.has(input);
         const std::vector<std::string> behind =
@@ -26,10 +30,8 @@ std::vector<std::string> inputs_across_gaps(
         if (behind.empty())
             found.push_back(input);
         else
-            for (const std::string& each : inputs_across_gaps(places, pair, behind))
-                found.push_back(each);
+            add_inputs_across_gaps(places, pair, behind, seen, found);
     }
-    return found;
 }
 
 // Every recorded input is there on both sides and agrees: 1; one differs: 0; one is not recorded: -1.
@@ -39,8 +41,11 @@ int inputs_agree(const Comparison& comparison,
     const std::vector<std::string> inputs = pair.b.inputs_of(pair.name);
     if (inputs.empty())
         return -1;
+    std::set<std::string> seen;
+    std::vector<std::string> found;
+    add_inputs_across_gaps(places, pair, inputs, seen, found);
     int agree = 1;
-    for (const std::string& input : inputs_across_gaps(places, pair, inputs)) {
+    for (const std::string& input : found) {
         const auto place = places.find({input == "multi_modal_projector" ? 0 : pair.b.step(), input});
         const bool cached = place == places.end() && pair.b.step() > 0 &&
                             places.count({0, input}) > 0;  // keys of the picture

@@ -131,14 +131,6 @@ std::string embedded_json(const Json& data)
     return safe;
 }
 
-std::string nonce_of(const std::string& text)
-{
-    std::uint64_t hash = 14695981039346656037u;
-    for (const char c : text)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-    return fmt::format("{:016x}", hash);
-}
-
 }  // namespace
 
 Json report_data(const Run& run, const ReportOptions& options)
