@@ -1,8 +1,6 @@
 // Every file that a program writes, and the one rule about what is there already.
 #pragma once
 
-#include <charconv>
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -32,16 +30,6 @@ public:
     OutputFile& operator=(const OutputFile&) = delete;
 
     void write(std::string_view bytes);
-
-    // The shortest decimal that reads back to the same number.
-    template <typename Number> void write_number(Number value)
-    {
-        constexpr std::size_t longest = 32;
-        if (capacity - used_ < longest)
-            flush();
-        used_ = static_cast<std::size_t>(
-            std::to_chars(buffer_.get() + used_, buffer_.get() + capacity, value).ptr - buffer_.get());
-    }
 
     void close();
 

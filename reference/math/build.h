@@ -2,6 +2,8 @@
 // tests trust; the fast build runs the fast ones beside them.
 #pragma once
 
+#include "base/vector_widths.h"
+
 namespace pictor {
 
 #ifdef NDEBUG
@@ -11,10 +13,3 @@ inline constexpr bool use_plain_loops = true;
 #endif
 
 }  // namespace pictor
-
-// A portable binary carries an inner loop for several vector widths and picks one when it starts.
-#if defined(PICTOR_PORTABLE) && defined(__x86_64__)
-#define PICTOR_VECTOR_WIDTHS __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define PICTOR_VECTOR_WIDTHS
-#endif

@@ -5,6 +5,8 @@ from mutant import Mutant
 
 STATISTICS = "trace/recording/statistics.cpp"
 RECORDER = "trace/recording/recorder.cpp"
+ROWS = "trace/recording/recorded_rows.cpp"
+TEXT = "trace/recording/number_text.cpp"
 ENTRY = "trace/recording/entry.cpp"
 FOLDER = "trace/recording/new_trace_folder.cpp"
 STREAM = "trace/reading/value_stream.cpp"
@@ -15,6 +17,8 @@ SAFETENSORS = "trace/converting/safetensors_source.cpp"
 DEBUGGER = "trace/converting/debugger_source.cpp"
 
 WHOLE = "recorder: statistics over the whole tensor"
+CHUNKS = "statistics: within double rounding of a plain loop"
+TEXTS = "number text: the same bytes"
 SAMPLE = "recorder: a sample wanders over every axis"
 BITS = "recorder: every float reads back to the same bits"
 BROKEN = "trace reader: broken tensor files"
@@ -24,28 +28,42 @@ DTYPES = "convert: every dtype of .safetensors"
 TREE = "convert: the debugger tree of transformers"
 
 MUTANTS = [
-    Mutant("std of a sample, not of the whole", STATISTICS, "/ count) / count)", "/ count) / (count - 1))",
+    Mutant("std of a sample, not of the whole", STATISTICS,
+           "squared_deviations / static_cast<double>(all.finite)",
+           "squared_deviations / static_cast<double>(all.finite - 1)", test=WHOLE),
+    Mutant("std around 0, not around the mean", STATISTICS,
+           "deviation = static_cast<double>(value) - part.mean",
+           "deviation = static_cast<double>(value)", test=CHUNKS),
+    Mutant("joined as if chunks had one mean", STATISTICS, " + distance * distance * before * share", "",
+           test=CHUNKS),
+    Mutant("a joined mean as if all chunks were as long", STATISTICS, "share = after / (before + after)",
+           "share = before == 0 ? 1 : 0.5", test=CHUNKS),
+    Mutant("the last chunk is left out", STATISTICS,
+           "all.join(statistics_fast(waiting_.data(), static_cast<std::int64_t>(waiting_.size())));", "",
            test=WHOLE),
-    Mutant("std around 0, not around the mean", STATISTICS, "sum_of_squares_ - sum_ * sum_ / count",
-           "sum_of_squares_", test=WHOLE),
-    Mutant("a mean that forgets where its sums begin", STATISTICS, "shift_ + sum_ / count", "sum_ / count",
-           test=WHOLE),
-    Mutant("l2 without its root", STATISTICS, "std::sqrt(l2_squared_)", "l2_squared_", test=WHOLE),
-    Mutant("zeros count as nonfinite", STATISTICS, "= nonfinite_;", "= nonfinite_ + zeros_;", test=WHOLE),
-    Mutant("zeros are not counted", STATISTICS, "= zeros_;", "= 0;", test=WHOLE),
+    Mutant("numbers that wait are forgotten", STATISTICS,
+           "waiting_.assign(values + n_chunks * chunk, values + count);", "waiting_.clear();", test=CHUNKS),
+    Mutant("infinities pass for numbers", STATISTICS, "if (count == 0 || !std::isfinite(sum))",
+           "if (count == 0 || std::isnan(sum))", test=CHUNKS),
+    Mutant("l2 without its root", STATISTICS, "std::sqrt(all.squares)", "all.squares", test=WHOLE),
+    Mutant("zeros count as nonfinite", STATISTICS, "= all.nonfinite;",
+           "= all.nonfinite + all.zeros;", test=WHOLE),
+    Mutant("zeros are not counted", STATISTICS, "= all.zeros;", "= 0;", test=WHOLE),
 
     Mutant("a stride that divides an axis", RECORDER, "while (std::gcd(stride, size) != 1)",
            "while (stride < 1)", test=SAMPLE),
-    Mutant("samples from the block's beginning", RECORDER, "write_number(values[next_kept - position]);",
-           "write_number(values[0]);", test=SAMPLE),
+    Mutant("samples from the block's beginning", ROWS, "values + (next_kept - position)", "values",
+           test=SAMPLE),
     Mutant("a sample's last position is not counted", RECORDER,
            "(tensor.size + tensor.stride - 1) / tensor.stride", "tensor.size / tensor.stride", test=SAMPLE),
-    Mutant("infinities change their sign on the way out", RECORDER, 'value > 0 ? "\\"Infinity',
-           'value < 0 ? "\\"Infinity', test=BITS),
-    Mutant("too few numbers are not missed", RECORDER, "if (position != size)", "if (position > size)",
+    Mutant("infinities change their sign on the way out", TEXT, "value > 0", "value < 0", test=BITS),
+    Mutant("too few numbers are not missed", ROWS, "if (position != size)", "if (position > size)",
            test="recorder: too few and too many numbers are errors"),
-    Mutant("numbers beyond the tensor's end are taken", RECORDER, "count > size - position", "count > size",
+    Mutant("numbers beyond the tensor's end are taken", ROWS, "count > size - position", "count > size",
            test="recorder: too few and too many numbers are errors"),
+    Mutant("a piece's lines begin anew", TEXT, "kept.written % kept.per_line", "0", test=TEXTS),
+    Mutant("a piece's stride is forgotten", TEXT, "kept.values + start * kept.stride", "kept.values + start",
+           test=TEXTS),
     Mutant("a name may come twice", RECORDER, "if (!names_of_step.insert(name).second)",
            "if (!names_of_step.insert(name).second && name.empty())", test="recorder: misuse is named"),
     Mutant("whole numbers called floats in .npy", RECORDER, 'npy_header(shape, dtype == "I64")',

@@ -2,11 +2,7 @@
 #include "trace/recording/recorder.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 #include <numeric>
-#include <optional>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -14,14 +10,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/npy.h"
-#include "base/output_file.h"
 #include "trace/reading/reader.h"
 #include "trace/recording/entry.h"
 #include "trace/recording/glob.h"
 #include "trace/recording/new_trace_folder.h"
-#include "trace/recording/statistics.h"
-
-namespace fs = std::filesystem;
+#include "trace/recording/writer_state.h"
 
 namespace pictor {
 namespace {
@@ -38,155 +31,25 @@ std::int64_t sample_stride(std::int64_t size, std::int64_t at_most)
     return stride;
 }
 
-struct TraceWriter::State {
-    TraceOptions options;
-    OutputFolder folder;
-    std::map<std::string, std::string> description;  // key -> JSON text
-    std::vector<std::string> steps;                  // JSON text of each
-    std::vector<std::string> entries;                // JSON text of each, in the order of begin()
-    std::set<std::string> names_of_step;
-    std::vector<bool> matched;  // per glob of options.only
-    std::int64_t open_tensors = 0;
-    std::string failure;  // what went wrong where nothing could be thrown
-    bool finished = false;
-
-    explicit State(TraceOptions o)
-        : options(std::move(o)), folder(options.folder, trace_folder_kind(), options.force),
-          matched(options.only.size())
-    {
-        folder.make_subfolder("tensors");
-    }
-    bool wants(const std::string& name) const
-    {
-        return options.only.empty() ||
-               std::any_of(options.only.begin(), options.only.end(),
-                           [&](const std::string& glob) { return glob_matches(glob, name); });
-    }
-    void note_matches(const std::string& name)
-    {
-        for (std::size_t glob = 0; glob < options.only.size(); ++glob)
-            if (glob_matches(options.only[glob], name))
-                matched[glob] = true;
-    }
-    void check_new_tensor(const std::string& name, const std::vector<std::string>& axes,
-                          const std::vector<std::int64_t>& shape);
-    void write_index() const;
-};
-
-// One tensor on its way to the disk.
-struct RecordedRows::State {
-    TraceWriter::State* writer = nullptr;
-    std::size_t entry = 0;
-    std::string name, dtype, entry_start, entry_end;
-    std::int64_t size = 0, position = 0;     // numbers of the tensor, and how many have come
-    std::int64_t stride = 1, next_kept = 0;  // every stride-th number goes into the file
-    std::int64_t per_line = 1, kept_so_far = 0;
-    StatisticsGatherer statistics;
-    std::optional<OutputFile> file, npy;
-
-    template <typename Number> void append(const Number* values, std::int64_t count);
-    template <typename Number> void write_number(Number value);
-    void finish();
-};
-
-template <typename Number> void RecordedRows::State::write_number(Number value)
+TraceWriter::State::State(TraceOptions o)
+    : options(std::move(o)), folder(options.folder, trace_folder_kind(), options.force),
+      matched(options.only.size())
 {
-    if (kept_so_far > 0)
-        file->write(kept_so_far % per_line == 0 ? std::string_view(",\n") : std::string_view(","));
-    ++kept_so_far;
-    if constexpr (std::is_floating_point_v<Number>) {
-        if (!std::isfinite(value)) {
-            file->write(std::isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-            return;
-        }
-    }
-    file->write_number(value);
+    folder.make_subfolder("tensors");
 }
 
-template <typename Number> void RecordedRows::State::append(const Number* values, std::int64_t count)
+bool TraceWriter::State::wants(const std::string& name) const
 {
-    if (std::is_integral_v<Number> != (dtype == "I64"))
-        throw std::runtime_error(fmt::format("recorded tensor {}: is {}, got {}", name, dtype,
-                                             std::is_integral_v<Number> ? "whole numbers" : "floats"));
-    if (count < 0 || count > size - position)
-        throw std::runtime_error(
-            fmt::format("recorded tensor {}: has {} numbers, got {} or more", name, size, position + count));
-    for (std::int64_t i = 0; i < count; ++i)
-        statistics.add(static_cast<double>(values[i]));
-    if (file)
-        for (; next_kept < position + count; next_kept += stride)
-            write_number(values[next_kept - position]);
-    if (npy)
-        npy->write({reinterpret_cast<const char*>(values), static_cast<std::size_t>(count) * sizeof(Number)});
-    position += count;
+    return options.only.empty() ||
+           std::any_of(options.only.begin(), options.only.end(),
+                       [&](const std::string& glob) { return glob_matches(glob, name); });
 }
 
-void RecordedRows::State::finish()
+void TraceWriter::State::note_matches(const std::string& name)
 {
-    if (position != size)
-        throw std::runtime_error(
-            fmt::format("recorded tensor {}: has {} numbers, got only {}", name, size, position));
-    const std::string statistics_text = statistics_json(statistics.result());
-    if (file) {
-        file->write(fmt::format("\n], \"statistics\": {}}}\n", statistics_text));
-        file->close();
-    }
-    if (npy)
-        npy->close();
-    writer->entries[entry] = entry_start + "\"statistics\": " + statistics_text + entry_end;
-}
-
-RecordedRows::RecordedRows() = default;
-RecordedRows::RecordedRows(RecordedRows&&) noexcept = default;
-
-RecordedRows& RecordedRows::operator=(RecordedRows&& other) noexcept
-{
-    if (this != &other) {
-        RecordedRows completed(std::move(*this));  // its destructor completes the tensor
-        state_ = std::move(other.state_);
-    }
-    return *this;
-}
-
-RecordedRows::~RecordedRows()
-{
-    if (!state_)
-        return;
-    try {
-        finish();
-    } catch (const std::exception&) {
-        // A destructor cannot throw. The writer has kept the message and TraceWriter::finish throws it.
-    }
-}
-
-std::int64_t RecordedRows::size() const { return state_ ? state_->size : 0; }
-RecordedRows::operator bool() const { return state_ != nullptr; }
-
-void RecordedRows::append(const float* values, std::int64_t count)
-{
-    if (state_)
-        state_->append(values, count);
-}
-
-void RecordedRows::append(const std::int64_t* values, std::int64_t count)
-{
-    if (state_)
-        state_->append(values, count);
-}
-
-void RecordedRows::finish()
-{
-    if (!state_)
-        return;
-    const std::unique_ptr<State> state = std::move(state_);
-    --state->writer->open_tensors;
-    try {
-        state->finish();
-    } catch (const std::exception& error) {
-        if (state->writer->failure.empty())
-            state->writer->failure = error.what();
-        throw;
-    }
+    for (std::size_t glob = 0; glob < options.only.size(); ++glob)
+        if (glob_matches(options.only[glob], name))
+            matched[glob] = true;
 }
 
 Recorder::Recorder(TraceWriter* writer, std::string prefix) : writer_(writer), prefix_(std::move(prefix)) {}

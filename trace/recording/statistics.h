@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace pictor {
 
@@ -18,36 +19,39 @@ struct TensorStatistics {
     std::int64_t nonfinite = 0;
 };
 
-// Gathers statistics in one pass, number by number, so that the result does not depend on how a caller cuts
-// its blocks.
+// The same of some of a tensor's numbers, in a form that can be joined.
+struct PartialStatistics {
+    std::int64_t finite = 0, zeros = 0, nonfinite = 0;
+    double min = std::numeric_limits<double>::infinity();
+    double max = -std::numeric_limits<double>::infinity();
+    double mean = 0;
+    double squared_deviations = 0;  // sum of (value - mean)^2
+    double squares = 0;             // sum of value^2
+
+    void join(const PartialStatistics& next);
+};
+
+// One number after another. Two passes: sums of squared differences to the mean keep the digits that sums of
+// squares would lose beside a large mean.
+PartialStatistics statistics_plain(const double* values, std::int64_t count);
+
+// The same but for rounding, 16 numbers at a time. The sums are in double here too.
+PartialStatistics statistics_fast(const float* values, std::int64_t count);
+
+// Gathers the statistics of a tensor that comes in pieces. The tensor is cut into chunks at fixed positions,
+// which threads share and which are joined in order, so the result depends neither on the caller's pieces nor
+// on the number of threads, to the last bit.
 class StatisticsGatherer {
 public:
-    void add(double value)
-    {
-        if (!(value - value == 0)) {  // NaN or infinite
-            ++nonfinite_;
-            return;
-        }
-        if (finite_++ == 0) {
-            shift_ = min_ = max_ = value;
-        }
-        if (value < min_)
-            min_ = value;
-        if (value > max_)
-            max_ = value;
-        if (value == 0)
-            ++zeros_;
-        // Sums of differences to the first number: a large mean does not eat the digits of the deviation.
-        const double difference = value - shift_;
-        sum_ += difference;
-        sum_of_squares_ += difference * difference;
-        l2_squared_ += value * value;
-    }
+    static constexpr std::int64_t chunk = 4096;  // floats, 16 KB: the second pass finds them in the cache
+
+    void add(const float* values, std::int64_t count);
+    void add(const std::int64_t* values, std::int64_t count);
     TensorStatistics result() const;
 
 private:
-    std::int64_t finite_ = 0, zeros_ = 0, nonfinite_ = 0;
-    double shift_ = 0, min_ = 0, max_ = 0, sum_ = 0, sum_of_squares_ = 0, l2_squared_ = 0;
+    PartialStatistics whole_;     // of the complete chunks
+    std::vector<float> waiting_;  // the beginning of the next one
 };
 
 }  // namespace pictor
