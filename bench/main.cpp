@@ -3,6 +3,7 @@
 //
 //   bench layer vision|cross|self REPEAT [TRACE-DIR]
 //   bench linear ROWS OUT IN REPEAT                      the steps of chapter 21, as a table
+//   bench json COUNT REPEAT                             numbers to JSON text
 //   bench model DIR INPUTS.safetensors STEPS REPEAT      prefill, then greedy steps
 #include <chrono>
 #include <cstdio>
@@ -19,6 +20,7 @@
 #include <nlohmann/json.hpp>
 #include <omp.h>
 
+#include "bench/json_numbers.h"
 #include "bench/linear_steps.h"
 #include "reference/checkpoint/load_tensors.h"
 #include "reference/generate.h"
@@ -228,13 +230,15 @@ int main(int argc, char** argv)
         else if (words.size() == 5 && words[0] == "model")
             result = pictor::time_model(words[1], words[2], std::atoi(words[3].c_str()),
                                         std::atoi(words[4].c_str()));
+        else if (words.size() == 3 && words[0] == "json")
+            result = pictor::time_json_numbers(std::atoll(words[1].c_str()), std::atoi(words[2].c_str()));
         else if (words.size() == 5 && words[0] == "linear")
             return pictor::print_linear_steps(std::atoll(words[1].c_str()), std::atoll(words[2].c_str()),
                                               std::atoll(words[3].c_str()), std::atoi(words[4].c_str()));
         else
             throw std::runtime_error(
                 "usage: bench layer vision|cross|self REPEAT [TRACE-DIR], bench model DIR INPUTS STEPS "
-                "REPEAT, "
+                "REPEAT, bench json COUNT REPEAT, "
                 "or bench linear ROWS OUT IN REPEAT");
         fmt::print("{}\n", result.dump());
         return 0;
