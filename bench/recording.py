@@ -1,5 +1,5 @@
-"""What recording costs: a layer at the real size recorded and not, in turn, with default values (statistics over
-every number, values sampled), and floats to JSON text beside nlohmann's dump and Python's json.
+"""What recording costs: a layer at the real size recorded and not, in turn, with default values (statistics
+over every number, values sampled), and floats to JSON text beside nlohmann's dump and Python's json.
 
     make build/bench && python3 bench/recording.py [REPEAT]
 """
@@ -28,7 +28,8 @@ def layer_costs(repeat):
                 plain += bench("layer", kind, 1)["seconds"]
                 recorded += bench("layer", kind, 1, f"{folder}/{turn}")["seconds"]
         ratios = [b / a for a, b in zip(plain, recorded)]
-        print(f"one {kind} layer: {statistics.median(plain):.3f} s, recorded {statistics.median(recorded):.3f} s: "
+        print(f"one {kind} layer: {statistics.median(plain):.3f} s, "
+              f"recorded {statistics.median(recorded):.3f} s: "
               f"{statistics.median(ratios):.2f} x ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
