@@ -72,6 +72,9 @@ test: all debug build/test-packages-present build/book-python/ready  ## everythi
 bench: all build/python-oracle/ready  ## against transformers and PyTorch, in the same run; prints ratios
 	@$(MAKE) $(OUT)/bench
 	@build/python-oracle/bin/python bench/compare.py
+bench-11b: all build/python-oracle/ready  ## the real model's shape beside transformers in BF16; 21 GB of disk and of memory, else a slice
+	@$(MAKE) $(OUT)/bench
+	@build/python-oracle/bin/python bench/compare_11b.py
 model: build/python-oracle/ready  ## train the shipped model again from nothing, into build/model: about two hours
 	@bash install_packages.sh $$($(PYTHON) models/recipe/photographs.py --packages)
 	@build/python-oracle/bin/python models/recipe/train_all.py build/model
@@ -93,8 +96,8 @@ build/python-oracle/ready: golden/requirements.txt | packages
 clean:  ## forget everything built
 	rm -rf build
 help:
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
 include chapters/book.mk
 -include tests/lint.mk $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
-.PHONY: all packages demo debug check test bench model evaluate golden engines mutants clean help
+.PHONY: all packages demo debug check test bench bench-11b model evaluate golden engines mutants clean help

@@ -1,6 +1,6 @@
 """Pictor beside PyTorch and transformers, in turn and in the same run: medians and their ratios.
 
-    python bench/compare.py [--repeat N] [--layers-only | --model-only]
+    python bench/compare.py [--repeat N] [--layers-only | --model-only] [--output FILE]
 
 Two threads, float32. A ratio above 1 means that Pictor is faster. Run it on a quiet machine: it says nothing
 about noise beyond the spread it prints.
@@ -8,6 +8,7 @@ about noise beyond the spread it prints.
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,11 @@ def bench(*words):
                        text=True).stdout)
 
 
+ROWS = {}  # what row() has printed
+
+
 def row(name, ours, theirs):
+    ROWS[name] = {"ours": ours, "theirs": theirs}
     a, b = statistics.median(ours), statistics.median(theirs)
     print(
         f"{name:<58} {a * 1e3:9.1f} {b * 1e3:9.1f} {b / a:7.2f}   ({min(ours) * 1e3:.1f} to "
@@ -174,11 +179,20 @@ def model(repeat):
     row("the whole command, from start to last word", ours, theirs)
 
 
+def processor():
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {torch.get_num_threads()} threads"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--layers-only", action="store_true")
     parser.add_argument("--model-only", action="store_true")
+    parser.add_argument("--output", default=f"{ROOT}/build/bench.json", help="the same as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     torch.manual_seed(0)
@@ -188,6 +202,8 @@ def main():
     if not arguments.model_only:
         layers(arguments.repeat)
         peak_memory()
+    with open(arguments.output, "w") as file:
+        json.dump({"processor": processor(), "rows": ROWS}, file, indent=1)
 
 
 if __name__ == "__main__":

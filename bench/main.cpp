@@ -22,7 +22,7 @@
 
 #include "bench/json_numbers.h"
 #include "bench/linear_steps.h"
-#include "reference/checkpoint/load_tensors.h"
+#include "reference/forward.h"
 #include "reference/generate.h"
 #include "reference/text/decoder.h"
 
@@ -189,21 +189,13 @@ nlohmann::json time_model(const std::string& folder, const std::string& inputs_f
                           int repeat)
 {
     const Model model = load_model(folder, Rule::meta);
-    const SafetensorsFile file(inputs_file);
-    const std::vector<std::int64_t> token_ids = load_integers(file, "input_ids", {-1});
-    VisionInputs images;
-    images.pixel_values = load_floats(file, "pixel_values", {-1, -1, -1, -1, -1});
-    images.aspect_ratio_ids = load_integers(file, "aspect_ratio_ids", {images.pixel_values.extent(0)});
-    images.aspect_ratio_mask = load_integers(file, "aspect_ratio_mask", {images.n_images(), -1});
-    const std::int64_t n_tokens = static_cast<std::int64_t>(token_ids.size());
-    const CrossAttentionMask mask{n_tokens, images.n_images(), model.config.vision.max_tiles,
-                                  load_integers(file, "cross_attention_mask", {n_tokens, -1, -1})};
+    const GenerateInputs inputs = read_forward_inputs(inputs_file, model.config);
     std::vector<double> prefill_times, decode_times;
     for (int i = 0; i < repeat; ++i) {
         Sequence sequence;
         RandomNumbers random;
         double start = seconds();
-        Tensor logits = prefill(model, token_ids, images, mask, sequence, {});
+        Tensor logits = prefill(model, inputs.token_ids, inputs.images, inputs.mask, sequence, {});
         prefill_times.push_back(seconds() - start);
         start = seconds();
         for (std::int64_t step = 0; step < n_steps; ++step)

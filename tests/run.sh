@@ -63,6 +63,7 @@ suite vscode "$python" tests/debugger/vscode_test.py
 suite engine-table "$python" tests/engine_table_test.py
 suite kills "$python" tests/kill_test.py
 suite slice "$python" tests/slice_test.py
+suite bench "$python" tests/bench_test.py
 wait
 suite printed-commands "$python" tests/book/commands_test.py  # after the chapters, whose traces it reads
 suite book-in-chromium "$python" tests/book/site_test.py
