@@ -4,6 +4,8 @@
 //   bench layer vision|cross|self REPEAT [TRACE-DIR]
 //   bench linear ROWS OUT IN REPEAT                      the steps of chapter 21, as a table
 //   bench json COUNT REPEAT                             numbers to JSON text
+//   bench peaks                                          what processor and memory can do at most
+//   bench rows ROWS OUT IN f32|bf16 REPEAT               linear alone at one shape
 //   bench model DIR INPUTS.safetensors STEPS REPEAT      prefill, then greedy steps
 #include <chrono>
 #include <cstdio>
@@ -22,6 +24,7 @@
 
 #include "bench/json_numbers.h"
 #include "bench/linear_steps.h"
+#include "bench/peaks.h"
 #include "reference/forward.h"
 #include "reference/generate.h"
 #include "reference/text/decoder.h"
@@ -224,14 +227,19 @@ int main(int argc, char** argv)
                                         std::atoi(words[4].c_str()));
         else if (words.size() == 3 && words[0] == "json")
             result = pictor::time_json_numbers(std::atoll(words[1].c_str()), std::atoi(words[2].c_str()));
+        else if (words.size() == 1 && words[0] == "peaks")
+            result = pictor::measure_peaks();
+        else if (words.size() == 6 && words[0] == "rows")
+            result = pictor::time_linear(std::atoll(words[1].c_str()), std::atoll(words[2].c_str()),
+                                         std::atoll(words[3].c_str()), words[4], std::atoi(words[5].c_str()));
         else if (words.size() == 5 && words[0] == "linear")
             return pictor::print_linear_steps(std::atoll(words[1].c_str()), std::atoll(words[2].c_str()),
                                               std::atoll(words[3].c_str()), std::atoi(words[4].c_str()));
         else
             throw std::runtime_error(
                 "usage: bench layer vision|cross|self REPEAT [TRACE-DIR], bench model DIR INPUTS STEPS "
-                "REPEAT, bench json COUNT REPEAT, "
-                "or bench linear ROWS OUT IN REPEAT");
+                "REPEAT, bench json COUNT REPEAT, bench linear ROWS OUT IN REPEAT, bench rows ROWS OUT IN "
+                "f32|bf16 REPEAT, or bench peaks");
         fmt::print("{}\n", result.dump());
         return 0;
     } catch (const std::exception& error) {

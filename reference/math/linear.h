@@ -33,18 +33,20 @@ Tensor linear_plain(const Tensor& x, const Matrix& weight, const Tensor& bias = 
 // The same result as linear_plain but for rounding; the fast build runs it.
 Tensor linear_fast(const Tensor& x, const Matrix& weight, const Tensor& bias = {});
 
-// A right-hand side laid out for the inner loop: outputs in panels of panel_width, each panel
-// [in][panel_width], the last one padded with zeros. Vision attention packs a head's keys and values once and
+// A right-hand side laid out for the inner loop: outputs in panels of `width`, each panel [in][width],
+// the last one padded with zeros. Vision attention packs a head's keys and values once and
 // uses them for every query.
 struct Panels {
     std::int64_t n_out = 0;
     std::int64_t n_in = 0;
+    std::int64_t width = 0;
     std::vector<float> values;
 };
 
-// Element (out, in) is read from data[out * out_stride + in * in_stride].
+// Element (out, in) is read from data[out * out_stride + in * in_stride]. A width of 0: what the
+// registers hold.
 Panels pack_panels(const float* data, std::int64_t n_out, std::int64_t n_in, std::int64_t out_stride,
-                   std::int64_t in_stride);
+                   std::int64_t in_stride, std::int64_t wanted_width = 0);
 
 // y[row][out] = sum over in of x[row][in] * w(out, in). One thread. Rows of x and y stand x_stride and
 // y_stride apart.

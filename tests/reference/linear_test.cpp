@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include <omp.h>
+
 #include "base/at.h"
 #include "tests/catch.h"
 #include "tests/reference/small_model.h"
@@ -155,8 +157,8 @@ TEST_CASE("a stretch of a row is widened from where it begins", "[linear]")
 TEST_CASE("the plain and the fast linear agree with double at every shape", "[linear]")
 {
     RandomWeights random(2);
-    for (std::int64_t n_rows : {1, 7, 8, 11, 12, 13, 64, 100})
-        for (std::int64_t n_in : {1, 15, 16, 17, 63, 64, 65, 1023, 1024, 1025})
+    for (std::int64_t n_rows : {1, 2, 7, 8, 9, 16, 17, 63, 64, 100, 128, 129})
+        for (std::int64_t n_in : {1, 15, 17, 64, 129, 255, 257, 513, 1025})
             for (std::int64_t n_out : {1, 5, 31, 32, 33})
                 check_shape(random, DType::f32, n_rows, n_in, n_out, n_out == 31);
 }
@@ -165,10 +167,30 @@ TEST_CASE("16-bit weights are multiplied in float32", "[linear]")
 {
     RandomWeights random(3);
     for (DType dtype : {DType::bf16, DType::f16})
-        for (std::int64_t n_rows : {1, 7, 8, 13})
+        for (std::int64_t n_rows : {1, 2, 7, 8, 9, 16, 63, 64, 100, 129})
             for (std::int64_t n_in : {1, 17, 64, 1025})
                 for (std::int64_t n_out : {1, 31, 33})
                     check_shape(random, dtype, n_rows, n_in, n_out, true);
+}
+
+TEST_CASE("linear is the same bit for bit with any number of threads", "[linear]")
+{
+    RandomWeights random(9);
+    const int before = omp_get_max_threads();
+    for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+        const TestMatrix weight(random, dtype, 1101, 707);
+        for (std::int64_t n_rows : {1, 2, 7, 8, 9, 16, 63, 64, 100, 129}) {
+            INFO("dtype " << static_cast<int>(dtype) << " rows " << n_rows);
+            const Tensor x = random.tensor({n_rows, 707});
+            omp_set_num_threads(1);
+            const Tensor alone = linear_fast(x, weight.matrix);
+            for (int n_threads : {2, 3}) {
+                omp_set_num_threads(n_threads);
+                CHECK(linear_fast(x, weight.matrix).values == alone.values);
+            }
+        }
+    }
+    omp_set_num_threads(before);
 }
 
 TEST_CASE("linear takes work for several threads, and no rows at all", "[linear]")
@@ -205,7 +227,7 @@ TEST_CASE("linear keeps leading axes and refuses what does not fit", "[linear]")
 TEST_CASE("a NaN in a weight reaches exactly its output", "[linear]")
 {
     RandomWeights random(6);
-    for (std::int64_t n_rows : {1, 20}) {
+    for (std::int64_t n_rows : {1, 20, 140}) {
         TestMatrix weight(random, DType::f32, 40, 30);
         weight.floats[35 * 30 + 7] = std::numeric_limits<float>::quiet_NaN();
         const Tensor y = linear_fast(random.tensor({n_rows, 30}), weight.matrix);
