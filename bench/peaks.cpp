@@ -34,6 +34,8 @@ float multiply_and_add(std::int64_t count, float factor)
     for (std::size_t lane = 0; lane < sizeof(Lanes) / sizeof(float); ++lane) {
         scale[lane] = factor;
         step[lane] = 0.5f;
+        for (int sum = 0; sum < n_sums; ++sum)
+            sums[sum][lane] = static_cast<float>(sum);  // of equal ones a compiler would work out one
     }
     for (std::int64_t i = 0; i < count; ++i)
 #pragma GCC unroll 24
