@@ -28,6 +28,7 @@ from page_basics import (check_first_word, check_graphs, check_keys, check_patch
                          check_tab, check_tokens)
 from page_interactions import (check_in_sight, check_lock, check_self_attention, check_text_only, check_tour,
                                check_true_colours)
+from page_numbers import check_numbers
 from page_truth import Truth, check, counted, failures
 
 
@@ -43,9 +44,13 @@ def check_preferences(page):
     contrast = """const light = c => { const v = c.match(/[\\d.]+/g).slice(0,
             3).map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
             return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
-        const ground = e => { for (; e; e = e.parentElement) {
-            const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)$/.test(c)) return c;
-            } return 'rgb(255, 255, 255)'; };
+        // What is seen behind a text: its own ground over that of what it stands in.
+        const ground = e => { if (!e) return 'rgb(255, 255, 255)';
+            const c = getComputedStyle(e).backgroundColor.match(/[\\d.]+/g).map(Number);
+            const own = c.length < 4 ? 1 : c[3];
+            if (own === 1) return `rgb(${c.join(', ')})`;
+            const below = ground(e.parentElement).match(/[\\d.]+/g).map(Number);
+            return `rgb(${below.map((b, i) => b + own * (c[i] - b)).join(', ')})`; };
         const low = [];
         const texts = 'h1,h2,p,label,button,td,th,kbd,figcaption,li,output,.part,.words span';
         for (const e of document.querySelectorAll(texts)) {
@@ -68,7 +73,8 @@ def check_preferences(page):
     page.prefer()
 
 
-def check_page(page, truth, html, screenshots):
+def check_page(page, truth, html, options):
+    screenshots = options.screenshots
     page.size(1280, 900)
     page.prefer()
     start = time.monotonic()
@@ -93,6 +99,7 @@ def check_page(page, truth, html, screenshots):
     check_spread(page, truth)
     check_tab(page, html)
     check_graphs(page, truth, html)
+    check_numbers(page, truth, html, options.trace_program)
     check_preferences(page)
     word = max(range(truth.n_prompt,
                      len(truth.tokens) - 1), key=lambda t: truth.strongest(truth.layers[-1], None, t)[1])
@@ -263,7 +270,7 @@ def main():
         check("the page is under 4 MB", html.stat().st_size < 4e6, html.stat().st_size)
         page = Browser(folder / "profile")
         try:
-            check_page(page, Truth(trace), html, options.screenshots)
+            check_page(page, Truth(trace), html, options)
             check_two_pictures(page, options.reference, options.viz, folder)
             check_text_only(page, options.reference, options.viz, folder)
             check_hostile(page, trace, options.viz, folder)

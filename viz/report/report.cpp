@@ -78,23 +78,28 @@ Json graphs_json(const Run& run, const ReportOptions& options, LeftOut& left_out
     const auto draw = [&](const std::string& name) {
         const LayerChoice layer = choose_layer_graph(run.trace(), name);
         Graph graph = layer_graph(run.trace(), layer, 0, options.output);
-        graph.own_style = false;  // the page has it
+        // The page has the style; a box there opens its tensor, and that has the links.
+        graph.own_style = false;
+        for (GraphNode& node : graph.nodes) {
+            node.href.clear();
+            std::erase_if(node.lines, [](const LabelLine& line) { return !line.href.empty(); });
+        }
         graph.id = "layer_" + std::string(name.find('.') == std::string::npos ? "text." : "") + name;
         std::replace(graph.id.begin(), graph.id.end(), '.', '_');
-        return std::pair{layer.title, lay_out_graph(graph)};
+        return std::pair{layer, lay_out_graph(graph)};
     };
     std::int64_t bytes = 0;
     std::size_t drawn = 0;
     // Two at a time: Graphviz is a program of its own.
     for (std::size_t i = 0; i < layers.size() && bytes < options.graph_bytes; i += 2) {
         auto other = i + 1 < layers.size() ? std::async(std::launch::async, draw, layers[i + 1])
-                                           : std::future<std::pair<std::string, std::string>>();
-        std::vector<std::pair<std::string, std::string>> pair{draw(layers[i])};
+                                           : std::future<std::pair<LayerChoice, std::string>>();
+        std::vector<std::pair<LayerChoice, std::string>> pair{draw(layers[i])};
         if (other.valid())
             pair.push_back(other.get());
-        for (auto& [title, svg] : pair) {
+        for (auto& [layer, svg] : pair) {
             bytes += static_cast<std::int64_t>(svg.size());
-            result.push_back({{"title", title}, {"svg", std::move(svg)}});
+            result.push_back({{"title", layer.title}, {"prefix", layer.prefix}, {"svg", std::move(svg)}});
             ++drawn;
         }
     }
@@ -159,6 +164,7 @@ Json report_data(const Run& run, const ReportOptions& options)
     data["steps"] = steps_json(run, options, left_out);
     data["tensors"] = tensors_json(run, options, left_out);
     data["graphs"] = graphs_json(run, options, left_out);
+    data["numbers"] = numbers_json(run, options, data["first_word"].get<std::int64_t>(), left_out);
     data["colours"] = colour_table();
     data["shades"] = ledger_colours;
     data["left_out"] = left_out.sentences;

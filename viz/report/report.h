@@ -17,6 +17,7 @@ struct ReportOptions {
     bool layer_graphs = true;
     std::int64_t attention_bytes = 3000000;  // what the maps may take
     std::int64_t graph_bytes = 2000000;
+    std::int64_t number_bytes = 1000000;
     std::int64_t most_tensors = 12000;
 };
 

@@ -24,4 +24,9 @@ nlohmann::ordered_json gates_json(const Run& run);
 nlohmann::ordered_json steps_json(const Run& run, const ReportOptions& options, LeftOut& left_out);
 nlohmann::ordered_json tensors_json(const Run& run, const ReportOptions& options, LeftOut& left_out);
 
+// One row of each tensor of two steps (the prefill, and the one that predicts the chosen word), and what each
+// tensor is made from.
+nlohmann::ordered_json numbers_json(const Run& run, const ReportOptions& options, std::int64_t chosen_word,
+                                    LeftOut& left_out);
+
 }  // namespace pictor

@@ -126,7 +126,7 @@ Json steps_json(const Run& run, const ReportOptions& options, LeftOut& left_out)
             sum += std::exp(logit - most);
         Json words = Json::array();
         for (auto i = order.begin(); i != top; ++i)
-            words.push_back({words_by_id.text(*i), std::exp(at(logits, *i) - most) / sum});
+            words.push_back({words_by_id.text(*i), std::exp(at(logits, *i) - most) / sum, *i});
         result.push_back({{"step", step.index},
                           {"position", step.first_token + step.token_count - 1},
                           {"words", std::move(words)}});

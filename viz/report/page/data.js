@@ -1,4 +1,5 @@
 const data = JSON.parse(document.getElementById('data').textContent);
+const space = 'http://www.w3.org/2000/svg';
 const at = id => document.getElementById(id);
 const make = (tag, text, name) => {
   const e = document.createElement(tag);

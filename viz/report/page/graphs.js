@@ -1,4 +1,4 @@
-// A layer's graph, rebuilt from what a drawing may hold: shapes, words and links to files beside it.
+// A layer's graph, rebuilt from what a drawing may hold: shapes and words. Each box opens its tensor.
 const graphParts = new Set(['svg', 'g', 'path', 'polygon', 'polyline', 'ellipse', 'text', 'title', 'a']);
 const graphAttributes = new Set([
   'id',
@@ -22,18 +22,10 @@ const graphAttributes = new Set([
   'font-weight',
   'viewBox',
 ]);
-const space = 'http://www.w3.org/2000/svg';
 function rebuilt(from) {
-  const to = document.createElementNS(space, from.localName);
+  const to = document.createElementNS(space, from.localName === 'a' ? 'g' : from.localName);
   for (const { name, value } of from.attributes) {
     if (graphAttributes.has(name)) to.setAttribute(name, value);
-    else if (
-      name === 'xlink:href' &&
-      from.localName === 'a' &&
-      /^[^:<>"'\\]+$/.test(value) &&
-      !value.startsWith('//')
-    )
-      to.setAttribute('href', value);
   }
   for (const child of from.childNodes) {
     if (child.nodeType === Node.TEXT_NODE) to.append(child.data);
@@ -61,6 +53,20 @@ function showGraph(index) {
       ': every operation with shape, mean, standard deviation and range; the table below has the same' +
       ' numbers',
   );
+  for (const box of viewer.svg.querySelectorAll('.node')) {
+    const name = box.querySelector('title').textContent.split('  ')[0];
+    if (!rowsByTensor.has(name)) continue;
+    box.dataset.tensor = name;
+    box.setAttribute('tabindex', '0');
+    box.setAttribute('role', 'button');
+    box.setAttribute('aria-label', `${box.querySelector('text').textContent}: open ${name}`);
+    box.addEventListener('click', () => openTensor(name, 0));
+    box.addEventListener('keydown', event => {
+      if (event.key !== 'Enter' && event.key !== ' ') return;
+      openTensor(name, 0);
+      event.preventDefault();
+    });
+  }
   at('graph').replaceChildren(viewer.svg);
   at('graph').scrollTo(0, 0);
   resize();
@@ -87,7 +93,7 @@ data.graphs.forEach((graph, i) => {
   option.value = String(i);
   at('graph-layer').append(option);
 });
-at('graph-layer').addEventListener('change', event => showGraph(Number(event.target.value)));
+at('graph-layer').addEventListener('change', event => openLayer(Number(event.target.value)));
 at('zoom-in').addEventListener('click', () => zoomBy(1.25));
 at('zoom-out').addEventListener('click', () => zoomBy(0.8));
 at('zoom-fit').addEventListener('click', () => {
@@ -100,6 +106,5 @@ if (data.graphs.length) {
     0,
     data.graphs.findIndex(g => /cross/.test(g.title)),
   );
-  at('graph-layer').value = String(first);
-  showGraph(first);
+  openLayer(first);
 } else at('graph').textContent = 'No layer graphs in this page.';

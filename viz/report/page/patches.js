@@ -3,6 +3,8 @@ function pointAt(stage, patch) {
   state.patch = patch === null || !nMaps ? null : { picture: stage.index, patch };
   draw();
 }
+const patchName = (stage, patch) =>
+  `row ${Math.floor(patch / stage.picture.grid[1])}, column ${patch % stage.picture.grid[1]}`;
 for (const stage of stages) {
   const { canvas, picture } = stage;
   canvas.addEventListener('mousemove', event => {
@@ -13,11 +15,21 @@ for (const stage of stages) {
     const patch = stage.patchAt[y * canvas.width + x];
     if (patch !== stage.cursor) pointAt(stage, patch);
   });
+  canvas.addEventListener('click', () => {
+    state.asked = { stage, patch: stage.cursor };
+    at('ask-patch').hidden = stage.cursor === null || pictures.length !== 1;
+    at('ask-patch').textContent = `Why was ${patchName(stage, stage.cursor)} read?`;
+  });
   canvas.addEventListener('mouseleave', () => pointAt(stage, null));
   canvas.addEventListener('blur', () => {
     if (stage.cursor !== null) pointAt(stage, null);
   });
   canvas.addEventListener('keydown', event => {
+    if (event.key === 'Enter' && stage.cursor !== null) {
+      askForPatch(stage, stage.cursor);
+      event.preventDefault();
+      return;
+    }
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (event.key === 'Escape') {
       pointAt(stage, null);
@@ -40,3 +52,4 @@ for (const stage of stages) {
     event.stopPropagation();
   });
 }
+at('ask-patch').addEventListener('click', () => askForPatch(state.asked.stage, state.asked.patch));

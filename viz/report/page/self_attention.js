@@ -115,6 +115,27 @@ function drawInnerWords(row) {
   }
   at('inner-words').replaceChildren(...words);
 }
+// A share, to be asked why.
+function askButton(row, key, text) {
+  const button = make('button', text, 'link'),
+    step = [...data.steps].sort((a, b) => a.position - b.position).find(s => s.position >= row),
+    name = `language_model.layers.${inner.layers[chosen.layer]}.self_attn.probs`;
+  button.type = 'button';
+  button.title = `why did row ${row} read token ${key} so much?`;
+  button.addEventListener('click', () => {
+    const entry = (rowsByTensor.get(name) || []).find(each => each[1] === (step ? step.step : 0));
+    if (!entry) return;
+    const first = step.position - entry[3][1] + 1;
+    askFor(
+      name,
+      step.step,
+      [chosen.head, row - first, key],
+      `Head ${chosen.head} of layer ${inner.layers[chosen.layer]}: row ${row}, that of` +
+        ` \u201c${bare(row)}\u201d, read ${text} from token ${key}, \u201c${bare(key)}\u201d.`,
+    );
+  });
+  return button;
+}
 // score -> exp(score - largest) -> share of their sum -> share x length of the value: the weighted sum.
 function drawInnerRows(row, order) {
   const shown = order.slice(0, 8),
@@ -141,6 +162,7 @@ function drawInnerRows(row, order) {
       make('td', tokens[key], 'name'),
       ...cellsOf(key).map(text => make('td', text, 'number')),
     );
+    line.cells[4].replaceChildren(askButton(row, key, line.cells[4].textContent));
     lines.push(line);
   }
   const rest = order.slice(8);

@@ -47,8 +47,17 @@ function line(row) {
     where.append(a);
   } else where.textContent = source;
   tr.id = `tensor-${step}-${name}`;
+  const opens = make('td', undefined, 'name'),
+    button = make('button', name, 'link');
+  button.type = 'button';
+  button.addEventListener('click', () => {
+    openTensor(name, step);
+    at('model-title').scrollIntoView({ block: 'start' });
+    at('tensor-step').focus({ preventScroll: true });
+  });
+  opens.append(button);
   tr.append(
-    make('td', name, 'name'),
+    opens,
     make('td', String(step), 'number'),
     make('td', shape.join(' \u00d7 ') + ' ' + dtype),
     where,

@@ -24,12 +24,30 @@ const terms = [
   ['sink', 'heatmap', 'A key that is read much though it says little, such as the first token.'],
 ];
 for (const [term, chapter, meaning] of terms) {
-  const title = make('dt'),
-    href = data.book[chapter];
-  if (href) {
-    const a = make('a', term);
-    a.href = href;
-    title.append(a);
-  } else title.textContent = term;
+  const title = make('dt');
+  title.append(linkTo(term, data.book[chapter]));
   at('terms').append(title, make('dd', meaning));
+}
+// A text whose terms can be asked for; the meaning is written below it.
+function withTerms(text) {
+  const words = terms.flatMap(([term, chapter, meaning]) =>
+    term.split(', ').map(word => ({ word, chapter, meaning })),
+  );
+  return text
+    .split(new RegExp(`\\b(${words.map(({ word }) => word).join('|')})\\b(?! \\d+, column)`))
+    .map((piece, i, pieces) => {
+      const term = i % 2 ? words.find(({ word }) => word === piece) : null;
+      if (!term || pieces.indexOf(piece) < i) return piece;
+      const button = make('button', piece, 'term');
+      button.type = 'button';
+      button.addEventListener('click', () => {
+        at('term-note').replaceChildren(
+          make('b', piece),
+          ': ' + term.meaning + ' ',
+          data.book[term.chapter] ? linkTo('The chapter.', data.book[term.chapter]) : '',
+        );
+        bringBelowTour(pictures.length ? 'stages' : 'word-home');
+      });
+      return button;
+    });
 }

@@ -24,6 +24,15 @@ function rowStory(word) {
     bits: attention.spread[mapIndex(layer, map, row)],
   };
 }
+// The first numbers of the row's query, where the page has them.
+function queryOf(word, story) {
+  const step = data.steps.find(s => s.position === word - 1),
+    name = `language_model.layers.${attention.layers[story.layer]}.cross_attn.q_norm`,
+    row = step ? rowOfNumbers(name, step.step) : null;
+  if (!row) return '';
+  const first = Array.from({ length: Math.min(4, row.wide) }, (_, i) => short(valueAt(row, 0, i)));
+  return ` That of head 0 begins ${first.join(', ')} and has ${row.wide} numbers.`;
+}
 function pictureSteps(word, story) {
   const p = pictures[0],
     m = data.model,
@@ -61,7 +70,8 @@ function pictureSteps(word, story) {
     text:
       `The word \u201c${bare(word)}\u201d is predicted by row ${word - 1}, that of` +
       ` \u201c${bare(word - 1)}\u201d.` +
-      ` In layer ${attention.layers[story.layer]} this row makes a query, one vector for each head.`,
+      ` In layer ${attention.layers[story.layer]} this row makes a query, one vector for each head.` +
+      queryOf(word, story),
     show: () => overlay(null),
   });
   steps.push({
@@ -108,10 +118,12 @@ function wordSteps(word) {
         `${inner.layers.length} self-attention layers of ${inner.heads} heads. In the grid below, each` +
         ` square is one` +
         ' head: rows read columns, and what is hatched lies in the future and is masked.',
+      at: 'inner-grid',
     });
     steps.push({
       title: `The row that predicts \u201c${bare(word)}\u201d`,
       text: `Row ${word - 1}, that of \u201c${bare(word - 1)}\u201d, is marked in the large map.`,
+      at: 'inner-map',
     });
   }
   if (said)
@@ -179,10 +191,20 @@ function setTour(index) {
   }
   const step = tour.steps[index];
   at('tour-title').textContent = `${index + 1} of ${tour.steps.length}: ${step.title}`;
-  at('tour-text').textContent = step.text;
+  at('tour-text').replaceChildren(...withTerms(step.text));
+  at('term-note').replaceChildren();
   at('tour-back').disabled = index === 0;
   at('tour-next').textContent = index + 1 === tour.steps.length ? 'Done' : 'Next';
   if (step.show) step.show();
+  bringBelowTour(pictures.length ? 'stages' : step.at || 'word-home');
+}
+// What a step speaks of stands below its text, whatever the window's size.
+function bringBelowTour(id) {
+  const box = at(id).getBoundingClientRect(),
+    tall = at('tour').getBoundingClientRect().height;
+  document.documentElement.style.setProperty('--tour-height', tall + 8 + 'px');
+  if (box.top < tall || Math.min(box.bottom, box.top + 300) > innerHeight)
+    window.scrollBy(0, box.top - tall - 16);
 }
 at('tour-start').addEventListener('click', startTour);
 at('tour-back').addEventListener('click', () => setTour(tour.at - 1));
