@@ -99,5 +99,6 @@ help:
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
 include chapters/book.mk
+-include tests/fuzz/fuzz.mk
 -include tests/lint.mk $(shell find $(OUT)/objects -name '*.d' 2>/dev/null)
 .PHONY: all packages demo debug check test bench bench-11b model evaluate golden engines mutants clean help
