@@ -18,6 +18,10 @@ inline std::uint16_t bf16_from_float(float value)
     return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// A weight as a float32, whichever of the two it is in the file: F32 or the bits of a BF16.
+inline float widen_weight(float value) { return value; }
+inline float widen_weight(std::uint16_t bf16) { return float_from_bf16(bf16); }
+
 inline float float_from_f16(std::uint16_t bits)
 {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16;

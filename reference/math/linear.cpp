@@ -15,8 +15,7 @@ namespace pictor {
 
 namespace {
 
-// How many numbers of the sums fit in registers: rows x panel_width. 24 of AVX-512's 32 registers, 12 of
-// AVX2's 16.
+// How many registers the sums, rows x panel_width, may fill: 24 of AVX-512's 32, 12 of AVX2's 16.
 #if defined(__AVX512F__)
 constexpr std::int64_t most_lanes = 16, panel_width = 32, sums_in_registers = 24;
 #else
@@ -29,15 +28,6 @@ constexpr std::int64_t group_outs = 24;      // few rows: outputs that are multi
 constexpr std::int64_t group_length = 256;   // ... and their inputs: 24 KiB, within the first cache
 constexpr std::int64_t group_stride = group_length + 16;  // else all 24 rows would share few of its lines
 constexpr std::int64_t worth_threads = 1 << 19;  // multiplications; with fewer, waking a thread takes longer
-
-// A vector register. Compilers find vectors in most inner loops, but not reliably in loops of one register's
-// length, which g++ 12 unrolls into single numbers first.
-template <std::int64_t n_lanes> struct Register {
-    typedef float Lanes __attribute__((vector_size(n_lanes * sizeof(float))));
-};
-
-float widened(float value) { return value; }
-float widened(std::uint16_t bf16) { return float_from_bf16(bf16); }
 
 std::int64_t count_rows(const Tensor& x, const Matrix& weight, const Tensor& bias)
 {
@@ -151,13 +141,13 @@ template <typename Weight>
         for (std::int64_t line = 0; line < lanes; line += 64 / sizeof(Weight))
             __builtin_prefetch(weight + in + ahead + line);
         for (std::int64_t lane = 0; lane < lanes; ++lane)
-            sums[lane] += x[in + lane] * widened(weight[in + lane]);
+            sums[lane] += x[in + lane] * widen_weight(weight[in + lane]);
     }
     for (std::int64_t half = lanes / 2; half > 0; half /= 2)
         for (std::int64_t lane = 0; lane < half; ++lane)
             sums[lane] += sums[lane + half];
     for (; in < count; ++in)
-        sums[0] += x[in] * widened(weight[in]);
+        sums[0] += x[in] * widen_weight(weight[in]);
     return sums[0];
 }
 
@@ -173,8 +163,7 @@ void dot_each_row(const float* x, const Matrix& weight, std::int64_t first, std:
     }
 }
 
-// One row of x, weights in F32 or BF16: every weight is read once from memory, and reading is what takes the
-// time.
+// One row of x, weights in F32 or BF16: what takes the time is reading every weight once from memory.
 void linear_one_row(const Tensor& x, const Matrix& weight, Tensor& y)
 {
 #pragma omp parallel for schedule(static) if (weight.n_out * weight.n_in > worth_threads)
