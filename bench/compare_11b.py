@@ -149,7 +149,7 @@ def main():
 
     layers, what = choose_layers(arguments.slice)
     scratch = ROOT / "build/bench-11b"
-    folder = scratch / ("slice" if layers else "whole")
+    folder = scratch / ("slice-" + layers[1].replace(",", "-") if layers else "whole")
     scratch.mkdir(parents=True, exist_ok=True)
     print(f"{what}; {threads} threads; {arguments.tokens} tokens, one picture of 4 tiles", flush=True)
     if not (folder / "config.json").is_file():

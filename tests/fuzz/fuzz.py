@@ -118,7 +118,7 @@ def fuzz(build, target, seconds):
     return {"target": target, "when": time.strftime("%Y-%m-%d %H:%M"),
             "seconds": round(time.monotonic() - start), "runs": number(r"number_of_executed_units: (\d+)"),
             "coverage": number(r" cov: (\d+)"), "features": number(r" ft: (\d+)"),
-            "inputs": number(r" corp: (\d+)"), "peak_mb": number(r"peak_rss_mb: (\d+)"),
+            "inputs": number(r" corp: (\d+)"), "peak_mb": number(r"peak_rss_mb: +(\d+)"),
             "found": sorted(path.name for path in set(found.iterdir()) - before), "exit": run.returncode}
 
 
