@@ -167,7 +167,7 @@ void add_architecture(CLI::App& app, ArchitectureCommand& command)
 
 struct LayerCommand {
     std::filesystem::path trace, output;
-    std::string layer;
+    std::string layer, style = "article";
     std::int64_t step = 0;
     pictor::Overwrite overwrite = pictor::Overwrite::same_kind;
 };
@@ -178,6 +178,8 @@ void add_layer(CLI::App& app, LayerCommand& command)
     sub->add_option("trace", command.trace, "trace folder")->required();
     sub->add_option("--layer", command.layer, "a text layer's number, vision.N or global.N")->required();
     sub->add_option("--step", command.step, "0 is the prefill, then each decode step (default: 0)");
+    sub->add_option("--style", command.style, "slide (landscape, formulas) or article (statistics)")
+        ->check(CLI::IsMember({"slide", "article"}));
     sub->add_option("--output", command.output,
                     "file ending in .svg, .png or .pdf (default: beside the trace, .svg)");
     add_force(*sub, command.overwrite);
@@ -185,10 +187,12 @@ void add_layer(CLI::App& app, LayerCommand& command)
     sub->callback([&command] {
         const pictor::Trace trace(command.trace);
         const pictor::LayerChoice layer = pictor::choose_layer_graph(trace, command.layer);
+        const auto style =
+            command.style == "slide" ? pictor::DiagramStyle::slide : pictor::DiagramStyle::article;
         const auto output = command.output.empty()
                                 ? pictor::beside_trace(command.trace, "layer-" + command.layer + ".svg")
                                 : command.output;
-        pictor::write_drawing(pictor::layer_drawing(trace, layer, command.step, output), output,
+        pictor::write_drawing(pictor::layer_drawing(trace, layer, command.step, output, style), output,
                               command.overwrite);
         print_files({output});
     });

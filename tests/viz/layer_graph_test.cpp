@@ -121,7 +121,23 @@ TEST_CASE("odd tensors are marked", "[layer_graph]")
                ContainsSubstring("range over 100 times"));
     // A mask's lowest float is no oddity.
     CHECK_THAT(spoiled("cross_attn.masked_scores", [](std::vector<float>& v) { v[0] = -3.4028235e38f; }),
-               !ContainsSubstring("\xE2\x9A\xA0"));
+               !ContainsSubstring("\xE2\x9A\xA0") && !ContainsSubstring("e+38") &&
+                   ContainsSubstring("the rest is masked"));
+}
+
+TEST_CASE("a slide of a layer is landscape and says how each tensor is made, its axes once", "[layer_graph]")
+{
+    const TemporaryFolder temporary("layer-slide");
+    const auto folder = write_layer(temporary.path / "run", [](const std::string&, std::vector<float>&) {});
+    const Trace trace(folder);
+    const LayerChoice layer = choose_layer_graph(trace, "1");
+    const Graph graph = layer_graph(trace, layer, 0, "a.svg", DiagramStyle::slide);
+    CHECK_THAT(all_lines(graph),
+               ContainsSubstring("q \xC2\xB7 k / ") && ContainsSubstring("tanh(gate) = 0.2500"));
+    for (const GraphEdge& edge : graph.edges)
+        CHECK((edge.label.empty() || edge.label == "residual"));
+    const SvgSize size = svg_size(layer_drawing(trace, layer, 0, "a.svg", DiagramStyle::slide));
+    CHECK(size.width > 1.3 * size.height);
 }
 
 TEST_CASE("layers that are not there are refused with those that are", "[layer_graph]")

@@ -13,6 +13,7 @@
 #include "base/shown_text.h"
 #include "trace/graph/operations.h"
 #include "viz/drawing/svg.h"
+#include "viz/graphs/formulas.h"
 
 namespace pictor {
 namespace {
@@ -26,6 +27,26 @@ std::string identifier(const std::string& leaf)
 }
 
 std::string short_number(double value) { return fmt::format("{:.3g}", value); }
+
+// The lowest float, which hides a key, would be all that mean and spread tell.
+std::string statistics_text(const TensorStatistics& s)
+{
+    if (s.min < -1e37)
+        return fmt::format("at most {}; the rest is masked", short_number(s.max));
+    return fmt::format("{} \xC2\xB1 {}  |  {} \xE2\x80\xA6 {}", short_number(s.mean), short_number(s.std),
+                       short_number(s.min), short_number(s.max));
+}
+
+// Of a slide: what attention reads, attention, the MLP.
+int column_of(const std::string& leaf)
+{
+    if (leaf.starts_with("mlp") || leaf.starts_with("post_attention") || leaf == "out")
+        return 2;
+    for (const char* end : {"scores", "probs", "context", "o_proj", "attn.gated", "residual"})
+        if (leaf.ends_with(end))
+            return 1;
+    return 0;
+}
 
 double reach(const TensorStatistics& s) { return std::max(std::abs(s.min), std::abs(s.max)); }
 
@@ -41,6 +62,7 @@ struct LayerDrawing {
     const LayerChoice& layer;
     std::int64_t step;
     std::filesystem::path output;
+    bool slide = false;
     Graph graph;
     std::map<std::string, const TraceEntry*> entries;  // by leaf, "in", "out"
     std::vector<std::string> oddities;
@@ -92,14 +114,21 @@ struct LayerDrawing {
         node.id = identifier(leaf);
         node.kind = kind;
         node.lines.push_back({title, 0, true, ""});
+        const std::string how = slide ? formula(leaf, layer.prefix.starts_with("vision_model")) : "";
+        if (!how.empty())
+            node.lines.push_back({how, 0, false, ""});
         if (entry) {
             const TensorStatistics& s = entry->statistics;
-            node.lines.push_back(
-                {fmt::format("{} [{}]", fmt::join(entry->axes, " \xC3\x97 "), fmt::join(entry->shape, ", ")),
-                 0, false, ""});
-            node.lines.push_back({fmt::format("{} \xC2\xB1 {}  |  {} \xE2\x80\xA6 {}", short_number(s.mean),
-                                              short_number(s.std), short_number(s.min), short_number(s.max)),
-                                  0, false, ""});
+            const std::string axes = fmt::format("{}", fmt::join(entry->axes, " \xC3\x97 "));
+            const std::string shape = fmt::format("[{}]", fmt::join(entry->shape, ", "));
+            if (slide) {
+                node.lines.push_back({axes, 0, false, ""});
+                node.lines.push_back({shape, 0, false, ""});
+            } else {
+                node.lines.push_back({axes + " " + shape, 0, false, ""});
+            }
+            if (!slide)
+                node.lines.push_back({statistics_text(s), 0, false, ""});
             const std::string odd = oddity(leaf, *entry);
             if (!odd.empty()) {
                 node.kind = "odd";
@@ -107,7 +136,7 @@ struct LayerDrawing {
                 oddities.push_back(fmt::format("{}: {}", entry->name, odd));
             }
             const std::string chapter = chapter_link(chapter_of(entry->name), output);
-            if (!chapter.empty())
+            if (!chapter.empty() && !slide)
                 node.lines.push_back({"chapter", graph.small_size - 1, false, chapter});
             const std::string file = entry->source.substr(0, entry->source.find(':'));
             node.tooltip = entry->name + (entry->source.empty() ? "" : "  " + entry->source);
@@ -246,11 +275,28 @@ void add_edges(LayerDrawing& d)
             const bool residual = input.role == Role::residual;
             const TraceEntry* entry = d.entries.count(from) ? d.entries.at(from) : nullptr;
             const std::string axes = residual ? "residual"
-                                     : entry  ? fmt::format("{}", fmt::join(entry->axes, "\xC2\xB7"))
-                                              : "";
-            d.graph.edges.push_back({identifier(from), identifier(to), edge_kind(input.role), axes, true,
-                                     residual ? "weight=0, tailport=e, headport=e" : "weight=4"});
+                                     : entry && !d.slide
+                                         ? fmt::format("{}", fmt::join(entry->axes, "\xC2\xB7"))
+                                         : "";
+            d.graph.edges.push_back({identifier(from), identifier(to), edge_kind(input.role), axes,
+                                     !d.slide || column_of(from) == column_of(to),
+                                     !residual ? "weight=4"
+                                     : d.slide ? "weight=0"
+                                               : "weight=0, tailport=e, headport=e"});
         }
+}
+
+// From left to right: what attention reads, attention, the MLP. Edges that nobody sees keep this order.
+void order_columns(LayerDrawing& d)
+{
+    std::vector<std::string> tops{"n_in"};
+    for (const char* top : {"picture", "cross_attn.scores", "self_attn.scores", "post_attention_layernorm"})
+        for (const GraphNode& node : d.graph.nodes)
+            if (node.id == identifier(top))
+                tops.push_back(node.id);
+    for (std::size_t i = 1; i < tops.size(); ++i)
+        d.graph.edges.push_back({tops[i - 1], tops[i], "flow", "", true, "style=invis"});
+    d.graph.same_rank.push_back(tops);
 }
 
 }  // namespace
@@ -309,37 +355,42 @@ LayerChoice choose_layer_graph(const Trace& trace, const std::string& text)
 }
 
 Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t step,
-                  const std::filesystem::path& output)
+                  const std::filesystem::path& output, DiagramStyle style)
 {
-    LayerDrawing d{trace, layer, step, output, {}, {}, {}};
-    d.graph.title_size = 14;
-    d.graph.small_size = 11;
-    d.graph.edge_size = 9;
-    d.graph.rank_gap = 0.28;
+    LayerDrawing d{trace, layer, step, output, style == DiagramStyle::slide, {}, {}, {}};
+    d.graph.title_size = d.slide ? 17 : 14;
+    d.graph.small_size = d.slide ? 14 : 11;
+    d.graph.edge_size = d.slide ? 12 : 9;
+    d.graph.rank_gap = d.slide ? 0.2 : 0.28;
     find_entries(d);
     add_nodes(d);
     add_edges(d);
+    if (d.slide)
+        order_columns(d);
     d.graph.title = layer.title + fmt::format(", step {}", step);
     d.graph.attributes =
         "labelloc=t, labeljust=l, label=<<FONT POINT-SIZE=\"22\"><B>" + graph_text(d.graph.title) +
         "</B></FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\">" +
-        graph_text(d.oddities.empty()
-                       ? "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 "
-                         "largest."
-                       : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")),
-                   300) +
-        "</FONT><BR ALIGN=\"LEFT\"/>>";
+        graph_text(
+            d.oddities.empty()
+                ? d.slide
+                      ? "Each node: how it is made; axes and shape."
+                      : "Each node: axes and shape; mean \xC2\xB1 standard deviation, smallest \xE2\x80\xA6 "
+                        "largest."
+                : fmt::format("Odd: {}", fmt::join(d.oddities, "; ")),
+            300) +
+        "</FONT><BR ALIGN=\"LEFT\"/><FONT POINT-SIZE=\"12\"> </FONT><BR ALIGN=\"LEFT\"/>>";
     return d.graph;
 }
 
 std::string layer_drawing(const Trace& trace, const LayerChoice& layer, std::int64_t step,
-                          const std::filesystem::path& output)
+                          const std::filesystem::path& output, DiagramStyle style)
 {
     const auto& steps = trace.steps();
     if (std::none_of(steps.begin(), steps.end(), [&](const TraceStep& s) { return s.index == step; }))
         throw std::runtime_error(fmt::format("--step {}: the trace has steps 0 to {}", step,
                                              steps.empty() ? 0 : steps.back().index));
-    return lay_out_graph(layer_graph(trace, layer, step, output));
+    return lay_out_graph(layer_graph(trace, layer, step, output, style));
 }
 
 }  // namespace pictor

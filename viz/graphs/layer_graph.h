@@ -5,6 +5,7 @@
 #include <string>
 
 #include "trace/reading/reader.h"
+#include "viz/graphs/architecture.h"
 #include "viz/graphs/graph.h"
 
 namespace pictor {
@@ -23,9 +24,10 @@ LayerChoice choose_layer_graph(const Trace& trace, const std::string& text);
 // Every layer the trace holds, as `choose_layer_graph` takes them.
 std::vector<std::string> layers_in(const Trace& trace);
 
+// A slide says how each tensor is made, once, in three columns: what attention reads, attention, and the MLP.
 Graph layer_graph(const Trace& trace, const LayerChoice& layer, std::int64_t step,
-                  const std::filesystem::path& output);
+                  const std::filesystem::path& output, DiagramStyle style = DiagramStyle::article);
 std::string layer_drawing(const Trace& trace, const LayerChoice& layer, std::int64_t step,
-                          const std::filesystem::path& output);
+                          const std::filesystem::path& output, DiagramStyle style = DiagramStyle::article);
 
 }  // namespace pictor
