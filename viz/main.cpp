@@ -62,6 +62,9 @@ void add_heatmap(CLI::App& app, pictor::HeatmapOptions& options)
     command->add_flag("--all", options.all,
                       "three contact sheets: words x heads, layers x words, the whole answer");
     command->add_option("--sheet", options.sheet, "one of them: heads, layers or answer");
+    command->add_option("--scale", options.scale, "of --sheet heads: one for the sheet, or one for each head")
+        ->check(CLI::IsMember({"sheet", "head"}))
+        ->capture_default_str();
     command->add_flag("--smooth", options.smooth, "smooth between patch centres");
     command->add_flag("--terminal", options.terminal, "draw it here, in the terminal, and write no file");
     command->add_option("--output", options.output,

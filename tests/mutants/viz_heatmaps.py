@@ -103,8 +103,8 @@ MUTANTS = [
     Mutant("a vision query is read from the first tile", HEATMAP,
            "key.tile * rows_per_tile + key.patch) * n_keys", "key.patch) * n_keys", test=VISION),
 
-    Mutant("a scale of its own for each map", SHEET, "top + cell.y, scale, smooth,",
-           "top + cell.y, strongest(cell.heat), smooth,", test="maps of one sheet have one scale"),
+    Mutant("a scale of its own for each map", SHEET, "cell.scale > 0 ? cell.scale : scale,",
+           "strongest(cell.heat),", test="maps of one sheet have one scale"),
     Mutant("the last map sets the scale of all", SHEET, "scale = std::max(scale, strongest(cell.heat));",
            "scale = strongest(cell.heat);", test="maps of one sheet have one scale"),
     Mutant("light is little, dark is much", "viz/drawing/colour_map.cpp", "0.16 + 0.81 * t",

@@ -38,3 +38,22 @@ TEST_CASE("maps of one sheet have one scale", "[heatmap]")
     CHECK(kinds.size() == 2);  // on scales of their own all would look alike
     CHECK_THAT(sheet, ContainsSubstring("one patch, one scale for all"));
 }
+
+TEST_CASE("heads may each have a scale of their own", "[heatmap]")
+{
+    const TemporaryFolder temporary("heat-heads");
+    MadeUpRun made;
+    // Head 1 spreads three times as far as head 0: on one scale its maps are dimmer.
+    made.attention = [](std::int64_t head, std::int64_t, std::int64_t key) {
+        const double share = head == 0 ? 0.9 : 0.3;
+        return key == 1 ? share : key == 0 ? 1 - share : 0.0;
+    };
+    write_made_up_run(made, temporary.path / "run");
+    const Run run(temporary.path / "run");
+    const auto open = [](auto) { return Raster(70, 40, {200, 200, 200}); };
+    const std::string one = contact_sheet(run, Sheet::heads, {.layer = 3}, open, false);
+    const std::string each = contact_sheet(run, Sheet::heads, {.layer = 3}, open, false, true);
+    CHECK_THAT(one, ContainsSubstring("one patch, one scale for all") && !ContainsSubstring("head 1 30.0 %"));
+    CHECK_THAT(each, ContainsSubstring("head 0 90.0 %") && ContainsSubstring("head 1 30.0 %") &&
+                         ContainsSubstring("one patch, each column its own"));
+}

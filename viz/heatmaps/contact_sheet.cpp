@@ -20,6 +20,7 @@ constexpr double margin = 36;
 struct Cell {
     Heat heat;
     double x = 0, y = 0;
+    double scale = 0;  // 0: the sheet's
 };
 
 struct Grid {
@@ -32,6 +33,7 @@ struct Grid {
     };
     std::vector<ColumnName> column_names;
     double left = 0, width = 0, height = 0, cell_width = 0, cell_height = 0;
+    bool scale_by_column = false;
 };
 
 void cell_size(const PictureGeometry& g, double most, Grid& grid)
@@ -162,7 +164,8 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
                                                     static_cast<int>(2 * grid.cell_height))
                                     : whole;
         }
-        draw_cell(page, cell, grid, margin + cell.x, top + cell.y, scale, smooth, pictures.at(picture));
+        draw_cell(page, cell, grid, margin + cell.x, top + cell.y, cell.scale > 0 ? cell.scale : scale,
+                  smooth, pictures.at(picture));
         if (grid.with_spread && !cell.heat.no_effect)
             page.text(margin + cell.x + grid.cell_width / 2, top + cell.y + grid.cell_height + 13,
                       fmt::format("{:.1f} bits", cell.heat.drawn_bits),
@@ -177,11 +180,26 @@ std::string draw_sheet(const Grid& grid, const HeatRequest& request, const std::
         }
     }
     draw_scale(page, margin, top + grid.height + 14, std::min(420.0, width - 2 * margin), Palette::heat, "0",
-               scale_text(request, scale), "one patch, one scale for all");
+               grid.scale_by_column ? "highest" : scale_text(request, scale),
+               grid.scale_by_column ? "one patch, each column its own" : "one patch, one scale for all");
     if (left_out > 0)
         page.text(margin, height - 16, fmt::format("{} more words of the answer are left out.", left_out),
                   {.size = 13, .colour = soft});
     return page.finish();
+}
+
+// Each column's strongest patch is the end of its scale, and stands in its name.
+void scale_columns(Grid& grid, std::size_t n_columns, const HeatRequest& request)
+{
+    grid.scale_by_column = true;
+    for (std::size_t column = 0; column < n_columns; ++column) {
+        double scale = 0;
+        for (std::size_t i = column; i < grid.cells.size(); i += n_columns)
+            scale = std::max(scale, strongest(grid.cells[i].heat));
+        for (std::size_t i = column; i < grid.cells.size(); i += n_columns)
+            grid.cells[i].scale = scale;
+        grid.column_names[column].name += " " + scale_text(request, scale);
+    }
 }
 
 struct SheetParts {
@@ -191,6 +209,7 @@ struct SheetParts {
     PictureGeometry geometry;
     std::size_t left_out = 0;
     std::string how;  // "attention x value norm", or nothing
+    bool scale_by_head = false;
 };
 
 constexpr const char* read_from = "Each word was read from the row before it, which predicts it.";
@@ -203,7 +222,7 @@ std::string heads_sheet(const Run& run, const SheetParts& parts, const OpenPictu
     for (std::int64_t head = 0; head < shown; ++head)
         columns.push_back(fmt::format("head {}", head));
     columns.push_back("mean");
-    const Grid grid =
+    Grid grid =
         table(parts.names, columns, parts.geometry, 92, 40, true, [&](std::size_t row, std::size_t column) {
             HeatRequest one = parts.request;
             one.heads = static_cast<std::int64_t>(column) < shown ? HeadChoice::one : HeadChoice::mean;
@@ -212,6 +231,8 @@ std::string heads_sheet(const Run& run, const SheetParts& parts, const OpenPictu
         });
     HeatRequest plain = parts.request;
     plain.heads = HeadChoice::mean;
+    if (parts.scale_by_head)
+        scale_columns(grid, columns.size(), plain);
     return draw_sheet(
         grid, plain, fmt::format("Words \xC3\x97 heads of layer {}", parts.request.layer),
         fmt::format("cross-attention{}. {}{} Under each map: how far it spreads, of at most {:.1f} bits.",
@@ -253,7 +274,7 @@ std::vector<std::int64_t> answer_words(const Run& run)
 }
 
 std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& request, const OpenPicture& open,
-                          bool smooth, std::size_t most_words)
+                          bool smooth, bool scale_by_head, std::size_t most_words)
 {
     std::vector<std::int64_t> words = answer_words(run);
     if (words.empty())
@@ -276,7 +297,7 @@ std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& reques
     const std::string how =
         request.weigh_values ? ", attention \xC3\x97 value norm \xC3\x97 |tanh gate|" : "";
 
-    const SheetParts parts{words, names, fixed, g, left_out, how};
+    const SheetParts parts{words, names, fixed, g, left_out, how, scale_by_head};
     if (sheet == Sheet::heads)
         return heads_sheet(run, parts, open, smooth);
     if (sheet == Sheet::layers)

@@ -1,4 +1,4 @@
-// Many heatmaps on one page, all on one scale.
+// Many heatmaps on one page, on one scale.
 #pragma once
 
 #include <functional>
@@ -18,9 +18,10 @@ enum class Sheet {
 using OpenPicture = std::function<Raster(std::int64_t picture)>;
 
 // request: layer, head choice and picture; its token is not used. Words beyond the first `most_words` are
-// left out, and the page says how many.
+// left out, and the page says how many. scale_by_head: in a sheet of heads each head has a scale of its own,
+// so that a head that spreads its attention shows where, too.
 std::string contact_sheet(const Run& run, Sheet sheet, const HeatRequest& request, const OpenPicture& open,
-                          bool smooth, std::size_t most_words = 24);
+                          bool smooth, bool scale_by_head = false, std::size_t most_words = 24);
 
 // The answer's tokens that a row predicts and that are words: no special tokens, no blanks.
 std::vector<std::int64_t> answer_words(const Run& run);

@@ -117,7 +117,7 @@ std::vector<std::filesystem::path> draw_sheets(const Run& run, const HeatmapOpti
         write_drawing(contact_sheet(
                           run, sheet, request,
                           [&](std::int64_t picture) { return open_picture(run, options, picture); },
-                          options.smooth),
+                          options.smooth, options.scale == "head"),
                       output, options.overwrite);
         files.push_back(output);
     }
@@ -140,6 +140,8 @@ void refuse_conflicts(const HeatmapOptions& options, bool in_vision)
             "--layer {}: goes with --patch, --head, --image and --smooth; sheets, --minus, --token and "
             "--weight are for cross-attention",
             visible_text(options.layer)));
+    if (options.scale == "head" && !options.all && options.sheet != "heads")
+        throw std::runtime_error("--scale head: goes with --sheet heads, or --all");
     if (sheets && (!options.minus.empty() || !options.token.empty()))
         throw std::runtime_error("--all and --sheet draw the whole answer; leave --minus and --token out");
     if (options.terminal && (sheets || in_vision || !options.minus.empty() || !options.output.empty()))

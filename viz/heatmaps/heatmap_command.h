@@ -26,6 +26,7 @@ struct HeatmapOptions {
     std::string patch;            // "ROW,COLUMN" with vision.N or global.N: the patch that looks
     bool all = false;             // three contact sheets
     std::string sheet;            // heads, layers or answer: one of them
+    std::string scale = "sheet";  // of the sheet of heads: one for all, or "head", one for each
     bool smooth = false;
     Overwrite overwrite = Overwrite::same_kind;  // what may be there already
     bool terminal = false;                       // drawn on standard output, in colour or letters
