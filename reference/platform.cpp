@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <stdexcept>
 
@@ -104,10 +105,24 @@ struct Progress::State {
     double share = -1;
 };
 
+namespace {
+
+// Under a debugger the seconds are those of the person who steps, and a line would fall into its screen.
+bool is_traced()
+{
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("TracerPid:"))
+            return line.find_first_of("123456789") != std::string::npos;
+    return false;
+}
+
+}  // namespace
+
 Progress::Progress(std::string what, bool quiet) : state_(std::make_shared<State>())
 {
     state_->what = std::move(what);
-    if (quiet)
+    if (quiet || std::getenv("PICTOR_QUIET") != nullptr || is_traced())
         return;
     thread_ = std::jthread([state = state_, terminal = stderr_is_terminal()](std::stop_token stop) {
         const auto start = std::chrono::steady_clock::now();

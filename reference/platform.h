@@ -33,7 +33,8 @@ bool stderr_is_terminal();
 
 // While it lives, stderr shows how far something is, from the second second on: on a terminal a line with a
 // bar that is rewritten every second; elsewhere a line every ten seconds. What it costs is a thread that
-// sleeps, and a lock for each step that is reported. `quiet`: nothing at all.
+// sleeps, and a lock for each step that is reported. `quiet`, PICTOR_QUIET in the environment, or a debugger:
+// nothing at all.
 class Progress {
 public:
     explicit Progress(std::string what, bool quiet = false);

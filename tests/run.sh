@@ -43,6 +43,7 @@ report() {
 }
 
 bash tests/reference/fetch_llama_tokenizer.sh || true  # says why when it cannot; the tests that need it say so, too
+export PICTOR_QUIET=1  # on a busy machine a run may take long enough to tell how far it is
 export OMP_WAIT_POLICY=passive                         # two suites share the cores
 # Leaks are looked for at exit; symbolised reports need the frame pointers that the debug build keeps.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1
