@@ -65,7 +65,7 @@ void check_vision(const Sees& sees)
                 attention + "masked_scores", masked(scores, 32, 32, sees));
 }
 
-Values softened(const Values& scores, std::int64_t keys, double extra = 0)
+Values softmax_of(const Values& scores, std::int64_t keys, double extra = 0)
 {
     Values probs = scores;
     for (std::size_t row = 0; row < scores.size(); row += static_cast<std::size_t>(keys)) {
@@ -99,7 +99,7 @@ TEST_CASE("CAUSE mask_not_used: softmax of the scores before the mask", "[explai
 {
     const std::string attention = self + ".self_attn.";
     check_cause({{attention + "scores", attention + "masked_scores"}}, attention + "probs",
-                softened(golden_values(attention + "scores"), 11));
+                softmax_of(golden_values(attention + "scores"), 11));
 }
 
 TEST_CASE("CAUSE mask_by_absolute_position: rows counted from the beginning in decode", "[explain]")
@@ -128,7 +128,7 @@ TEST_CASE("CAUSE generated_tokens_with_several_images: seen under one rule, not 
                 "cross_attention_mask", Values(8, 0.0f));
 }
 
-TEST_CASE("CAUSE all_zero_bias_rows: rows that see nothing are hidden, not softened over every key",
+TEST_CASE("CAUSE all_zero_bias_rows: rows that see nothing are hidden, no softmax over every key",
           "[explain]")
 {
     check_cross(sees_tile);

@@ -106,7 +106,7 @@ Predicted multiply_context(const Numbers& probs, const std::optional<Heads>& v, 
     return context;
 }
 
-void soften(float* row, std::int64_t keys, double scale, double extra)
+void softmax_row(float* row, std::int64_t keys, double scale, double extra)
 {
     double largest = -std::numeric_limits<double>::infinity(), sum = extra;
     for (std::int64_t key = 0; key < keys; ++key)
@@ -323,7 +323,7 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts)
         return StepRule{cause, text, [=](const Side& side) -> Predicted {
                             return by_row(in_attention(side, parts, leaf),
                                           [&](float* row, auto, std::int64_t n_keys, auto) {
-                                              soften(row, n_keys, scale, extra);
+                                              softmax_row(row, n_keys, scale, extra);
                                           });
                         }};
     };
@@ -340,7 +340,7 @@ Judgement judge_probs(const Pair& pair, const NameParts& parts)
                     static_cast<std::int64_t>(sees.size()) != masked->shape[1])
                     return std::nullopt;
                 return by_row(masked, [&](float* row, std::int64_t token, std::int64_t n_keys, auto) {
-                    soften(row, n_keys, 1, 0);
+                    softmax_row(row, n_keys, 1, 0);
                     if (!at(sees, token))
                         std::fill_n(row, n_keys, uniform ? 1.0f / static_cast<float>(n_keys) : 0.0f);
                 });

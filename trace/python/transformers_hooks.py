@@ -174,11 +174,11 @@ class Hooks:
             self.after(getattr(attention, leaf), lambda out, leaf=leaf: self.record(
                 f"{name}.self_attn.{leaf}", by_head, self.tiles(out, heads)))
 
-        def softened(scores, masked, probs):
+        def after_softmax(scores, masked, probs):
             for leaf, tensor in (("scores", scores), ("masked_scores", masked), ("probs", probs)):
                 self.record(f"{name}.self_attn.{leaf}", "image head query key", tensor)
 
-        self.watch_softmax(attention, softened)
+        self.watch_softmax(attention, after_softmax)
         self.before(attention.o_proj, lambda hidden: self.record(
             f"{name}.self_attn.context", by_head, self.tiles(hidden, heads)))
         self.after(attention.o_proj, rows(".self_attn.o_proj"))
@@ -242,11 +242,11 @@ class Hooks:
         return rows
 
     def attach_text_attention(self, name, attention):
-        def softened(scores, masked, probs):
+        def after_softmax(scores, masked, probs):
             for leaf, tensor in (("scores", scores), ("masked_scores", masked), ("probs", probs)):
                 self.record(f"{name}.{leaf}", "head token key", tensor[0])
 
-        self.watch_softmax(attention, softened)
+        self.watch_softmax(attention, after_softmax)
         self.before(attention.o_proj, lambda hidden: self.record(
             f"{name}.context", "token head channel", hidden[0].unflatten(-1, (attention.num_heads, -1))))
         self.after(attention.o_proj, lambda out: self.record(f"{name}.o_proj", "token channel", out[0]))
